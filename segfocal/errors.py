@@ -1,0 +1,81 @@
+"""The one exception of segfocal, and the checks whose messages name the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SegfocalError(ValueError):
+    """Raised for every wrong input: what was expected, what came, what to do about it."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the choice closest to a misspelt name, or an empty string.
+
+    Args:
+        name: The word that matched nothing.
+        choices: The words that would have.
+
+    Returns:
+        A sentence with a leading space, empty where nothing is close.
+
+    Example:
+        >>> nearest("multilable", ["binary", "multiclass", "multilabel"])
+        " Did you mean 'multilabel'?"
+    """
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
+    """Raise unless ``value`` is one of ``choices``.
+
+    Args:
+        argument: The argument's name, quoted in the message.
+        value: What the caller gave.
+        choices: What is allowed.
+
+    Raises:
+        SegfocalError: Listing the choices and the nearest one.
+
+    Example:
+        >>> check_choice("task", "binary", ["binary", "multiclass"])
+    """
+    known = list(choices)
+    if value not in known:
+        raise SegfocalError(
+            f"{argument} must be one of {', '.join(map(repr, known))}, got {value!r}.{nearest(str(value), known)}"
+        )
+
+
+def check_range(
+    argument: str,
+    value: float,
+    *,
+    low: float = float("-inf"),
+    high: float = float("inf"),
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Raise unless ``value`` is a finite number between ``low`` and ``high``.
+
+    Args:
+        argument: The argument's name, quoted in the message.
+        value: What the caller gave.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        open_low: Whether ``low`` itself is excluded.
+        open_high: Whether ``high`` itself is excluded.
+
+    Raises:
+        SegfocalError: Naming the interval.
+
+    Example:
+        >>> check_range("tail", 0.1, low=0.0, high=1.0)
+    """
+    above = value > low if open_low else value >= low
+    below = value < high if open_high else value <= high
+    if not (above and below):  # also catches NaN, which compares false
+        interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+        raise SegfocalError(f"{argument} must lie in {interval}, got {value!r}.")

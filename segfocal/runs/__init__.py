@@ -1,0 +1,1 @@
+"""segfocal.runs."""
