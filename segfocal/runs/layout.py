@@ -1,0 +1,157 @@
+"""Where things lie in a run directory, and whether a folder is one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from segfocal.errors import SegfocalError
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The paths inside one run directory; nothing is created or read.
+
+    Args:
+        root: The run directory.
+
+    Example:
+        >>> RunPaths("runs/vessels").metrics.as_posix()
+        'runs/vessels/metrics.csv'
+    """
+
+    root: Path
+
+    def __init__(self, root: str | Path) -> None:
+        object.__setattr__(self, "root", Path(root))
+
+    @property
+    def config(self) -> Path:
+        """The merged configuration of the run, YAML."""
+        return self.root / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """Everything logged, one value per line (see ``segfocal.runs.log``)."""
+        return self.root / "metrics.csv"
+
+    @property
+    def cases(self) -> Path:
+        """Counts and scores per stage, image and class (see ``segfocal.runs.cases``)."""
+        return self.root / "cases.parquet"
+
+    @property
+    def curves(self) -> Path:
+        """Reliability and precision-recall bins per image, class and region."""
+        return self.root / "curves.parquet"
+
+    @property
+    def case_pictures(self) -> Path:
+        """Reduced images, references, predictions and probabilities of some cases."""
+        return self.root / "cases"
+
+    @property
+    def info(self) -> Path:
+        """What the run is and how it ended (see ``segfocal.runs.info``)."""
+        return self.root / "run.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of ``best.ckpt`` and ``last.ckpt``."""
+        return self.root / "checkpoints"
+
+
+def is_run(run_dir: str | Path) -> bool:
+    """Return whether a folder holds a ``run.json``.
+
+    Args:
+        run_dir: Any path.
+
+    Returns:
+        True for a run directory of any version, finished or not.
+
+    Example:
+        >>> is_run("/no/such/folder")
+        False
+    """
+    return RunPaths(run_dir).info.is_file()
+
+
+def open_run(run_dir: str | Path, *, with_checkpoints: bool = False) -> RunPaths:
+    """Return the paths of an existing run directory.
+
+    Args:
+        run_dir: The folder that ``segfocal fit --run`` made.
+        with_checkpoints: Whether it must hold at least one checkpoint.
+
+    Returns:
+        Its paths.
+
+    Raises:
+        SegfocalError: Where there is no such folder, no ``run.json``, or no checkpoint though one is needed.
+    """
+    paths = RunPaths(run_dir)
+    if not paths.root.is_dir():
+        found = "a file" if paths.root.exists() else "no such folder"
+        raise SegfocalError(
+            f"{paths.root} must be a run directory, got {found}. `segfocal fit --run {paths.root}` makes one."
+        )
+    if not paths.info.is_file():
+        raise SegfocalError(
+            f"{paths.root} is not a run directory: it holds no run.json.{_runs_below(paths.root)}"
+        )
+    if with_checkpoints and not _available(paths):
+        raise SegfocalError(
+            f"{paths.root} holds no checkpoint: {paths.checkpoints} is empty or missing. "
+            "The run stopped before its first save: train it again with `segfocal fit`."
+        )
+    return paths
+
+
+def checkpoint(paths: RunPaths, which: str | Path = "best") -> Path:
+    """Return the path of one checkpoint of a run.
+
+    Args:
+        paths: The run directory's paths.
+        which: ``"best"``, ``"last"``, or a path: as it stands, or a file name inside ``checkpoints/``.
+            ``run.json`` says which file is best and last; without an entry ``best.ckpt`` and ``last.ckpt``.
+
+    Returns:
+        An existing file.
+
+    Raises:
+        SegfocalError: Where the folder is no run, holds no checkpoint, or not the one asked for.
+    """
+    paths = open_run(paths.root, with_checkpoints=True)
+    if str(which) in ("best", "last"):
+        wanted = [paths.checkpoints / _recorded(paths, str(which))]
+    else:
+        wanted = [Path(which), paths.checkpoints / which]
+    for path in wanted:
+        if path.is_file():
+            return path
+    raise SegfocalError(
+        f"checkpoint {str(which)!r} not found at {' or '.join(map(str, wanted))}. "
+        f"{paths.checkpoints} holds {', '.join(_available(paths))}: name one of these."
+    )
+
+
+def _recorded(paths: RunPaths, which: str) -> str:
+    """File name that run.json gives; a broken run.json is reported by read_info, not here."""
+    try:
+        return str(json.loads(paths.info.read_text("utf-8"))["checkpoints"][which]["file"])
+    except (KeyError, TypeError, json.JSONDecodeError):
+        return f"{which}.ckpt"
+
+
+def _available(paths: RunPaths) -> list[str]:
+    return sorted(path.name for path in paths.checkpoints.glob("*.ckpt"))
+
+
+def _runs_below(root: Path) -> str:
+    """Sentence naming the runs one level down: pointing at their parent is the common slip."""
+    found = sorted(path.parent.as_posix() for path in root.glob("*/run.json"))[:3]
+    if not found:
+        return " Give the folder that `segfocal fit --run` made."
+    return f" Did you mean {' or '.join(found)}?"

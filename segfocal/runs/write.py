@@ -1,0 +1,158 @@
+"""Write files whole or not at all: a temporary name in the same folder, fsync, rename."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segfocal.errors import SegfocalError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_REMEDIES = {
+    errno.ENOSPC: "The disk is full: free some space or choose another folder with --run.",
+    errno.EDQUOT: "Your disk quota is used up: free some space or choose another folder with --run.",
+    errno.EFBIG: "The file grew past the size limit: raise `ulimit -f` or choose another folder with --run.",
+    errno.EROFS: "The file system is read-only: choose another folder with --run.",
+    errno.EACCES: "You may not write there: choose another folder with --run or change its permissions.",
+    errno.EPERM: "You may not write there: choose another folder with --run or change its permissions.",
+    errno.ENOTDIR: "A part of that path is a file: choose another folder with --run.",
+}
+
+
+def disk_error(error: OSError, path: str | Path) -> SegfocalError:
+    """Return the error that names a path which could not be written, the cause and the remedy.
+
+    Args:
+        error: What the operating system said.
+        path: The file that was to be written.
+
+    Returns:
+        An exception to raise.
+
+    Example:
+        >>> print(disk_error(OSError(28, "No space left on device"), "run.json"))
+        cannot write run.json: No space left on device. The disk is full: free some space or choose another folder with --run.
+    """  # noqa: E501
+    remedy = _REMEDIES.get(error.errno or 0, "Choose another folder with --run.")
+    return SegfocalError(f"cannot write {path}: {error.strerror or error}. {remedy}")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Replace a file by ``data``, so that a crash leaves the old file or the new one.
+
+    Args:
+        path: The file; missing parent folders are made.
+        data: Its whole content.
+
+    Raises:
+        SegfocalError: Where it cannot be written; the old file is untouched then.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write_synced(temporary, data)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Replace a file by UTF-8 text; as ``write_bytes``."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Replace a file by JSON, indented, non-finite numbers as null; otherwise as ``write_bytes``.
+
+    Args:
+        path: The file.
+        value: dicts with string keys, lists, tuples, strings, numbers, None, numpy numbers and arrays, paths.
+
+    Raises:
+        SegfocalError: Where a value has no JSON form, or the file cannot be written.
+    """
+    write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_parquet(path: str | Path, frame: pl.DataFrame) -> None:
+    """Replace a file by a Parquet table (zstd); as ``write_bytes``."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue())
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder while a file in it is read, changed and written back.
+
+    Args:
+        folder: An existing folder; other processes and threads that ask for the same lock wait.
+            Where the platform or the file system has no ``flock`` there is one writer only, and no lock.
+    """
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable where folders can be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    raise SegfocalError(
+        f"JSON holds numbers, strings, lists and dicts, got {type(value).__name__}: {value!r}. "
+        "Convert it first."
+    )
