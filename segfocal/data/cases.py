@@ -1,0 +1,158 @@
+"""Cases of one split, read, checked, reduced and kept in memory up to a limit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segfocal.data.labels import Counts, LabelRows, Mask, Task
+from segfocal.data.preprocess import Floats, Image, Preprocess
+from segfocal.data.source import Source
+from segfocal.errors import SegfocalError
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image after ``Preprocess.select``, the size it was stored in, and its moments."""
+
+    image: Image
+    stored_size: tuple[int, ...]
+    mean: Floats
+    std: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A mask in its final type and size, the size of the stored one, and its pixels per class and row."""
+
+    mask: Mask
+    stored_size: tuple[int, ...]
+    rows: LabelRows
+
+
+class Cases:
+    """Read the cases of a source, at most once as long as ``cache_mib`` lasts.
+
+    Args:
+        source: Where they come from.
+        preprocess: Channels, size and intensity.
+        task: What the masks mean.
+        num_classes: Channels of the logits.
+        ignore_index: Label without a class.
+        cache_mib: Memory for decoded images and masks, in MiB per process.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        preprocess: Preprocess,
+        task: Task,
+        num_classes: int,
+        ignore_index: int | None,
+        cache_mib: float,
+    ) -> None:
+        self.source, self.preprocess = source, preprocess
+        self.task, self.num_classes, self.ignore_index = task, num_classes, ignore_index
+        small = num_classes <= 255 and (ignore_index is None or 0 <= ignore_index <= 255)
+        self.mask_dtype: npt.DTypeLike = np.uint8 if small else np.int32
+        self._room = cache_mib * MIB
+        self._pictures: dict[int, Picture] = {}
+        self._labels: dict[int, Labels] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def picture(self, index: int) -> Picture:
+        """Return the image of a case."""
+        found = self._pictures.get(index)
+        if found is None:
+            with naming(self.source.names[index]):
+                stored = self.source.image(index)
+                image = self.preprocess.select(stored)
+                found = Picture(image, stored.shape[:2], *self.preprocess.moments(image))
+            self._keep(self._pictures, index, found, image.nbytes)
+        return found
+
+    def labels(self, index: int) -> Labels:
+        """Return the mask of a case."""
+        found = self._labels.get(index)
+        if found is None:
+            with naming(self.source.names[index]):
+                stored = self.source.mask(index)
+                self._check_mask(stored)
+                mask = self.preprocess.select_mask(stored).astype(self.mask_dtype, copy=False)
+            rows = LabelRows.of(mask, task=self.task, num_classes=self.num_classes)
+            found = Labels(mask, stored.shape[-2:], rows)
+            self._keep(self._labels, index, found, mask.nbytes)
+        return found
+
+    def pair(self, index: int) -> tuple[Picture, Labels]:
+        """Return image and mask of a case, which must be of one size."""
+        picture, labels = self.picture(index), self.labels(index)
+        if picture.stored_size != labels.stored_size:
+            raise SegfocalError(
+                f"{self.source.names[index]}: image and mask must have the same height and width, got an image "
+                f"of {picture.stored_size} and a mask of {labels.stored_size}. Pair it with the right mask."
+            )
+        return picture, labels
+
+    def fill(self) -> None:
+        """Read as many cases as the cache holds: worker processes then share them instead of reading each."""
+        threaded(lambda index: self.pair(index) if self._room > 0 else None, range(len(self)))
+
+    def counts(self) -> Counts:
+        """Return the pixels per class of all cases: ``(C,)`` for multiclass, else ``(C, 2)``."""
+        found = threaded(lambda index: self.labels(index).rows.counts(self.task), range(len(self)))
+        total: Counts = np.sum(found, axis=0, dtype=np.int64)
+        return total
+
+    def _keep(self, kept: dict[int, Any], index: int, value: object, size: int) -> None:
+        if size <= self._room:
+            self._room -= size
+            kept[index] = value
+
+    def _check_mask(self, mask: Mask) -> None:
+        planes = self.num_classes if self.task == "multilabel" else None
+        if mask.ndim != (2 if planes is None else 3) or (planes is not None and len(mask) != planes):
+            expected = "(H, W)" if planes is None else f"({planes}, H, W)"
+            raise SegfocalError(f"a {self.task} mask must have shape {expected}, got {mask.shape}.")
+        top = 2 if self.task != "multiclass" else self.num_classes
+        if mask.dtype.kind in "bu" and (mask.size == 0 or mask.max() < top):
+            return
+        wrong = (mask < 0) | (mask >= top)
+        if self.ignore_index is not None:
+            wrong &= mask != self.ignore_index
+        if wrong.any():
+            values, counts = np.unique(mask[wrong], return_counts=True)
+            listed = ", ".join(f"{v} ({n} pixels)" for v, n in zip(values[:10], counts[:10], strict=True))
+            raise SegfocalError(
+                f"mask values must be 0 to {top - 1} or ignore_index {self.ignore_index}, got {listed}"
+                f"{', ...' if len(values) > 10 else ''}. Map them to classes or to the ignore label."
+            )
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put a name in front of the messages of errors raised inside."""
+    try:
+        yield
+    except SegfocalError as error:
+        if name in str(error):
+            raise
+        raise SegfocalError(f"{name}: {error}") from error
+
+
+def threaded(work: Callable[[int], Any], indices: Iterable[int]) -> list[Any]:
+    """Return ``work`` of each index in order; decoders release the interpreter lock, so threads help."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(work, indices))

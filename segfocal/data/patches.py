@@ -1,0 +1,141 @@
+"""Training patches and whole images as samples: dicts of tensors, ready to collate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from segfocal.data.cases import Cases, Labels, naming
+from segfocal.data.labels import Mask
+from segfocal.data.preprocess import Image
+from segfocal.data.sampling import Key, sample_rng
+from segfocal.data.transforms import Augmentation
+from segfocal.errors import SegfocalError
+
+Sample = dict[str, Any]
+
+
+class PatchDataset(Dataset[Sample]):
+    """Random patches; the sample of a key ``(epoch, index)`` depends on (seed, epoch, index) alone.
+
+    Sample ``index`` of epoch ``e`` comes from image ``(e * num_samples + index) % len(cases)``, so that all
+    images are used equally often, also when an epoch is shorter than the list.
+
+    Args:
+        cases: The training cases.
+        patch_size: Height and width in pixels. Smaller images are padded with 0 below and on the right,
+            their masks with the ignore label.
+        num_samples: Patches per epoch.
+        foreground_share: Share of patches that are placed over a foreground pixel.
+        augmentation: Applied after the crop.
+        seed: Seed of everything random here.
+    """
+
+    def __init__(
+        self,
+        cases: Cases,
+        *,
+        patch_size: tuple[int, int],
+        num_samples: int,
+        foreground_share: float,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        self.cases, self.patch_size, self.num_samples = cases, patch_size, num_samples
+        self.foreground_share, self.augmentation, self.seed = foreground_share, augmentation, seed
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index = key
+        case = (epoch * self.num_samples + index) % len(self.cases)
+        rng = sample_rng(self.seed, epoch, index)
+        picture, labels = self.cases.pair(case)
+        top, left = self._corner(labels, rng)
+        bottom, right = top + self.patch_size[0], left + self.patch_size[1]
+        with naming(self.cases.source.names[case]):
+            image, mask = self._padded(
+                picture.image[top:bottom, left:right], labels.mask[..., top:bottom, left:right]
+            )
+            image, mask = self.augmentation(self.cases.preprocess.unit(image), mask, rng)
+        planes = self.cases.preprocess.standardize(image, picture.mean, picture.std)
+        return _sample(self.cases, case, planes, mask)
+
+    def _corner(self, labels: Labels, rng: np.random.Generator) -> tuple[int, int]:
+        """A pixel of the foreground lies in the middle where the border allows it, else anywhere."""
+        room = np.maximum(np.array(labels.mask.shape[-2:]) - self.patch_size, 0)
+        pixel = None
+        if rng.random() < self.foreground_share:
+            pixel = labels.rows.draw(labels.mask, rng, task=self.cases.task)
+        if pixel is None:
+            corner = rng.integers(0, room + 1)
+        else:
+            corner = np.clip(np.array(pixel) - np.array(self.patch_size) // 2, 0, room)
+        return int(corner[0]), int(corner[1])
+
+    def _padded(self, image: Image, mask: Mask) -> tuple[Image, Mask]:
+        down, right = (want - have for want, have in zip(self.patch_size, image.shape[:2], strict=True))
+        if down == 0 and right == 0:
+            return image, mask
+        ignore = self.cases.ignore_index
+        if ignore is None:
+            raise SegfocalError(
+                f"an image of {image.shape[:2]} pixels is smaller than the patch {self.patch_size} and there is "
+                "no ignore_index to fill the border with. Lower patch_size or set ignore_index."
+            )
+        image = np.pad(image, ((0, down), (0, right), (0, 0)))
+        mask = np.pad(mask, ((0, 0),) * (mask.ndim - 2) + ((0, down), (0, right)), constant_values=ignore)
+        return image, mask
+
+
+class ImageDataset(Dataset[Sample]):
+    """Whole images in order, as validation, test and prediction see them.
+
+    Args:
+        cases: The cases of the split.
+        with_mask: False leaves the masks unread and out of the samples.
+    """
+
+    def __init__(self, cases: Cases, *, with_mask: bool = True) -> None:
+        self.cases, self.with_mask = cases, with_mask
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> Sample:
+        if self.with_mask:
+            picture, labels = self.cases.pair(index)
+        else:
+            picture, labels = self.cases.picture(index), None
+        preprocess = self.cases.preprocess
+        planes = preprocess.standardize(preprocess.unit(picture.image), picture.mean, picture.std)
+        return _sample(self.cases, index, planes, labels.mask if labels else None)
+
+
+def same_size(samples: list[Sample]) -> Sample:
+    """Collate whole images, which must have one size: nothing is padded.
+
+    Raises:
+        SegfocalError: Naming two images of different sizes.
+    """
+    shapes = {tuple(sample["image"].shape): sample["name"] for sample in samples}
+    if len(shapes) > 1:
+        (one, first), (other, second) = list(shapes.items())[:2]
+        raise SegfocalError(
+            f"a batch of whole images needs one size, got {one} in {first!r} and {other} in {second!r}. "
+            "Set val_batch_size: 1."
+        )
+    collated: Sample = torch.utils.data.default_collate(samples)
+    return collated
+
+
+def _sample(cases: Cases, index: int, planes: Image, mask: Mask | None) -> Sample:
+    sample: Sample = {"image": torch.from_numpy(planes)}
+    if mask is not None:
+        # a copy: the cached mask is never lent out
+        sample["mask"] = torch.from_numpy(np.array(mask, order="C"))
+    return sample | {"name": cases.source.names[index], "group": cases.source.groups[index], "index": index}

@@ -1,0 +1,44 @@
+"""Where images and masks come from: one split, read one case at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+
+
+class Source(ABC):
+    """The cases of one split. Reading is lazy; nothing is kept here.
+
+    Args:
+        names: One name per case, unique in the split.
+        groups: What must never be divided between splits (a patient, a drive); default: each its own name.
+    """
+
+    def __init__(self, names: Sequence[str], groups: Sequence[str] | None = None) -> None:
+        self.names = list(names)
+        self.groups = list(groups) if groups is not None else list(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def image(self, index: int) -> Array:
+        """Return the picture as stored: ``(H, W)`` or ``(H, W, C)``, uint8, uint16, bool or floating."""
+
+    @abstractmethod
+    def mask(self, index: int) -> Array:
+        """Return class numbers: ``(H, W)``, or 0/1 ``(K, H, W)`` for multilabel; ignore label included."""
+
+    def identity(self, index: int) -> bytes:
+        """Return bytes that change whenever the case does; they enter the fingerprint."""
+        digest = hashlib.sha256()
+        for array in (self.image(index), self.mask(index)):
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.digest()
