@@ -1,0 +1,212 @@
+"""Sums and gradient of one block of pixels under sigmoid: every channel is a two-class problem of its own."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
+from segfocal.losses.fields import Inputs, Spec, work_dtype
+from segfocal.losses.pixel import Parts, pixel_loss, split
+from segfocal.losses.upstream import Upstream, spread
+
+
+class Elements(NamedTuple):
+    """A block's pixels, ready to compute with: ``x`` is 0 where ignored, ``y`` is bool (hard) or floating (soft)."""
+
+    x: Tensor
+    y: Tensor
+    valid: Tensor | None
+    weight: Tensor | None
+    invalid: Tensor | None
+
+
+class Sides(NamedTuple):
+    """A value of every element, apart for its share of negative and of positive; the other share is 0."""
+
+    negative: Tensor
+    positive: Tensor
+
+
+def elements(block: Inputs, spec: Spec) -> Elements:
+    """Bring a block's logits, target and weight into one shape and the working precision."""
+    x = block.logits.to(work_dtype(block.logits.dtype))
+    if block.target.ndim < x.ndim:
+        labels = block.target.unsqueeze(1)
+        valid = valid_elements(labels, spec.ignore_index)
+        invalid = invalid_labels(labels, valid, x.shape[1])
+        y = labels == torch.arange(x.shape[1], device=x.device).view(-1, *[1] * (x.ndim - 2))
+    else:
+        valid = valid_elements(block.target, spec.ignore_index)
+        invalid = invalid_masks(block.target, valid)
+        y = block.target.to(x.dtype) if block.target.is_floating_point() else block.target == 1
+    if valid is not None:
+        x = x.masked_fill(~valid, 0)
+        y = y.masked_fill(~valid, 0)
+    return Elements(x, y, valid, element_weight(block.weight, valid, x.dtype), invalid)
+
+
+def divide(value: Tensor, y: Tensor) -> Sides:
+    """Give each element's value to its label, in shares where the label is soft."""
+    if y.dtype == torch.bool:
+        return Sides(value.masked_fill(y, 0), value.masked_fill(~y, 0))
+    return Sides(value * (1 - y), value * y)
+
+
+def alphas(block: Inputs, ndim: int) -> tuple[Tensor | float, Tensor | float]:
+    """Return the weights of negatives and positives, shaped to broadcast over the block."""
+    if block.alpha is None:
+        return 1.0, 1.0
+    positive = spread(block.alpha, ndim, work_dtype(block.logits.dtype))
+    return 1 - positive, positive
+
+
+def curve_rows(block: Inputs, ndim: int) -> tuple[Tensor, ...]:
+    """Return the rows of the curve, shaped to broadcast over the block."""
+    return spread(block.curve, ndim, work_dtype(block.logits.dtype)).unbind(0)
+
+
+def loss_sides(block: Inputs, spec: Spec, item: Elements) -> Sides:
+    """Compute the pixel loss of every element, alpha applied, weight not."""
+    curve = curve_rows(block, item.x.ndim)
+    alpha_0, alpha_1 = alphas(block, item.x.ndim)
+    if item.y.dtype == torch.bool and block.smoothing is None:
+        loss = pixel_loss(spec.form, split(torch.where(item.y, -item.x, item.x)), curve).loss
+        negative, positive = divide(loss, item.y)
+        return Sides(negative * alpha_0, positive * alpha_1)
+    as_0 = alpha_0 * pixel_loss(spec.form, split(item.x), curve).loss
+    as_1 = alpha_1 * pixel_loss(spec.form, split(-item.x), curve).loss
+    moved = 0.0 if block.smoothing is None else block.smoothing.to(item.x.dtype) / 2
+    positive = divide(as_1 + moved * (as_0 - as_1), item.y).positive
+    negative = divide(as_0 + moved * (as_1 - as_0), item.y).negative
+    return Sides(negative, positive)
+
+
+def modulation_sides(block: Inputs, item: Elements) -> Sides:
+    """Compute ``u^g`` of every element."""
+    gamma = curve_rows(block, item.x.ndim)[0]
+    if item.y.dtype == torch.bool:
+        return divide(torch.exp(gamma * split(torch.where(item.y, -item.x, item.x)).log_u), item.y)
+    return Sides(
+        (1 - item.y) * torch.exp(gamma * split(item.x).log_u), item.y * torch.exp(gamma * split(-item.x).log_u)
+    )
+
+
+def total(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Sum over space."""
+    axes = tuple(range(2, value.ndim))
+    return value.sum(axes, dtype=dtype) if axes else value.to(dtype) if dtype else value
+
+
+def weighted(value: Tensor, weight: Tensor | None) -> Tensor:
+    """Multiply by the weight, if there is one."""
+    return value if weight is None else value * weight
+
+
+def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
+    """Compute the wanted sums of a block.
+
+    Args:
+        block: Pixels.
+        spec: What to compute.
+
+    Returns:
+        Fields by name, shape (n, C) or (n, C, 2), in the working precision; counts int64.
+    """
+    item = elements(block, spec)
+    want = set(spec.want)
+    found: dict[str, Tensor] = {}
+
+    def both(sides: Sides) -> Tensor:
+        return torch.stack([total(weighted(side, item.weight)) for side in sides], -1)
+
+    if "loss" in want:
+        found["loss"] = both(loss_sides(block, spec, item))
+    if "modulation" in want:
+        found["modulation"] = both(modulation_sides(block, item))
+    if "weight" in want:
+        found["weight"] = both(divide(torch.ones_like(item.x), item.y))
+    found.update(region_sums(item, want))
+    found.update(count_sums(item, want))
+    if item.invalid is not None:
+        found["invalid"] = total(item.invalid.expand(-1, item.x.shape[1], *item.x.shape[2:]), torch.int64)
+        if block.target.ndim < item.x.ndim:
+            found["invalid"][:, 1:] = 0  # one label map serves all channels
+    return found
+
+
+def region_sums(item: Elements, want: set[str]) -> dict[str, Tensor]:
+    """Compute I, P, P2, Y, Y2."""
+    found: dict[str, Tensor] = {}
+    y = item.y.to(item.x.dtype)
+    if want & {"intersection", "prediction", "prediction_squared"}:
+        p = torch.sigmoid(item.x)
+        mass = weighted(p, item.weight)
+        found["intersection"] = total(mass * y)
+        found["prediction"] = total(mass)
+        found["prediction_squared"] = total(mass * p)
+    if want & {"target", "target_squared"}:
+        found["target"] = total(weighted(y, item.weight))
+        found["target_squared"] = total(weighted(y * y, item.weight))
+    return found
+
+
+def count_sums(item: Elements, want: set[str]) -> dict[str, Tensor]:
+    """Count elements, and hard decisions at logit 0; a soft label above 0.5 is positive."""
+    found: dict[str, Tensor] = {}
+    hard = item.y.dtype == torch.bool
+    if "count" in want:
+        sides = divide(torch.ones_like(item.x), item.y) if not hard else Sides((~item.y), item.y)
+        if item.valid is not None:
+            sides = Sides(sides.negative * item.valid, sides.positive)
+        found["count"] = torch.stack([total(side, torch.int64 if hard else None) for side in sides], -1)
+    if want & {"tp", "fp", "fn"}:
+        y = item.y if hard else item.y > 0.5
+        positive = item.x > 0
+        found["tp"] = total(positive & y, torch.int64)
+        found["fp"] = total(positive & ~y, torch.int64)
+        found["fn"] = total(~positive & y, torch.int64)
+    return found
+
+
+def gradient(block: Inputs, spec: Spec, upstream: Upstream) -> Tensor:
+    """Compute the gradient by the logits of a block, in the working precision."""
+    item = elements(block, spec)
+    grad = torch.zeros_like(item.x)
+    if upstream.loss is not None:
+        grad = loss_gradient(block, spec, item, upstream.loss)
+    if upstream.region:
+        parts: Parts = split(item.x)
+        p = parts.u
+        pull = upstream.prediction + item.y * upstream.intersection + 2 * p * upstream.prediction_squared
+        grad = grad + p * parts.p * pull
+    return weighted(grad, item.weight)
+
+
+def loss_gradient(block: Inputs, spec: Spec, item: Elements, upstream: Tensor) -> Tensor:
+    """Chain the pixel loss: ``dz/dx`` is 1 for a negative and -1 for a positive."""
+    curve = curve_rows(block, item.x.ndim)
+    alpha_0, alpha_1 = alphas(block, item.x.ndim)
+    up_0, up_1 = upstream.unbind(-1)
+    if item.y.dtype == torch.bool and block.smoothing is None:
+        slope = pixel_loss(spec.form, split(torch.where(item.y, -item.x, item.x)), curve).slope
+        return slope * torch.where(item.y, -alpha_1 * up_1, alpha_0 * up_0)
+    moved = 0.0 if block.smoothing is None else block.smoothing.to(item.x.dtype) / 2
+    y = item.y.to(item.x.dtype)
+    pull_0, pull_1 = up_0 * (1 - y), up_1 * y
+    as_0 = alpha_0 * (pull_0 + moved * (pull_1 - pull_0))
+    as_1 = alpha_1 * (pull_1 + moved * (pull_0 - pull_1))
+    return (
+        as_0 * pixel_loss(spec.form, split(item.x), curve).slope
+        - as_1 * pixel_loss(spec.form, split(-item.x), curve).slope
+    )
+
+
+def values(block: Inputs, spec: Spec) -> Tensor:
+    """Compute the loss of every element, weight applied, NaN where the label is none."""
+    item = elements(block, spec)
+    negative, positive = loss_sides(block, spec, item)
+    value = weighted(negative + positive, item.weight)
+    return value if item.invalid is None else value.masked_fill(item.invalid, float("nan"))

@@ -1,0 +1,175 @@
+"""Pixel losses as pairs (loss, slope) of the margin: how far the wrong answer is ahead, in nats.
+
+With margin ``z`` the probability of the true class is ``sigmoid(-z)``. ``split`` turns margins of any shape into
+what all pixel losses are made of; each loss then returns its value and its derivative by ``z``; the chain from
+``z`` to the logits is the backends' matter. Nothing is raised to a power: ``u^g = exp(g log u)`` with ``log u``
+computed without cancellation, so that neither a saturated pixel nor ``0 < gamma < 1`` makes a NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FINITE = 1e30  # stands for infinity where infinity would make 0 * inf; beyond any logit, far below overflow
+
+Number = Tensor | float
+
+
+class Parts(NamedTuple):
+    """What every pixel loss is made of: the margin, ``p`` of the true class, ``u = 1 - p``, ``nll = -log p``."""
+
+    margin: Tensor
+    p: Tensor
+    u: Tensor
+    nll: Tensor
+    log_u: Tensor
+
+
+class PixelLoss(NamedTuple):
+    """A pixel loss in nats and its slope, the derivative by the margin."""
+
+    loss: Tensor
+    slope: Tensor
+
+
+def split(margin: Tensor) -> Parts:
+    """Compute probabilities and logarithms from the margin, each to full relative precision.
+
+    Args:
+        margin: Any shape, floating point, infinities allowed.
+
+    Returns:
+        The parts, each of the margin's shape. ``log_u`` stays finite, so that ``gamma * log_u`` is never 0 * inf.
+
+    Example:
+        >>> parts = split(torch.tensor([0.0]))
+        >>> parts.p.item(), parts.u.item(), round(parts.nll.item(), 4)
+        (0.5, 0.5, 0.6931)
+    """
+    small = torch.exp(-margin.abs())
+    larger = (1 + small).reciprocal()
+    smaller = small * larger
+    wrong = margin > 0
+    tail = torch.log1p(small)
+    return Parts(
+        margin=margin,
+        p=torch.where(wrong, smaller, larger),
+        u=torch.where(wrong, larger, smaller),
+        nll=margin.clamp(min=0) + tail,
+        log_u=margin.clamp(min=-FINITE, max=0) - tail,
+    )
+
+
+def cross_entropy(parts: Parts) -> PixelLoss:
+    """Compute cross-entropy ``-log p``; slope ``u``.
+
+    Example:
+        >>> cross_entropy(split(torch.tensor([0.0]))).slope.item()
+        0.5
+    """
+    return PixelLoss(parts.nll, parts.u)
+
+
+def focal(parts: Parts, gamma: Number, *, log_scale: Number = 0.0) -> PixelLoss:
+    """Compute focal loss ``u^g (-log p)``; slope ``u^g (u - g p log p)``.
+
+    Args:
+        parts: ``split(margin)``.
+        gamma: Exponent >= 0, broadcastable to the margin; 0 is exactly cross-entropy.
+        log_scale: Logarithm of what divides ``u`` before the power (reduced focal); 0 for focal loss.
+
+    Returns:
+        Loss in nats and slope, each of the margin's shape.
+
+    Source:
+        Lin et al., Focal Loss for Dense Object Detection, 2017, eq. 4.
+
+    Example:
+        >>> round(focal(split(torch.tensor([0.0])), 2.0).loss.item(), 4)  # 0.25 log 2
+        0.1733
+    """
+    factor = torch.exp(gamma * (parts.log_u - log_scale))
+    # clamped, p * nll is 0 at margin = inf and not 0 * inf
+    pull = gamma * (parts.p * parts.nll.clamp(max=FINITE))
+    return PixelLoss(factor * parts.nll, factor * (parts.u + pull))
+
+
+def poly(parts: Parts, gamma: Number, epsilon: Number) -> PixelLoss:
+    """Compute Poly-1 focal loss: focal ``+ epsilon u^(g+1)``.
+
+    Source:
+        Leng et al., PolyLoss, 2022, eq. 8.
+
+    Example:
+        >>> round(poly(split(torch.tensor([0.0])), 0.0, 1.0).loss.item(), 4)  # log 2 + 0.5
+        1.1931
+    """
+    loss, slope = focal(parts, gamma)
+    extra = epsilon * (torch.exp(gamma * parts.log_u) * parts.u)
+    return PixelLoss(loss + extra, slope + (gamma + 1) * (parts.p * extra))
+
+
+def tail(parts: Parts, gamma: Number, tau: Number) -> PixelLoss:
+    """Compute tail-mixed focal loss ``tau CE + (1 - tau) focal``: easy pixels keep the share tau of CE's slope.
+
+    Example:
+        >>> tail(split(torch.tensor([0.0])), 2.0, 1.0).slope.item()
+        0.5
+    """
+    loss, slope = focal(parts, gamma)
+    return PixelLoss(tau * parts.nll + (1 - tau) * loss, tau * parts.u + (1 - tau) * slope)
+
+
+def knee(parts: Parts, gamma: Number, at: Number, tau: Number, offset: Number) -> PixelLoss:
+    """Compute knee focal loss: focal ``+ offset`` where the margin exceeds ``at``, else ``tau`` times CE.
+
+    ``curve.curve`` finds the numbers that make loss and slope continuous at the knee.
+    """
+    loss, slope = focal(parts, gamma)
+    hard = parts.margin > at
+    return PixelLoss(torch.where(hard, loss + offset, tau * parts.nll), torch.where(hard, slope, tau * parts.u))
+
+
+def reduced(parts: Parts, gamma: Number, at: Number, log_threshold: Number) -> PixelLoss:
+    """Compute reduced focal loss: CE where the margin exceeds ``at``, else with the factor ``(u / threshold)^g``.
+
+    Discontinuous unless the threshold is 0.5.
+    """
+    loss, slope = focal(parts, gamma, log_scale=log_threshold)
+    hard = parts.margin > at
+    return PixelLoss(torch.where(hard, parts.nll, loss), torch.where(hard, parts.u, slope))
+
+
+def convex(parts: Parts, gamma: Number, shift: Number, tau: Number) -> PixelLoss:
+    """Compute convex focal loss ``tau CE + (1 - tau) softplus(g z - shift) / g``, with gamma > 0.
+
+    Source:
+        Lin et al. 2017, appendix, FL*; (gamma, shift) = (2, 1) and (4, 0) are the paper's. The mix is ours.
+
+    Example:
+        >>> round(convex(split(torch.tensor([0.0])), 4.0, 0.0, 0.0).loss.item(), 4)  # log 2 / 4
+        0.1733
+    """
+    steep = split(gamma * parts.margin - shift)
+    return PixelLoss(
+        tau * parts.nll + (1 - tau) * (steep.nll / gamma), tau * parts.u + (1 - tau) * steep.u
+    )
+
+
+def pixel_loss(form: str, parts: Parts, curve: Sequence[Tensor]) -> PixelLoss:
+    """Compute the pixel loss that ``form`` names.
+
+    Args:
+        form: One of ``curve.FORMS``.
+        parts: ``split(margin)``.
+        curve: The numbers of the form in the order of ``curve.curve``: gamma, then what the form adds.
+
+    Returns:
+        Loss in nats and slope, each of the margin's shape.
+    """
+    functions = {"focal": focal, "poly": poly, "tail": tail, "knee": knee, "reduced": reduced, "convex": convex}
+    return functions[form](parts, *curve)  # type: ignore[operator]

@@ -1,0 +1,204 @@
+"""Checks of what a caller hands to the primitive. Structure is always checked, values only where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from segfocal.errors import SegfocalError, check_choice
+from segfocal.losses.curve import as_row, slope_ratio
+from segfocal.losses.fields import FIELDS, Inputs, Spec
+
+ACTIVATIONS = ("sigmoid", "softmax")
+
+
+def shape(tensor: Tensor) -> str:
+    """Write a shape as a tuple."""
+    return str(tuple(tensor.shape))
+
+
+def check_logits(logits: Tensor, activation: str) -> None:
+    """Raise unless logits are floating point (N, C, *S) with enough channels for the activation."""
+    check_choice("activation", activation, ACTIVATIONS)
+    if not logits.is_floating_point():
+        raise SegfocalError(f"logits must be floating point, got {logits.dtype}. Did you swap logits and target?")
+    if logits.ndim < 2:
+        raise SegfocalError(
+            f"logits must have shape (N, C, *S), got {shape(logits)}. Did you mean logits.unsqueeze(1)?"
+        )
+    if activation == "softmax" and logits.shape[1] == 1:
+        raise SegfocalError(
+            f"softmax needs at least 2 channels, got logits of shape {shape(logits)}: "
+            "the softmax over one channel is always 1. For one channel use task='binary'."
+        )
+
+
+def check_no_grad(**tensors: Tensor | float | Collection[float] | None) -> None:
+    """Raise where an argument other than the logits asks for a gradient."""
+    for name, value in tensors.items():
+        if isinstance(value, Tensor) and value.requires_grad:
+            raise SegfocalError(
+                f"{name} requires a gradient, but the primitive differentiates by the logits only. "
+                f"Pass {name}.detach()."
+            )
+
+
+def check_want(want: Collection[str]) -> None:
+    """Raise where a wanted field does not exist."""
+    if isinstance(want, str):
+        raise SegfocalError(f"want must be a collection of field names, got the string {want!r}. Use [{want!r}].")
+    for name in want:
+        check_choice("want", name, FIELDS)
+
+
+def check_target(logits: Tensor, target: Tensor, activation: str) -> Tensor:
+    """Check shape, dtype and device of the target.
+
+    Args:
+        logits: (N, C, *S).
+        target: Label map (N, *S) or masks (N, C, *S).
+        activation: ``"sigmoid"`` or ``"softmax"``.
+
+    Returns:
+        The target as the backends expect it: binary as masks (N, 1, *S); unsigned integers that torch can hardly
+        compute with widened.
+
+    Raises:
+        SegfocalError: Naming the shapes and the repair.
+    """
+    labels, masks = (logits.shape[0], *logits.shape[2:]), tuple(logits.shape)
+    got = tuple(target.shape)
+    if target.device != logits.device:
+        raise SegfocalError(
+            f"target must be on {logits.device} like logits, got {target.device}. Did you mean target.to(logits.device)?"
+        )
+    if got not in (labels, masks):
+        expected = f"{labels} or {masks}"
+        raise SegfocalError(
+            f"target must have shape {expected} to match logits {masks}, got {got}."
+            f"{repair(got, labels, masks)}"
+        )
+    if target.is_complex():
+        raise SegfocalError(f"target must be integer, bool or floating point, got {target.dtype}.")
+    binary = activation == "sigmoid" and logits.shape[1] == 1
+    if target.is_floating_point() and got == labels and got != masks and not binary:
+        raise SegfocalError(
+            f"a label map must be integer or bool, got {target.dtype} of shape {got}. "
+            "Did you mean target.long()? Soft targets have the shape of the logits."
+        )
+    if target.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        target = target.to(torch.int32 if target.dtype == torch.uint16 else torch.int64)
+    return target.unsqueeze(1) if binary and got != masks else target
+
+
+def repair(got: tuple[int, ...], labels: tuple[int, ...], masks: tuple[int, ...]) -> str:
+    """Suggest what turns the target's shape into one that fits."""
+    if len(got) >= 2 and got[1] == 1 and (got[0], *got[2:]) == labels:
+        return " Did you mean target.squeeze(1)?"
+    if got == labels[1:] or got == masks[1:]:
+        return " Did you mean target.unsqueeze(0)?"
+    if len(got) == len(masks) and (got[0], got[-1], *got[1:-1]) == masks:
+        return " Did you mean target.movedim(-1, 1)?"
+    if sorted(got) == sorted(labels) or sorted(got) == sorted(masks):
+        return " The axes seem to be in another order."
+    return ""
+
+
+def check_weight(logits: Tensor, weight: Tensor | None, activation: str) -> Tensor | None:
+    """Check the pixel weight and return it as (N, 1, *S) or (N, C, *S)."""
+    if weight is None:
+        return None
+    pixel = (logits.shape[0], *logits.shape[2:])
+    one = (logits.shape[0], 1, *logits.shape[2:])
+    allowed = [pixel, one, *([tuple(logits.shape)] if activation == "sigmoid" else [])]
+    got = tuple(weight.shape)
+    if got not in allowed:
+        raise SegfocalError(
+            f"weight must have shape {' or '.join(map(str, dict.fromkeys(allowed)))}, got {got}. "
+            "It weighs pixels; weights of classes are alpha."
+        )
+    if weight.device != logits.device:
+        raise SegfocalError(f"weight must be on {logits.device} like logits, got {weight.device}.")
+    return weight.unsqueeze(1) if len(got) < logits.ndim else weight
+
+
+def check_length(name: str, row: Tensor, channels: int, *, scalar: bool) -> None:
+    """Raise unless there is one number per class (or one for all, where that has a meaning)."""
+    if row.numel() == channels or (scalar and row.numel() == 1):
+        return
+    if row.numel() == 1:
+        raise SegfocalError(
+            f"{name} must hold one weight per class ({channels}) where softmax is used, got a single number: "
+            f"it could mean several things. Did you mean {name}=[...] with {channels} numbers?"
+        )
+    raise SegfocalError(f"{name} must hold {channels} numbers, one per class, got {row.numel()}.")
+
+
+def check_values(name: str, row: Tensor, low: float, high: float, *, open_ends: bool = False) -> None:
+    """Raise unless every number lies between low and high."""
+    inside = (row > low) & (row < high) if open_ends else (row >= low) & (row <= high)
+    if not bool((inside & row.isfinite()).all()):
+        ends = "()" if open_ends else "[]"
+        found = row.tolist() if row.numel() > 1 else row.item()
+        raise SegfocalError(f"{name} must lie in {ends[0]}{low:g}, {high:g}{ends[1]}, got {found}.")
+
+
+def check_settings(inputs: Inputs, spec: Spec, parameter: float | Tensor | None) -> None:
+    """Raise where alpha, gamma, the parameter of the form or the smoothing are out of range."""
+    device = inputs.curve.device
+    gamma = inputs.curve[0]
+    check_values("gamma", gamma, 0.0, float("inf"))
+    if inputs.alpha is not None:
+        check_values("alpha", inputs.alpha, 0.0, 1.0 if spec.sigmoid else float("inf"))
+    if inputs.smoothing is not None:
+        check_values("label_smoothing", inputs.smoothing, 0.0, 1.0)
+    if spec.form == "focal" or parameter is None:
+        return
+    row = as_row(parameter, device)
+    if spec.form == "poly":
+        check_values("parameter of poly (epsilon)", row, float("-inf"), float("inf"))
+    elif spec.form == "tail":
+        check_values("parameter of tail (tau)", row, 0.0, 1.0)
+    elif spec.form == "convex":
+        check_values("gamma of the convex form", gamma, 0.0, float("inf"), open_ends=True)
+        check_values("second parameter of convex (tau)", row[1:], 0.0, 1.0)
+    else:
+        check_values(f"parameter of {spec.form} (a probability)", row, 0.0, 1.0, open_ends=True)
+        check_knee(spec.form, row, gamma)
+
+
+def check_knee(form: str, row: Tensor, gamma: Tensor) -> None:
+    """Raise where the knee lies so low that focal loss is still steeper than cross-entropy there."""
+    if form == "knee" and bool((slope_ratio(row, gamma) > 1 + 1e-12).any()):
+        raise SegfocalError(
+            f"the knee must lie where focal loss is flatter than cross-entropy, got {row.tolist()} for gamma "
+            f"{gamma.tolist()}. For gamma 2 that is above 0.2976."
+        )
+
+
+def invalid_target(logits: Tensor, target: Tensor, spec: Spec) -> SegfocalError:
+    """Describe the values of a target that are no labels."""
+    if target.is_floating_point():
+        wrong = target[~((target >= 0) & (target <= 1))]
+        what = f"soft targets must lie in [0, 1], got {wrong.numel()} values outside"
+        if wrong.numel() and not bool(wrong.isnan().any()):
+            what += f", from {wrong.min().item():g} to {wrong.max().item():g}"
+        return SegfocalError(f"{what}. Scale the target.")
+    classes = logits.shape[1] if target.ndim < logits.ndim else 2
+    values, counts = target.unique(return_counts=True)
+    keep = (values < 0) | (values >= classes)
+    if spec.ignore_index is not None:
+        keep &= values != spec.ignore_index
+    found = list(zip(values[keep].tolist(), counts[keep].tolist(), strict=True))
+    listed = ", ".join(f"{value} ({count} times)" for value, count in found[:8])
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    remedy = (
+        f"Did you mean ignore_index={found[0][0]}?"
+        if spec.ignore_index is None and len(found) == 1
+        else "Map them to classes or to ignore_index."
+    )
+    return SegfocalError(
+        f"labels must lie in [0, {classes - 1}] (ignore_index={spec.ignore_index}), got {listed}{more}. {remedy}"
+    )
