@@ -1,0 +1,108 @@
+"""Read many run directories at once, lazily; what a run does not have is simply not there."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from segfocal.errors import SegfocalError
+from segfocal.runs.cases import CASES_SCHEMA
+from segfocal.runs.curves import CURVES_SCHEMA
+from segfocal.runs.info import read_info
+from segfocal.runs.layout import RunPaths
+from segfocal.runs.log import whole_lines
+
+METRICS_SCHEMA = pl.Schema({"step": pl.Int64, "epoch": pl.Int64, "name": pl.String, "value": pl.Float64})
+INFOS_SCHEMA = pl.Schema(
+    {
+        "run": pl.String,
+        "problem": pl.String,  # why run.json cannot be used, else null
+        "status": pl.String,
+        "reason": pl.String,
+        "created": pl.String,
+        "task": pl.String,
+        "segfocal": pl.String,  # version
+        "git_commit": pl.String,
+        "json": pl.String,  # the whole run.json
+    }
+)
+
+
+def scan_cases(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
+    """Return cases.parquet of many runs as one lazy table.
+
+    Args:
+        run_dirs: Run directories; those without the file add nothing.
+
+    Returns:
+        Columns ``run`` (the directory as given) and those of ``CASES_SCHEMA``.
+    """
+    return _scan([RunPaths(run).cases for run in run_dirs], schema=CASES_SCHEMA)
+
+
+def scan_curves(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
+    """Return curves.parquet of many runs as one lazy table; as ``scan_cases``, with ``CURVES_SCHEMA``."""
+    return _scan([RunPaths(run).curves for run in run_dirs], schema=CURVES_SCHEMA)
+
+
+def scan_metrics(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
+    """Return metrics.csv of many runs as one table, without torn last lines.
+
+    Args:
+        run_dirs: Run directories; those without the file add nothing.
+
+    Returns:
+        Columns run, step, epoch, name, value. Where a name was logged twice at a step (before a crash and
+        again after resuming), the later line counts.
+    """
+    tables = [_with_run(pl.LazyFrame(schema=METRICS_SCHEMA), "")]
+    for run in run_dirs:
+        path = RunPaths(run).metrics
+        if path.is_file():
+            data = io.BytesIO(whole_lines(path.read_bytes()) or b"step,epoch,name,value\n")
+            table = pl.read_csv(data, schema=METRICS_SCHEMA).lazy()
+            table = table.unique(["step", "name"], keep="last", maintain_order=True)
+            tables.append(_with_run(table, Path(run).as_posix()))
+    return pl.concat(tables)
+
+
+def read_infos(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
+    """Return the main facts of many run.json files.
+
+    Args:
+        run_dirs: Run directories. One that cannot be read keeps its row, with the reason under ``problem``,
+            so that a report over many runs still opens.
+
+    Returns:
+        Columns of ``INFOS_SCHEMA``.
+    """
+    return pl.LazyFrame([_info_row(Path(run)) for run in run_dirs], schema=INFOS_SCHEMA)
+
+
+def _info_row(run: Path) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(INFOS_SCHEMA)
+    row["run"] = run.as_posix()
+    try:
+        info = read_info(run)
+    except SegfocalError as error:
+        return row | {"problem": str(error)}
+    versions = {"segfocal": info.get("versions", {}).get("segfocal"), "json": json.dumps(info)}
+    return row | {key: info[key] for key in INFOS_SCHEMA if key in info} | versions  # type: ignore[literal-required]
+
+
+def _scan(paths: list[Path], *, schema: pl.Schema) -> pl.LazyFrame:
+    present = [path for path in paths if path.is_file()]
+    if not present:
+        return _with_run(pl.LazyFrame(schema=schema), "")
+    runs = {str(path): path.parent.as_posix() for path in present}
+    table = pl.scan_parquet(present, schema=schema, include_file_paths="run", glob=False)
+    return table.select(pl.col("run").replace(runs), *schema.names())
+
+
+def _with_run(table: pl.LazyFrame, run: str) -> pl.LazyFrame:
+    return table.select(pl.lit(run, dtype=pl.String).alias("run"), pl.all())
