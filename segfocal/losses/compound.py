@@ -1,0 +1,164 @@
+"""Sums of losses as modules: what ``+`` and ``*`` make, and the ready-made focal + Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from segfocal.losses.focal import FocalLoss
+from segfocal.losses.overlap import Absent
+from segfocal.losses.pixelwise import Alpha
+from segfocal.losses.reduction import Reduction, Task
+from segfocal.losses.region import DiceLoss
+from segfocal.losses.terms import SumOfLosses
+
+
+class CompoundLoss(SumOfLosses):
+    """A weighted sum of losses: what ``FocalLoss(task) + 0.5 * DiceLoss(task)`` makes.
+
+    Terms of this package share one pass over the logits where they can; two pixel losses, each with its own
+    settings, take a pass each. Any other ``nn.Module`` is called with ``(logits, target)``.
+
+    Args:
+        terms: The losses; at least one of this package, all of those with one task and ignore_index.
+        weights: One number per term; ``None``: 1 each.
+
+    Raises:
+        SegfocalError: For terms that contradict one another, and for the wrong number of weights.
+
+    Example:
+        >>> import torch
+        >>> from segfocal.losses import CrossEntropyLoss, DiceLoss
+        >>> loss = CrossEntropyLoss("binary") + 0.5 * DiceLoss("binary", smooth=0.0)
+        >>> loss(torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 1], [0, 0]]]))  # log 2 + 0.5 * 0.5
+        tensor(0.9431)
+        >>> 2 * DiceLoss("binary")
+        CompoundLoss(terms=[DiceLoss(task='binary')], weights=[2.0])
+    """
+
+    def __init__(self, terms: list[nn.Module], weights: list[float] | None = None) -> None:
+        super().__init__(terms, [1.0] * len(terms) if weights is None else weights)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"terms": list(self.terms), "weights": self.weights.tolist()}
+
+
+class FocalDiceLoss(SumOfLosses):
+    """Focal loss plus Dice loss in one pass, arguments as in ``FocalLoss`` and ``DiceLoss``.
+
+    Args:
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``; both terms use the same activation.
+        gamma: As in ``FocalLoss``.
+        alpha: As in ``FocalLoss``.
+        focal_weight: Weight of the focal term.
+        dice_weight: Weight of the Dice term.
+        reduction: Of the focal term; ``mean`` divides by the elements that are not ignored.
+        ignore_index: Label left out of both terms.
+        label_smoothing: Of the focal term; Dice sees the target as it is.
+        knee: As in ``FocalLoss``.
+        tail: As in ``FocalLoss``.
+        poly: As in ``FocalLoss``.
+        per_image: As in ``DiceLoss``: the mean of the Dice term is over images too.
+        squared: As in ``DiceLoss``.
+        smooth: As in ``DiceLoss``.
+        include_background: As in ``DiceLoss``; the focal term always counts every pixel.
+        absent: As in ``DiceLoss``.
+        validate: Whether labels are checked; ``None``: on a CPU only.
+
+    Example:
+        >>> import torch
+        >>> loss = FocalDiceLoss("binary", gamma=0.0, smooth=0.0)
+        >>> loss(torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 1], [0, 0]]]))  # log 2 + 0.5
+        tensor(1.1931)
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        gamma: float | Sequence[float] = 2.0,
+        alpha: Alpha = None,
+        *,
+        focal_weight: float = 1.0,
+        dice_weight: float = 1.0,
+        reduction: Reduction = "mean",
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        knee: float | None = None,
+        tail: float = 0.0,
+        poly: float = 0.0,
+        per_image: bool = False,
+        squared: bool = False,
+        smooth: float = 1.0,
+        include_background: bool = True,
+        absent: Absent = "include",
+        validate: bool | None = None,
+    ) -> None:
+        focal = FocalLoss(
+            task,
+            gamma,
+            alpha,
+            reduction=reduction,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            knee=knee,
+            tail=tail,
+            poly=poly,
+            validate=validate,
+        )
+        dice = DiceLoss(
+            task,
+            per_image=per_image,
+            squared=squared,
+            smooth=smooth,
+            include_background=include_background,
+            absent=absent,
+            ignore_index=ignore_index,
+            validate=validate,
+        )
+        super().__init__([focal, dice], [focal_weight, dice_weight])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        focal, dice = (term.settings() for _, term in self.own_terms())
+        focal_weight, dice_weight = self.weights.tolist()
+        return {**focal, "focal_weight": focal_weight, "dice_weight": dice_weight, **dice}
+
+
+def add(left: nn.Module, right: nn.Module) -> CompoundLoss:
+    """Add two losses; sums are laid flat, so that their terms can share a pass and keep their names.
+
+    Args:
+        left: A loss.
+        right: A loss; at least one of the two is of this package.
+
+    Returns:
+        Their sum.
+    """
+    terms: list[nn.Module] = []
+    weights: list[float] = []
+    for side in (left, right):
+        if isinstance(side, CompoundLoss):
+            terms += side.terms
+            weights += side.weights.tolist()
+        else:
+            terms.append(side)
+            weights.append(1.0)
+    return CompoundLoss(terms, weights)
+
+
+def scale(loss: nn.Module, factor: float) -> CompoundLoss:
+    """Multiply a loss by a number.
+
+    Args:
+        loss: A loss of this package.
+        factor: Any finite number.
+
+    Returns:
+        A compound with the factor on every weight.
+    """
+    if isinstance(loss, CompoundLoss):
+        return CompoundLoss(list(loss.terms), [factor * weight for weight in loss.weights.tolist()])
+    return CompoundLoss([loss], [factor])

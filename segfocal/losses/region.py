@@ -1,0 +1,178 @@
+"""Losses of regions: Dice, log-cosh Dice and Jaccard."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.losses.base import SegmentationLoss
+from segfocal.losses.needs import Needs
+from segfocal.losses.overlap import (
+    Absent,
+    Overlap,
+    average,
+    dice,
+    jaccard,
+    overlap,
+)
+from segfocal.losses.reduction import Task
+from segfocal.losses.sums import PixelSums
+
+
+class RegionLoss(SegmentationLoss):
+    """A loss made of intersection, prediction and target sums.
+
+    Args:
+        task: ``"binary"``, ``"multiclass"`` (softmax, class 0 is the background) or ``"multilabel"``.
+        per_image: Whether every image is a region; else the batch is one.
+        squared: Whether P and Y are sums of squares.
+        smooth: Added to numerator and denominator, in pixels. It saves truly empty predictions only: an
+            absent class at p = .001 over 2^20 pixels still costs .999 with smooth = 1.
+        include_background: Whether class 0 of a multiclass task takes part in the mean; the softmax always
+            sees it.
+        absent: ``"include"``: the mean is over all classes (and images); ``"skip"``: over those present in
+            the reference, 0 where none is.
+        ignore_index: Label left out of all sums.
+        validate: Whether labels are checked; ``None``: on a CPU only.
+
+    Raises:
+        SegfocalError: For settings out of range, or ``include_background=False`` where there is none.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        per_image: bool = False,
+        squared: bool = False,
+        smooth: float = 1.0,
+        include_background: bool = True,
+        absent: Absent = "include",
+        ignore_index: int | None = None,
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(task, ignore_index=ignore_index, validate=validate)
+        check_range("smooth", smooth, low=0.0, open_high=True)
+        check_choice("absent", absent, ("include", "skip"))
+        if task != "multiclass" and not include_background:
+            raise SegfocalError(
+                f"include_background=False needs a background class, which task {task!r} does not have. "
+                "Leave include_background=True."
+            )
+        self.per_image = per_image
+        self.squared = squared
+        self.smooth = float(smooth)
+        self.include_background = include_background
+        self.absent: Absent = absent
+
+    @abstractmethod
+    def term(self, region: Overlap) -> Tensor:
+        """Return the loss of every region and class, ``(R, C)``."""
+
+    def needs(self) -> Needs:
+        """Return the region sums."""
+        square = {"intersection", "prediction_squared", "target_squared"}
+        want = frozenset(square if self.squared else {"intersection", "prediction", "target"})
+        return Needs(self.activation, want, None, self.ignore_index, self.validate)
+
+    def from_sums(self, sums: PixelSums) -> Tensor:
+        """Return the mean of the term over regions and classes."""
+        region = overlap(
+            sums,
+            per_image=self.per_image,
+            squared=self.squared,
+            include_background=self.include_background,
+        )
+        return average(self.term(region), region.target, self.absent)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "task": self.task,
+            "per_image": self.per_image,
+            "squared": self.squared,
+            "smooth": self.smooth,
+            "include_background": self.include_background,
+            "absent": self.absent,
+            "ignore_index": self.ignore_index,
+            "validate": self.validate,
+        }
+
+
+class DiceLoss(RegionLoss):
+    """Soft Dice loss ``1 - (2 I + s) / (P + Y + s)``, arguments as in ``RegionLoss``.
+
+    The mean is over classes, and over images with ``per_image=True``.
+
+    Source:
+        Milletari et al., "V-Net", 2016, section 3: ``squared=True, smooth=0``.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 1], [0, 0]]])
+        >>> DiceLoss("binary", smooth=0.0)(logits, target)  # 1 - 2 / (2 + 2)
+        tensor(0.5000)
+    """
+
+    def term(self, region: Overlap) -> Tensor:
+        """Return ``(R, C)`` Dice losses."""
+        return dice(region, smooth=self.smooth)
+
+
+class LogCoshDiceLoss(RegionLoss):
+    """Log-cosh Dice loss ``log cosh(Dice loss)`` of each class, averaged; arguments as in ``RegionLoss``.
+
+    Source:
+        Jadon, "A survey of loss functions for semantic segmentation", 2020, eq. 17.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 1], [0, 0]]])
+        >>> LogCoshDiceLoss("binary", smooth=0.0)(logits, target)  # log cosh 0.5
+        tensor(0.1201)
+    """
+
+    def term(self, region: Overlap) -> Tensor:
+        """Return ``(R, C)`` log-cosh Dice losses."""
+        return torch.log(torch.cosh(dice(region, smooth=self.smooth)))
+
+
+class JaccardLoss(RegionLoss):
+    """Soft Jaccard loss ``1 - (I + s) / (P + Y - I + s)``, arguments as in ``RegionLoss``.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 1], [0, 0]]])
+        >>> JaccardLoss("binary", smooth=0.0)(logits, target)  # 1 - 1 / 3
+        tensor(0.6667)
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        per_image: bool = False,
+        smooth: float = 1.0,
+        include_background: bool = True,
+        absent: Absent = "include",
+        ignore_index: int | None = None,
+        validate: bool | None = None,
+    ) -> None:
+        super().__init__(
+            task,
+            per_image=per_image,
+            smooth=smooth,
+            include_background=include_background,
+            absent=absent,
+            ignore_index=ignore_index,
+            validate=validate,
+        )
+
+    def term(self, region: Overlap) -> Tensor:
+        """Return ``(R, C)`` Jaccard losses."""
+        return jaccard(region, smooth=self.smooth)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {name: value for name, value in super().settings().items() if name != "squared"}
