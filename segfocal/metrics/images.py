@@ -112,6 +112,9 @@ class ImageMetric(Metric):
             )
         return ordered, self._flat(state).cpu().reshape(len(names), *shape)[order]
 
+    def _scalar(self, value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float32, device=self.device)
+
     def _flat(self, state: str) -> Tensor:
         rows = getattr(self, state)
         if isinstance(rows, Tensor):

@@ -127,9 +127,6 @@ class SegmentationScores(ImageMetric):
             "threshold": threshold,
         }
 
-    def _scalar(self, value: float) -> Tensor:
-        return torch.tensor(value, dtype=torch.float32, device=self.device)
-
 
 def _thresholds(thresholds: float | Sequence[float], *, task: Task, num_classes: int) -> list[float]:
     values = [thresholds] * num_classes if isinstance(thresholds, int | float) else list(thresholds)

@@ -70,30 +70,27 @@ def write_cases(
     given = {**same, "epoch": epoch}
     known = groups or {}
     full = [{**row, **given, "group": known.get(str(row.get("name")))} for row in rows]
-    replace_rows(paths.cases, full, schema=CASES_SCHEMA, same=same)
+    missing = {column for row in full for column in CASES_SCHEMA if column not in row}
+    if missing:
+        raise SegfocalError(f"rows for {paths.cases.name} lack {', '.join(sorted(missing))}.")
+    table = [{column: row[column] for column in CASES_SCHEMA} for row in full]
+    replace_rows(paths.cases, pl.DataFrame(table, schema=CASES_SCHEMA), same=same)
 
 
-def replace_rows(
-    path: Path, rows: list[dict[str, Any]], *, schema: pl.Schema, same: Mapping[str, str]
-) -> None:
+def replace_rows(path: Path, new: pl.DataFrame, *, same: Mapping[str, str]) -> None:
     """Replace the rows of a table whose columns equal ``same`` by new ones, atomically, one writer at a time.
 
     Args:
         path: The Parquet file; it is made where missing.
-        rows: The new rows; further keys are dropped.
-        schema: Columns and types of the file.
+        new: The new rows, with the columns of the file.
         same: Column to value: which old rows go.
 
     Raises:
-        SegfocalError: Where a row lacks a column, the old file is damaged, or it cannot be written.
+        SegfocalError: Where the old file is damaged or has other columns, or it cannot be written.
     """
-    missing = {column for row in rows for column in schema if column not in row}
-    if missing:
-        raise SegfocalError(f"rows for {path.name} lack {', '.join(sorted(missing))}: give every column.")
-    new = pl.DataFrame([{column: row[column] for column in schema} for row in rows], schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent):
-        old = read_table(path, schema=schema)
+        old = read_table(path, schema=new.schema)
         gone = pl.all_horizontal([pl.col(column) == value for column, value in same.items()])
         write_parquet(path, pl.concat([old.filter(~gone), new]))
 

@@ -1,0 +1,99 @@
+"""Calibration from sums over groups of pixels: reliability bins, Brier score, likelihood, by region."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segfocal.metrics.batch import Channel
+from segfocal.metrics.bins import RELIABILITY_BINS, reliability_bin
+
+REGIONS = ("all", "foreground", "band")
+
+# a group is 2 * (inside the band) + (labelled with the class)
+GROUPS = 4
+_CHOSEN = {"all": [0, 1, 2, 3], "foreground": [1, 3], "band": [2, 3]}
+_POSITIVE = {"all": [1, 3], "foreground": [1, 3], "band": [3]}
+
+# pixels, probability, squared error, -log likelihood
+SUMS = 4
+
+Array = NDArray[np.float64]
+
+
+def group_sums(channel: Channel, band: Tensor) -> Tensor:
+    """Sum one class of one image by group and reliability bin.
+
+    Args:
+        channel: The class's probabilities and labels, (pixels,).
+        band: bool, (pixels,): within the band around the reference boundary.
+
+    Returns:
+        (groups, bins, sums), float64: pixels, and over them the sums of p, of its squared error and of -log
+        of the probability of what the label says, in nats.
+    """
+    p, positive = channel.probability, channel.positive
+    size = GROUPS * RELIABILITY_BINS
+    cells = reliability_bin(p) + RELIABILITY_BINS * (positive.long() + 2 * band)
+    cells.masked_fill_(~(positive | channel.negative), size)
+    right, wrong = torch.where(positive, p, 1 - p), torch.where(positive, 1 - p, p)
+    columns = [torch.bincount(cells, minlength=size + 1).double()]
+    # sigmoid saturates in float32: a wrong pixel may cost much, but not infinity
+    for values in (p, wrong.square(), -right.clamp(min=2.0**-23).log()):
+        columns.append(_sum_by_cell(cells, values.double(), size + 1))
+    return torch.stack(columns, dim=1)[:size].view(GROUPS, RELIABILITY_BINS, SUMS)
+
+
+def region_bins(groups: Array, region: str) -> Array:
+    """Return the reliability bins of one region.
+
+    Args:
+        groups: (..., groups, bins, sums), as ``group_sums`` makes them.
+        region: all, foreground or band.
+
+    Returns:
+        (..., bins, 3): pixels, positives and sum of p.
+    """
+    pixels, probability = groups[..., 0], groups[..., 1]
+    chosen, positive = _CHOSEN[region], _POSITIVE[region]
+    columns = [pixels[..., chosen, :], pixels[..., positive, :], probability[..., chosen, :]]
+    return np.stack([column.sum(axis=-2) for column in columns], axis=-1)
+
+
+def calibration(groups: Array, region: str) -> dict[str, Array]:
+    """Return ece, brier and nll of each class over one region.
+
+    Args:
+        groups: (classes, groups, bins, sums), summed over images.
+        region: all, foreground or band.
+
+    Returns:
+        Name to (classes,), NaN for a class without pixels in the region; each divided by the region's pixels.
+    """
+    bins = region_bins(groups, region)
+    inside = groups[:, _CHOSEN[region]].sum(axis=(1, 2))
+    pixels = np.where(inside[:, 0] == 0, np.nan, inside[:, 0])
+    gap = np.abs(bins[..., 2] - bins[..., 1]).sum(axis=-1)
+    return {"ece": gap / pixels, "brier": inside[:, 2] / pixels, "nll": inside[:, 3] / pixels}
+
+
+def true_class_nll(groups: Array, region: str) -> float:
+    """Return the mean of -log of the true class's probability, each pixel once.
+
+    Args:
+        groups: As in ``calibration``, of a multiclass task.
+        region: all, foreground or band.
+
+    Returns:
+        Nats per labelled pixel, NaN where there is none.
+    """
+    own = groups[:, _POSITIVE[region]].sum(axis=(0, 1, 2))
+    return float(own[3] / own[0]) if own[0] else float("nan")
+
+
+def _sum_by_cell(cells: Tensor, values: Tensor, size: int) -> Tensor:
+    if cells.is_cuda:  # bincount refuses weights where deterministic algorithms are asked for
+        return torch.zeros(size, dtype=values.dtype, device=values.device).index_add_(0, cells, values)
+    return torch.bincount(cells, weights=values, minlength=size)
