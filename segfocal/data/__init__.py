@@ -1,8 +1,10 @@
 """Data modules: images in folders, generated images, and what they share."""
 
+from segfocal.data.folder import FolderData
 from segfocal.data.module import SegmentationData
 from segfocal.data.preprocess import Preprocess
 from segfocal.data.sampling import EpochBatchSampler
 from segfocal.data.source import Source
+from segfocal.data.splits import Split
 
-__all__ = ["EpochBatchSampler", "Preprocess", "SegmentationData", "Source"]
+__all__ = ["EpochBatchSampler", "FolderData", "Preprocess", "SegmentationData", "Source", "Split"]

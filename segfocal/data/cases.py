@@ -101,8 +101,8 @@ class Cases:
         picture, labels = self.picture(index), self.labels(index)
         if picture.stored_size != labels.stored_size:
             raise SegfocalError(
-                f"{self.source.names[index]}: image and mask must have the same height and width, got an image "
-                f"of {picture.stored_size} and a mask of {labels.stored_size}. Pair it with the right mask."
+                f"{self.source.names[index]}: image and mask must have the same height and width, got an "
+                f"image of {picture.stored_size} and a mask of {labels.stored_size}. Pair the right files."
             )
         return picture, labels
 

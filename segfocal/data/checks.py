@@ -82,6 +82,6 @@ def check_labels(cases: Cases) -> None:
     only = int(np.flatnonzero(seen)[0])
     label = f"class {only}" if cases.task == "multiclass" else ("background", "foreground")[only]
     raise SegfocalError(
-        f"all {len(cases)} training masks hold {label} only: there is nothing to tell apart. Check the folder "
-        "of the masks and how their values are mapped to classes."
+        f"all {len(cases)} training masks hold {label} only: there is nothing to tell apart. Check the "
+        "folder of the masks and how their values are mapped to classes."
     )

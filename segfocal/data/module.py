@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from segfocal.data.cases import Cases
 from segfocal.data.checks import check_classes, check_labels, check_patch_size
 from segfocal.data.labels import TASKS, Counts, Task
-from segfocal.data.patches import ImageDataset, PatchDataset, Sample, same_size
+from segfocal.data.patches import ImageDataset, PatchDataset, Sample, collate
 from segfocal.data.preprocess import Preprocess
 from segfocal.data.sampling import EpochBatchSampler
 from segfocal.data.source import Source
@@ -123,7 +123,7 @@ class SegmentationData(pl.LightningDataModule):
         return self._needed("train").counts()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data: a sha256 over names, split and content, and the number of images."""
+        """Return what identifies the data: a sha256 of names, splits and content, and counts of images."""
         digest = hashlib.sha256(f"{self.task} {self.class_names}".encode())
         for split in self.splits():
             source = self.cases(split).source
@@ -176,7 +176,7 @@ class SegmentationData(pl.LightningDataModule):
         )
         if self.num_workers:
             cases.fill()
-        return DataLoader(dataset, batch_sampler=sampler, **self._workers())
+        return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, **self._workers())
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Return the whole validation images, or an empty list where there is no such split."""
@@ -199,7 +199,7 @@ class SegmentationData(pl.LightningDataModule):
             )
         sampler = UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
         return DataLoader(
-            dataset, batch_size=self.val_batch_size, sampler=sampler, collate_fn=same_size, **self._workers()
+            dataset, batch_size=self.val_batch_size, sampler=sampler, collate_fn=collate, **self._workers()
         )
 
     def _needed(self, split: Split) -> Cases:

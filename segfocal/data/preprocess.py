@@ -36,7 +36,8 @@ class Preprocess:
             deviation; ``"imagenet"`` and ``"fixed"`` use constants on the unit scale; ``"none"`` leaves it.
         mean: One number per channel (or one for all) on the unit scale, for ``"fixed"``.
         std: Likewise.
-        scale: Factor on height and width (0.25: a quarter of each); images are averaged, masks take the nearest.
+        scale: Factor on height and width (0.25: a quarter of each); images are averaged, masks take the
+            nearest.
         longest_side: Largest height or width in pixels after ``scale``; larger images are reduced to it.
         intensity_range: ``(low, high)`` in the file's own units, e.g. (-200, 300) for a CT window.
 
@@ -169,6 +170,10 @@ class Preprocess:
         stored = image.dtype
         wide = image.astype(np.float32) if stored == np.float16 else image
         wide = wide.astype(np.int32) if stored.kind in "iu" and stored.itemsize == 8 else wide
+        if image.shape[2] <= 4:  # more channels than OpenCV resizes together
+            resized = cv2.resize(np.ascontiguousarray(wide), (width, height), interpolation=interpolation)
+            whole: Image = resized.reshape(height, width, -1).astype(stored, copy=False)
+            return whole
         planes = [
             cv2.resize(np.ascontiguousarray(wide[:, :, c]), (width, height), interpolation=interpolation)
             for c in range(image.shape[2])

@@ -1,0 +1,94 @@
+"""Colours of masks as numbers 0xRRGGBB, and the tables that name them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segfocal.errors import SegfocalError
+
+LISTED = 10
+
+
+def listing(numbers: npt.NDArray[Any], *, colors: bool) -> str:
+    """Return ``"7 (12 pixels), ..."``: the ten most frequent numbers with their counts.
+
+    Args:
+        numbers: Values or packed colours, any shape.
+        colors: Whether to write them as #rrggbb.
+
+    Example:
+        >>> import numpy as np
+        >>> listing(np.array([3, 3, 1]), colors=False)
+        '3 (2 pixels), 1 (1 pixels)'
+    """
+    values, counts = np.unique(numbers, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:LISTED]
+    parts = [f"{name(int(values[i]), colors=colors)} ({counts[i]} pixels)" for i in order]
+    return ", ".join(parts) + (", ..." if len(values) > LISTED else "")
+
+
+def name(number: int, *, colors: bool) -> str:
+    """Return a stored number as a user writes it.
+
+    Example:
+        >>> name(0xFF0001, colors=True)
+        '#ff0001'
+    """
+    return f"#{number:06x}" if colors else str(number)
+
+
+def pack(color: str | Sequence[int]) -> int:
+    """Return a colour as one number 0xRRGGBB.
+
+    Args:
+        color: ``"#rrggbb"`` or three numbers from 0 to 255.
+
+    Raises:
+        SegfocalError: For anything else.
+
+    Example:
+        >>> pack("#ff0001") == pack([255, 0, 1]) == 0xFF0001
+        True
+    """
+    digits = color.removeprefix("#") if isinstance(color, str) else ""
+    if isinstance(color, str) and len(digits) == 6 and set(digits.lower()) <= set("0123456789abcdef"):
+        return int(digits, 16)
+    if not isinstance(color, str) and len(color) == 3 and all(0 <= int(part) <= 255 for part in color):
+        return int(color[0]) << 16 | int(color[1]) << 8 | int(color[2])
+    raise SegfocalError(f"a colour must be '#rrggbb' or three numbers from 0 to 255, got {color!r}.")
+
+
+def read_class_table(path: Path) -> dict[str, list[int]]:
+    """Return names and colours of a csv file with the columns name, r, g, b, in its order.
+
+    Raises:
+        SegfocalError: When file or columns are missing.
+    """
+    if not path.is_file():
+        raise SegfocalError(f"{path}: there is no such class table.")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(file)]
+    if not rows or not {"name", "r", "g", "b"} <= rows[0].keys():
+        raise SegfocalError(
+            f"{path}: expected the columns name, r, g, b, got {list(rows[0]) if rows else 'no rows'}."
+        )
+    return {row["name"].strip(): [int(row[part]) for part in "rgb"] for row in rows}
+
+
+def packed(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the colours of a mask as 0xRRGGBB, alpha dropped; grey counts as r = g = b.
+
+    Args:
+        stored: ``(H, W)`` or ``(H, W, C)`` as read from a file.
+    """
+    if stored.ndim == 2 or stored.shape[2] < 3:
+        grey = (stored if stored.ndim == 2 else stored[:, :, 0])[:, :, None]
+        stored = np.repeat(grey.astype(np.uint8) * (255 if grey.dtype == bool else 1), 3, axis=2)
+    wide = stored[:, :, :3].astype(np.int64)
+    return wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]

@@ -1,0 +1,194 @@
+"""Images and masks in folders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segfocal.data.cases import naming
+from segfocal.data.colors import read_class_table
+from segfocal.data.labels import Mask, Task
+from segfocal.data.masks import MaskCoding, color_coding, value_coding
+from segfocal.data.module import SegmentationData
+from segfocal.data.module import Split as SplitName
+from segfocal.data.pairs import Pair, find_pairs
+from segfocal.data.preprocess import Image
+from segfocal.data.reading import read_array
+from segfocal.data.source import Source
+from segfocal.data.splits import SPLITS, Split
+from segfocal.errors import SegfocalError
+
+STANDARD = Split(train="train", val="val", test="test")
+
+
+class FolderData(SegmentationData):
+    r"""Images with masks of the same name.
+
+    Args:
+        root: Folder of the data set; ``$SEGFOCAL_DATA`` or ``${SEGFOCAL_DATA}`` in it stands for that
+            environment variable, by default ``../shared/data`` seen from the current directory.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+        class_names: One per channel of the logits, in their order; may be left out for binary
+            (``foreground``) and where ``colors`` gives them.
+        images: Folder of the images, below ``root`` or, when ``split`` names folders, below each of those.
+        masks: Folder of the masks beside it, or a pattern with ``{stem}`` for the name of the image:
+            ``masks/{stem}_L``. Multilabel has a folder per class in it, ``masks/{class}/{stem}``, whose
+            missing files mean that the class is absent. ``{split}`` here and in ``images`` stands for the
+            split's folder.
+        split: How the images are divided; null: folders train, val and test below ``root``.
+        values: Stored value to label, e.g. ``{10: 1}``; null: 0 and 1 or 255 for binary and multilabel, the
+            class numbers (and ``ignore_index``) for multiclass.
+        ignore_values: Stored values without a class.
+        colors: Class name to ``'#rrggbb'`` or ``[r, g, b]``, or a csv file below ``root`` with the columns
+            name, r, g, b: the masks are colour pictures.
+        ignore_colors: Colours without a class.
+        other: Label of all values or colours not named; null: they are an error.
+        **settings: Everything of ``SegmentationData``: preprocess, patch_size, batch_size, augment, ...
+
+    Raises:
+        SegfocalError: Naming file, expected, found and remedy: settings at once, names when a split is first
+            used, contents when a file is read.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        task: Task,
+        class_names: list[str] | None = None,
+        *,
+        images: str = "images",
+        masks: str = "masks",
+        split: Split | None = None,
+        values: dict[int, int] | None = None,
+        ignore_values: list[int] | None = None,
+        colors: dict[str, str | list[int]] | str | None = None,
+        ignore_colors: list[str | list[int]] | None = None,
+        other: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self.root = Path(expand(root))
+        table: Mapping[str, str | Sequence[int]] | None
+        table = read_class_table(self.root / colors) if isinstance(colors, str) else colors
+        if class_names is None:
+            class_names = _default_names(task, table)
+        super().__init__(task=task, class_names=class_names, **settings)
+        self.images, self.masks = images, masks
+        self.split = split if split is not None else STANDARD
+        shared: dict[str, Any] = {"task": task, "ignore_index": self.ignore_index, "other": other}
+        if table is not None:
+            if values is not None or ignore_values:
+                raise SegfocalError("masks hold values or colours: give values or colors, not both.")
+            self.coding = color_coding(
+                class_names=class_names, colors=table, ignore_colors=ignore_colors or [], **shared
+            )
+        else:
+            self.coding = value_coding(
+                num_classes=self.num_classes, values=values, ignore_values=ignore_values or [], **shared
+            )
+        self._pairs: dict[str, list[Pair]] = {}
+
+    def source(self, split: SplitName) -> Source:
+        """Return the cases of a split."""
+        if not self._pairs:
+            self._pairs = self._divide()
+        return FolderSource(
+            self._pairs[split], self.coding, split=self.split, layered=self.task == "multilabel"
+        )
+
+    def _divide(self) -> dict[str, list[Pair]]:
+        if self.split.by_folder():
+            found = {part: self._find(str(folder)) for part, folder in self.split.rules().items()}
+            names = {part: [pair.name for pair in pairs] for part, pairs in found.items()}
+            # moved to val, a pair keeps the folder it was found in
+            pool = {part: {pair.name: pair for pair in pairs} for part, pairs in found.items()}
+            if self.split.val_share:
+                pool["val"] = pool["train"]
+        else:
+            every = {pair.name: pair for pair in self._find(None)}
+            names = self.split.divide(sorted(every), root=self.root)
+            pool = dict.fromkeys(SPLITS, every)
+        final = self.split.finish(names)
+        return {part: [pool[part][name] for name in chosen] for part, chosen in final.items()}
+
+    def _find(self, folder: str | None) -> list[Pair]:
+        images, masks, base = self.images, self.masks, self.root
+        if folder is not None and "{split}" in images + masks:
+            images, masks = images.replace("{split}", folder), masks.replace("{split}", folder)
+        elif folder is not None:
+            base = base / folder
+        classes = self.class_names if self.task == "multilabel" else None
+        return find_pairs(base, images=images, masks=masks, classes=classes)
+
+
+class FolderSource(Source):
+    """The files of one split.
+
+    Args:
+        pairs: Image and mask files.
+        coding: What the pixels of the masks mean.
+        split: Knows the groups.
+        layered: Whether each class has its own file.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], coding: MaskCoding, *, split: Split, layered: bool) -> None:
+        super().__init__([pair.name for pair in pairs], [split.group_of(pair.name) for pair in pairs])
+        self.pairs, self.coding, self.layered = list(pairs), coding, layered
+
+    def image(self, index: int) -> Image:
+        """Return the image as stored."""
+        return read_array(self.pairs[index].image, palette="colors")
+
+    def mask(self, index: int) -> Mask:
+        """Return labels ``(H, W)``, or ``(K, H, W)`` with zeros where a class has no file."""
+        paths = self.pairs[index].masks
+        if not self.layered and paths[0] is not None:
+            return self._decoded(paths[0])
+        layers = [self._decoded(path) if path else None for path in paths]
+        files = zip(paths, layers, strict=True)
+        sizes = {str(path): layer.shape for path, layer in files if layer is not None}
+        if len(set(sizes.values())) > 1:
+            raise SegfocalError(f"masks of one image must have one size, got {sizes} (height, width).")
+        size = next(iter(sizes.values())) if sizes else self.image(index).shape[:2]
+        return np.stack([np.zeros(size, dtype=np.uint8) if layer is None else layer for layer in layers])
+
+    def identity(self, index: int) -> bytes:
+        """Return a hash of the masks' bytes and of name and size of the image file."""
+        pair = self.pairs[index]
+        digest = hashlib.sha256(f"{pair.image.name} {pair.image.stat().st_size}".encode())
+        for path in pair.masks:
+            digest.update(b"absent" if path is None else path.read_bytes())
+        return digest.digest()
+
+    def _decoded(self, path: Path) -> Mask:
+        with naming(str(path)):
+            return self.coding.decode(read_array(path, palette="colors" if self.coding.colors else "indices"))
+
+
+def expand(root: str) -> str:
+    """Return a folder with ``$SEGFOCAL_DATA`` replaced.
+
+    Args:
+        root: As given in a config.
+
+    Example:
+        >>> expand("some/folder")
+        'some/folder'
+    """
+    data = os.environ.get("SEGFOCAL_DATA", "../shared/data")
+    return re.sub(r"\$SEGFOCAL_DATA\b|\$\{SEGFOCAL_DATA\}", lambda _: data, root)
+
+
+def _default_names(task: Task, table: Mapping[str, Any] | None) -> list[str]:
+    if table is None and task != "binary":
+        raise SegfocalError(f"class_names must name the classes of task {task!r}, got none.")
+    if table is not None and len(table) > 1 and task == "binary":
+        raise SegfocalError(
+            f"class_names must say which of the colours is the foreground: {', '.join(table)}."
+        )
+    return ["foreground"] if table is None else list(table)
