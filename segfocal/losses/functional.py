@@ -1,8 +1,8 @@
 """The losses as functions: logits and target first, then the settings of the module of the same name.
 
 Each function builds its module, calls it once, and gives what the module gives; a training loop keeps the
-module, whose settings are then checked only once. ``weight`` holds pixel weights ``(N, *S)``; what the settings
-mean and what the means divide by is documented at the modules.
+module, whose settings are then checked only once. ``weight`` holds pixel weights ``(N, *S)``; what the
+settings mean and what the means divide by is documented at the modules.
 """
 
 from __future__ import annotations
