@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from segfocal.data.synthetic import SyntheticData, folder, write_folder
+from segfocal.data import FolderData
+from segfocal.data.synthetic import SyntheticData, folder, write_folder, write_splits
 from segfocal.errors import SegfocalError
 
 
@@ -72,3 +73,22 @@ def test_wrong_count_and_channels(tmp_path):
         write_folder(data(), tmp_path / "out", "train", 4)
     with pytest.raises(SegfocalError, match="1 or 3 channels, got channels=5"):
         write_folder(data(channels=5), tmp_path / "out", "train")
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_folder_data_reads_back_the_same_samples(tmp_path, task):
+    generated = data(task=task, val_images=2, test_images=2)
+    write_splits(generated, tmp_path / "set")
+    stored = FolderData(
+        str(tmp_path / "set"), task, generated.class_names, preprocess=generated.preprocess, num_workers=0
+    )
+    assert stored.class_counts().tolist() == generated.class_counts().tolist()
+    for written, read_back in zip(generated.test_dataloader(), stored.test_dataloader(), strict=True):
+        assert_array_equal(written["image"], read_back["image"])
+        assert_array_equal(written["mask"], read_back["mask"])
+        assert written["name"] == read_back["name"]
+
+
+def test_splits_without_pictures_get_no_folder(tmp_path):
+    write_splits(data(val_images=0, test_images=1), tmp_path / "set")
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == ["test", "train"]

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from segfocal.data.synthetic.bayes import bayes_counts, bayes_dice, dice_decision, threshold_dice
 from segfocal.data.synthetic.data import SyntheticData
-from segfocal.data.synthetic.folder import write_folder
+from segfocal.data.synthetic.folder import write_folder, write_splits
 
-__all__ = ["SyntheticData", "bayes_counts", "bayes_dice", "dice_decision", "threshold_dice", "write_folder"]
+__all__ = [
+    "SyntheticData",
+    "bayes_counts",
+    "bayes_dice",
+    "dice_decision",
+    "threshold_dice",
+    "write_folder",
+    "write_splits",
+]
