@@ -25,7 +25,7 @@ def pr_bin(probability: Tensor) -> Tensor:
         probability: float32 in [0, 1]; wider types are rounded to it.
 
     Returns:
-        int64, same shape, rising with the probability; bins hold low <= p < high below 0.5, and
+        int32, same shape, rising with the probability; bins hold low <= p < high below 0.5, and
         low < p <= high above.
 
     Example:
@@ -33,10 +33,9 @@ def pr_bin(probability: Tensor) -> Tensor:
         [0, 31744, 32768, 33791, 65535]
     """
     probability = probability.float()
-    upper = probability >= 0.5
-    code = (torch.where(upper, 1 - probability, probability).view(torch.int32) >> _SHIFT) - _FIRST_CODE
-    code = code.clamp_(0, _HALF - 1)
-    return torch.where(upper, PR_BINS - 1 - code, code).long()
+    upper = (2 * probability).int().clamp_(max=1)
+    code = torch.minimum(probability, 1 - probability).view(torch.int32) >> _SHIFT
+    return (code - _FIRST_CODE).clamp_(0, _HALF - 1) ^ (upper * (PR_BINS - 1))
 
 
 def pr_edges(bins: int = PR_BINS) -> Tensor:
@@ -66,7 +65,7 @@ def reliability_bin(probability: Tensor) -> Tensor:
         >>> reliability_bin(torch.tensor([0.0, 0.5, 1.0])).tolist()
         [0, 7, 14]
     """
-    return (probability * RELIABILITY_BINS).long().clamp_(max=RELIABILITY_BINS - 1)
+    return (probability * RELIABILITY_BINS).int().clamp_(max=RELIABILITY_BINS - 1)
 
 
 def average_precision(negatives: Tensor, positives: Tensor) -> Tensor:

@@ -34,11 +34,12 @@ def group_sums(channel: Channel, band: Tensor) -> Tensor:
         (groups, bins, sums), float64: pixels, and over them the sums of p, of its squared error and of -log
         of the probability of what the label says, in nats.
     """
-    p, positive = channel.probability, channel.positive
-    size = GROUPS * RELIABILITY_BINS
-    cells = reliability_bin(p) + RELIABILITY_BINS * (positive.long() + 2 * band)
-    cells.masked_fill_(~(positive | channel.negative), size)
-    right, wrong = torch.where(positive, p, 1 - p), torch.where(positive, 1 - p, p)
+    p, size = channel.probability, GROUPS * RELIABILITY_BINS
+    # arithmetic on 0 and 1: torch.where takes ten times as long on a CPU
+    label, inside = _as_number(channel.positive, p), _as_number(band, p)
+    cells = (reliability_bin(p) + RELIABILITY_BINS * (label + 2 * inside)).int()
+    cells.masked_fill_(~(channel.positive | channel.negative), size)
+    right, wrong = (p - (1 - label)).abs_(), p - label
     columns = [torch.bincount(cells, minlength=size + 1).double()]
     # sigmoid saturates in float32: a wrong pixel may cost much, but not infinity
     for values in (p, wrong.square(), -right.clamp(min=2.0**-23).log()):
@@ -91,6 +92,10 @@ def true_class_nll(groups: Array, region: str) -> float:
     """
     own = groups[:, _POSITIVE[region]].sum(axis=(0, 1, 2))
     return float(own[3] / own[0]) if own[0] else float("nan")
+
+
+def _as_number(mask: Tensor, like: Tensor) -> Tensor:
+    return mask.view(torch.uint8).to(like.dtype)
 
 
 def _sum_by_cell(cells: Tensor, values: Tensor, size: int) -> Tensor:

@@ -89,10 +89,14 @@ class PixelCurves(ImageMetric):
             band = boundary_band(
                 channel.positive.view(space), channel.negative.view(space), radius_px=self.band_px
             )
-            self.append("sums", group_sums(channel, band.flatten()))
-            counts = _pr_counts(channel)
-            self.pr_counts[channel.class_index] += counts
+            sums = torch.zeros(GROUPS, RELIABILITY_BINS, SUMS, dtype=torch.float64, device=band.device)
+            counts = torch.zeros(2, PR_BINS, dtype=torch.int64, device=band.device)
+            for piece, inside in channel.pieces(band.flatten()):
+                sums += group_sums(piece, inside)
+                counts += _pr_counts(piece)
+            self.append("sums", sums)
             self.append("coarse_pr", counts.view(2, COARSE_PR_BINS, -1).sum(-1))
+            self.pr_counts[channel.class_index] += counts
 
     def compute(self) -> dict[str, Tensor]:
         """Return every score: ``aupr``, and ``ece``, ``brier``, ``nll`` of all pixels, as means over classes.
@@ -171,6 +175,6 @@ class PixelCurves(ImageMetric):
 
 def _pr_counts(channel: Channel) -> Tensor:
     """Return (2, 2^16): pixels labelled otherwise, and with the class."""
-    cells = pr_bin(channel.probability) + PR_BINS * channel.positive
+    cells = pr_bin(channel.probability) + PR_BINS * channel.positive.int()
     cells.masked_fill_(~(channel.positive | channel.negative), 2 * PR_BINS)
     return torch.bincount(cells, minlength=2 * PR_BINS + 1)[:-1].view(2, PR_BINS)

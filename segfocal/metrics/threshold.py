@@ -70,7 +70,7 @@ class ThresholdSearch(ImageMetric):
         for index, label in enumerate(self.class_names):
             best = _nearest_to_half(scores[:, index])
             found[f"threshold/{label}"] = self._scalar(best)
-            found[f"threshold_dice/{label}"] = self._scalar(scores[GRID == best, index].item())
+            found[f"threshold_dice/{label}"] = self._scalar(scores[best == GRID, index].item())
         return found
 
     def thresholds(self) -> list[float]:
