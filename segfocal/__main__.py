@@ -1,0 +1,122 @@
+"""The command line: finds the verb and hands over; nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from segfocal.errors import SegfocalError, nearest
+from segfocal.training.help import write_help
+from segfocal.training.interrupt import Interrupted
+
+_USAGE = """usage: segfocal VERB [options]
+
+Focal losses for imbalanced semantic segmentation: train, test and predict.
+
+verbs
+  fit       train:     segfocal fit --config X.yaml [--run DIR] [--model.loss.init_args.gamma 1 ...]
+            resume:    segfocal fit --resume DIR [overrides]
+  validate  score the validation split:  segfocal validate --run DIR [--checkpoint best|last|PATH]
+  test      score the test split:        segfocal test --run DIR [--checkpoint best|last|PATH]
+  predict   write masks:                 segfocal predict --run DIR --images PATH --out DIR
+  generate  write a generated data set:  segfocal generate --out DIR [--kind lesions --task binary ...]
+
+options
+  --help     this text; after a verb, its options
+  --version  print the version
+
+SEGFOCAL_DEBUG=1 shows the traceback of an error.
+"""
+
+
+def _fit(argv: Sequence[str]) -> int:
+    if write_help("fit", argv):
+        return 0
+    from segfocal.training.commands import fit
+
+    return fit(argv)
+
+
+def _validate(argv: Sequence[str]) -> int:
+    return _evaluate("validate", argv)
+
+
+def _test(argv: Sequence[str]) -> int:
+    return _evaluate("test", argv)
+
+
+def _evaluate(verb: str, argv: Sequence[str]) -> int:
+    if write_help(verb, argv):
+        return 0
+    from segfocal.training.commands import evaluate
+
+    return evaluate(verb, argv)
+
+
+def _predict(argv: Sequence[str]) -> int:
+    from segfocal.training.predict_command import predict
+
+    return predict(argv)
+
+
+def _generate(argv: Sequence[str]) -> int:
+    from segfocal.training.generate_command import generate
+
+    return generate(argv)
+
+
+_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "fit": _fit,
+    "validate": _validate,
+    "test": _test,
+    "predict": _predict,
+    "generate": _generate,
+}
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_USAGE)
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from segfocal import __version__
+
+        sys.stdout.write(f"segfocal {__version__}\n")
+        return 0
+    if argv[0] not in _VERBS:
+        raise SegfocalError(
+            f"verb must be one of {', '.join(_VERBS)}, got {argv[0]!r}.{nearest(argv[0], _VERBS)}"
+        )
+    return _VERBS[argv[0]](argv[1:])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after ``segfocal``; None takes those of the process.
+
+    Returns:
+        Exit code: 0 done, 2 wrong input or a failed write, 130 interrupted.
+
+    Example:
+        >>> main(["--version"])
+        segfocal 0.1.0
+        0
+    """
+    try:
+        return _dispatch(sys.argv[1:] if argv is None else argv)
+    except (KeyboardInterrupt, Interrupted):
+        sys.stderr.write("segfocal: interrupted\n")
+        return 130
+    except (SegfocalError, OSError) as error:
+        if os.environ.get("SEGFOCAL_DEBUG") == "1":
+            raise
+        # OSError prints its errno, reason and file, which is what a full or read-only disk needs
+        sys.stderr.write(f"segfocal: error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

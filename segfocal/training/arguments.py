@@ -1,0 +1,98 @@
+"""The words of the command line that belong to segfocal itself, taken out before Lightning reads the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from segfocal.errors import SegfocalError
+
+
+def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """Take ``--name VALUE`` or ``--name=VALUE`` out of a list of words.
+
+    Args:
+        argv: The words.
+        name: With its dashes.
+
+    Returns:
+        The value, None where the option is absent, and the other words.
+
+    Raises:
+        SegfocalError: If the value is missing or the option comes twice.
+
+    Example:
+        >>> take_option(["--run", "runs/a", "--trainer.max_epochs", "3"], "--run")
+        ('runs/a', ['--trainer.max_epochs', '3'])
+    """
+    found: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == name:
+            value = next(words, None)
+            if value is None or value.startswith("--"):
+                raise SegfocalError(f"{name} needs a value, got {value or 'nothing'}.")
+            found.append(value)
+        elif word.startswith(name + "="):
+            found.append(word[len(name) + 1 :])
+        else:
+            rest.append(word)
+    if len(found) > 1:
+        raise SegfocalError(f"{name} must be given once, got {', '.join(found)}.")
+    return (found[0] if found else None), rest
+
+
+def config_files(argv: Sequence[str]) -> list[str]:
+    """Return the configuration files named by ``--config`` or ``-c``.
+
+    Args:
+        argv: The words.
+
+    Returns:
+        Paths, in order.
+    """
+    files = []
+    for position, word in enumerate(argv):
+        if word in ("--config", "-c") and position + 1 < len(argv):
+            files.append(argv[position + 1])
+        elif word.startswith("--config="):
+            files.append(word.removeprefix("--config="))
+    return files
+
+
+def new_run_dir(wanted: str | None, *, config: str, base: str | Path = "runs") -> Path:
+    """Choose the folder of a new run.
+
+    Args:
+        wanted: What ``--run`` said; None names it after the configuration and the time.
+        config: Path of the configuration.
+        base: Where unnamed runs go.
+
+    Returns:
+        A path that does not exist or is an empty folder.
+
+    Raises:
+        SegfocalError: If ``wanted`` is a file or holds files.
+    """
+    if wanted is None:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = Path(base) / Path(config).stem
+        counted = (folder / (stamp if n == 1 else f"{stamp}-{n}") for n in range(1, 10_000))
+        return next(path for path in counted if not path.exists())
+    path = Path(wanted)
+    if path.exists() and not path.is_dir():
+        raise SegfocalError(f"--run must name a folder, got the file {path}. Choose another name.")
+    if path.is_dir() and any(path.iterdir()):
+        resume = f" or go on with it: segfocal fit --resume {path}" if (path / "run.json").is_file() else ""
+        raise SegfocalError(
+            f"--run must name a new or empty folder, got {path}, which holds {_some_files(path)}. "
+            f"Choose another name{resume}."
+        )
+    return path
+
+
+def _some_files(path: Path) -> str:
+    names = sorted(entry.name for entry in path.iterdir())
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

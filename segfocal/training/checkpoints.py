@@ -1,0 +1,241 @@
+"""Save ``best.ckpt`` and ``last.ckpt`` whole or not at all, and stop cleanly between two steps."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint, WeightAveraging
+
+from segfocal.errors import SegfocalError, nearest
+from segfocal.runs.info import checkpoint_info, update_info
+from segfocal.runs.layout import RunPaths
+from segfocal.runs.write import disk_error
+from segfocal.training.interrupt import StopSignal
+
+# what Lightning's loop reads as "validation began and no image is done": it is then run from the start
+_VALIDATION_PENDING = {
+    "total": {"ready": 1, "started": 1, "processed": 0, "completed": 0},
+    "current": {"ready": 0, "started": 0, "processed": 0, "completed": 0},
+    "is_last_batch": False,
+}
+
+
+class RunCheckpoints(Checkpoint):
+    """Keeps the last state of a run and the one that scored best on validation.
+
+    ``last.ckpt`` is written after every validation, every ``every_n_steps`` optimizer steps, when a signal
+    asks to stop, and at the end; ``best.ckpt`` when the monitored metric improved.
+
+    Args:
+        monitor: Name of a logged validation metric.
+        mode: Whether larger ("max") or smaller ("min") is better.
+        every_n_steps: Optimizer steps between two saves within an epoch; None saves at validations only.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val/dice",
+        mode: Literal["max", "min"] = "max",
+        every_n_steps: int | None = None,
+    ) -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.every_n_steps = every_n_steps
+        self.best_score: float | None = None
+        self.saved_step = -1
+        self.run = RunPaths(".")
+        self.stop = StopSignal()
+        self.on_best: Callable[[Trainer, LightningModule], None] | None = None
+
+    def attach(
+        self,
+        run: RunPaths,
+        stop: StopSignal,
+        on_best: Callable[[Trainer, LightningModule], None] | None = None,
+    ) -> None:
+        """Say where to write and which signal to obey.
+
+        Args:
+            run: The run directory's paths.
+            stop: Memory of SIGINT and SIGTERM.
+            on_best: Called on every process after a new best checkpoint was written.
+        """
+        self.run, self.stop, self.on_best = run, stop, on_best
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best score so far."""
+        self.best_score = state_dict["best_score"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop on a signal; save every few steps; ask for a validation of the very last step."""
+        if trainer.fit_loop._should_accumulate():
+            return  # the gradients gathered so far are in no checkpoint
+        if self.stop.name is not None:
+            self.save_last(trainer)
+            self.stop.raise_if_asked()
+        if trainer.global_step >= trainer.estimated_stepping_batches or trainer.should_stop:
+            trainer.should_stop = True
+            trainer.check_val_every_n_epoch = 1
+        elif (
+            self.every_n_steps and trainer.global_step % self.every_n_steps == 0 and not trainer.is_last_batch
+        ):
+            self.save_last(trainer)  # after the last batch of an epoch the validation saves
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Save and stop on a signal; a resumed run repeats the whole validation."""
+        if self.stop.name is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, WeightAveraging):  # it lent its weights to the network
+                    callback.on_validation_epoch_end(trainer, pl_module)
+            self.save_last(trainer)
+        self.stop.raise_if_asked()
+
+    def on_test_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop on a signal."""
+        self.stop.raise_if_asked()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Mark a validation that was cut short as still to be done."""
+        if trainer.validating and self.stop.name is not None:
+            checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = _VALIDATION_PENDING
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, and keep a copy where the metric improved."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        score = self.monitored(trainer.callback_metrics)
+        improved = self._improves(score)
+        if improved:
+            self.best_score = score
+        self.save_last(trainer, score=score)
+        if improved:
+            self._keep_as_best(trainer, score)
+            if self.on_best is not None:
+                self.on_best(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the final state where no validation did; without validation it is the best as well."""
+        if trainer.global_step != self.saved_step:
+            self.save_last(trainer)
+        if self.best_score is None:
+            self._keep_as_best(trainer, None)
+
+    def monitored(self, metrics: Mapping[str, Any]) -> float:
+        """Return the value of the monitored metric.
+
+        Args:
+            metrics: What was logged.
+
+        Returns:
+            Its value.
+
+        Raises:
+            SegfocalError: If nothing of that name was logged.
+        """
+        if self.monitor not in metrics:
+            known = sorted(name for name in metrics if name.startswith("val/"))
+            raise SegfocalError(
+                f"checkpoint.monitor must name a logged validation metric, got {self.monitor!r}."
+                f"{nearest(self.monitor, known)} Logged: {', '.join(known)}."
+            )
+        return float(metrics[self.monitor])
+
+    def save_last(self, trainer: Trainer, *, score: float | None = None) -> None:
+        """Replace ``last.ckpt``.
+
+        Args:
+            trainer: Whose state to save.
+            score: Of the monitored metric, for run.json.
+
+        Raises:
+            SegfocalError: If the disk is full or may not be written to; the old file stays.
+        """
+        last = self.run.checkpoints / "last.ckpt"
+        self.saved_step = trainer.global_step
+        _save(trainer, last)
+        if trainer.is_global_zero:
+            entry = checkpoint_info(last, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
+            update_info(self.run, checkpoints={"last": entry})
+
+    def _improves(self, score: float) -> bool:
+        if math.isnan(score):
+            return False
+        if self.best_score is None:
+            return True
+        return score > self.best_score if self.mode == "max" else score < self.best_score
+
+    def _keep_as_best(self, trainer: Trainer, score: float | None) -> None:
+        if not trainer.is_global_zero:
+            return
+        best = self.run.checkpoints / "best.ckpt"
+        _copy(self.run.checkpoints / "last.ckpt", best)
+        entry = checkpoint_info(best, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
+        update_info(self.run, checkpoints={"best": entry})
+
+
+def _save(trainer: Trainer, path: Path) -> None:
+    """Write through a temporary name, so that a crash leaves the old checkpoint or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
+
+
+def _copy(source: Path, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)  # last.ckpt is replaced, never changed, so its bytes may be shared
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def checkpoint_extra(path: str | Path) -> dict[str, Any]:
+    """Return what the task added to a checkpoint, without its weights.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        Step, epoch, thresholds and the like.
+    """
+    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return {key: loaded.get(key) for key in ("epoch", "global_step", "thresholds", "class_counts")}

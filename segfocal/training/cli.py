@@ -1,0 +1,168 @@
+"""LightningCLI with its traps closed: parses and builds, and leaves running to the commands."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from pytorch_lightning import Callback, LightningDataModule, Trainer
+from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import Logger
+
+from segfocal.errors import SegfocalError
+from segfocal.models.downloads import without_downloads
+from segfocal.training.arguments import config_files
+from segfocal.training.checkpoints import RunCheckpoints
+from segfocal.training.messages import explain
+from segfocal.training.task import SegmentationTask
+
+_TRAINER_DEFAULTS = {
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,  # Lightning's repeats images to fill its batches
+    "enable_model_summary": False,
+    "log_every_n_steps": 20,
+}
+
+
+class SegfocalCLI(LightningCLI):
+    """Reads a configuration and builds task and data.
+
+    Args:
+        argv: Words such as ``--config X.yaml --model.learning_rate 0.01``; flags win over the file. Nothing
+            is read from a checkpoint, so that its settings never overrule them.
+        pretrained: Whether the network may fetch pretrained weights; not where a checkpoint replaces them.
+
+    Raises:
+        SegfocalError: One short message for anything that does not parse.
+    """
+
+    model: SegmentationTask
+    datamodule: LightningDataModule
+
+    def __init__(self, argv: Sequence[str], *, pretrained: bool = True) -> None:
+        self.argv = list(argv)
+        self.pretrained = pretrained
+        super().__init__(
+            SegmentationTask,
+            LightningDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=_TRAINER_DEFAULTS,
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
+            args=self.argv,
+            auto_configure_optimizers=False,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add ``--checkpoint.*``.
+
+        Args:
+            parser: The parser.
+        """
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and say in one message what is wrong.
+
+        Args:
+            parser: The parser.
+            args: The words.
+
+        Raises:
+            SegfocalError: As the class.
+        """
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                self.config = parser.parse_args(args)
+        except (argparse.ArgumentError, ValueError, TypeError) as error:
+            known = [action.dest for action in parser._actions]
+            raise explain(str(error), known=known) from error
+        if not self.pretrained or not _mentions_weights(self.argv):
+            network = self.config.model.network.as_dict()
+            self.config.model.network = Namespace(without_downloads(network))
+
+    def instantiate_classes(self) -> None:
+        """Build task, data and callbacks; the trainer waits until the run directory is known.
+
+        Raises:
+            SegfocalError: Naming the class whose arguments contradict one another.
+        """
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        self.checkpoints: RunCheckpoints = self._get(self.config_init, "checkpoint")
+
+    def dump(self) -> str:
+        """Return the merged configuration as YAML."""
+        return str(self.parser.dump(self.config, skip_none=False))
+
+    @property
+    def seed(self) -> int:
+        """The number that seeded the process."""
+        return int(self._get(self.config, "seed_everything") or 0)
+
+    def summary(self) -> str:
+        """Return one line per thing that is trained, how, and on what."""
+        network, data = self.model.network, self.datamodule
+        weights = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        return (
+            f"network {type(network).__name__}, {weights:,} weights; data {type(data).__name__}\n"
+            f"loss {self.model.loss!r}"
+        )
+
+    def check_end(self) -> None:
+        """Raise unless the configuration says how long to train.
+
+        Raises:
+            SegfocalError: Naming the options.
+        """
+        settings = self._get(self.config_init, "trainer")
+        ends = [settings["max_epochs"], settings["max_time"], settings["fast_dev_run"] or None]
+        if all(end is None for end in ends) and settings["max_steps"] == -1:
+            raise SegfocalError(
+                "trainer.max_steps or trainer.max_epochs must say how long to train, got neither. "
+                "Add one to the configuration or the command, e.g. --trainer.max_epochs 20."
+            )
+
+    def build_trainer(
+        self, *, loggers: Sequence[Logger], callbacks: Sequence[Callback], root: str, training: bool = True
+    ) -> Trainer:
+        """Make the trainer.
+
+        Args:
+            loggers: Ours; those of the configuration come beside them.
+            callbacks: Ours; those of the configuration come first.
+            root: The run directory.
+            training: Whether callbacks and loggers of the configuration take part.
+
+        Returns:
+            The trainer.
+        """
+        settings = dict(self._get(self.config_init, "trainer"))
+        given = _listed(settings["callbacks"]) if training else []
+        own = _listed(settings["logger"]) if training else []
+        settings["callbacks"] = [*given, *callbacks]
+        settings["logger"] = [*loggers, *own] or False
+        settings["default_root_dir"] = root
+        settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in settings["callbacks"])
+        return Trainer(**settings)
+
+
+def _mentions_weights(argv: Sequence[str]) -> bool:
+    """Return whether the user chose pretrained weights or none; smp would download some by default."""
+    texts = [*argv, *(Path(file).read_text("utf-8") for file in config_files(argv))]
+    return any("weights" in text or "pretrained" in text for text in texts)
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list) else [value]

@@ -1,0 +1,94 @@
+"""The metrics of one pass over whole images: what every stage counts, and what only a final one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from segfocal.metrics.curves import PixelCurves
+from segfocal.metrics.segmentation import SegmentationScores
+from segfocal.metrics.threshold import ThresholdSearch
+from segfocal.runs.scores import Empty
+
+
+class StageScores(nn.Module):
+    """Scores at threshold 0.5, the best thresholds, and for a final stage those at the tuned one and curves.
+
+    Args:
+        task: "binary", "multiclass" or "multilabel".
+        class_names: One per logit channel.
+        ignore_index: Label that counts nowhere.
+        empty: What empty masks score, see ``segfocal.runs.scores.dice``.
+        thresholds: Tuned thresholds to score beside 0.5; None: none are known.
+        search: Whether to look for the best thresholds (validation); never in multiclass, which takes the
+            argmax.
+        curves: Whether to gather calibration and precision-recall (final stages).
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Literal["binary", "multiclass", "multilabel"],
+        class_names: Sequence[str],
+        ignore_index: int | None,
+        empty: Empty,
+        thresholds: Sequence[float] | None = None,
+        search: bool = False,
+        curves: bool = False,
+    ) -> None:
+        super().__init__()
+        common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
+        classes = len(class_names)
+        sigmoid = task != "multiclass"
+        self.loss = MeanMetric(nan_strategy="disable")
+        self.fixed = SegmentationScores(task, classes, empty=empty, **common)
+        self.tuned = (
+            SegmentationScores(task, classes, empty=empty, thresholds=thresholds, **common)
+            if thresholds is not None and sigmoid
+            else None
+        )
+        self.search = ThresholdSearch(task, classes, empty=empty, **common) if search and sigmoid else None
+        self.curves = PixelCurves(task, classes, **common) if curves else None
+
+    def update(self, probabilities: Tensor, batch: Mapping[str, Any], *, loss: Tensor) -> None:
+        """Count a batch of whole images.
+
+        Args:
+            probabilities: ``(N, C, *S)`` in [0, 1].
+            batch: With ``mask`` and ``name``.
+            loss: Of the batch.
+        """
+        target, names = batch["mask"], list(batch["name"])
+        self.loss.update(loss.detach().float(), weight=len(names))
+        for metric in (self.fixed, self.tuned, self.search, self.curves):
+            if metric is not None:
+                metric.update(probabilities, target, names)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every score as a scalar; collective.
+
+        Returns:
+            Names as `SegmentationScores` gives them, those at the tuned threshold under ``tuned_...``,
+            those of the curves as `PixelCurves` gives them, and ``loss``.
+        """
+        values: dict[str, Tensor] = {"loss": self.loss.compute(), **self.fixed.compute()}
+        if self.tuned is not None:
+            values |= {f"tuned_{name}": value for name, value in self.tuned.compute().items()}
+        if self.search is not None:
+            values |= self.search.compute()
+        if self.curves is not None:
+            values |= self.curves.compute()
+        return values
+
+    def best_thresholds(self) -> list[float] | None:
+        """Return one threshold per class, or None where none was looked for; collective."""
+        return None if self.search is None else self.search.thresholds()
+
+    def reset(self) -> None:
+        """Forget every image."""
+        for metric in (self.loss, self.fixed, self.tuned, self.search, self.curves):
+            if metric is not None:
+                metric.reset()

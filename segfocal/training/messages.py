@@ -1,0 +1,143 @@
+"""Turn what the parser says about a wrong configuration into one message that names the nearest word."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from segfocal.errors import SegfocalError, nearest
+
+_OPTION = re.compile(r"(?:Option|option|Key|key) '([^']+)' is not (?:accepted|expected)")
+_NO_OPTION = re.compile(r"does not accept (?:option|nested key|key) '([^']+)'")
+_CLASS = re.compile(r"Problem with given class_path '([^']+)'")
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_NO_CLASS = re.compile(
+    r"has no attribute '[^']+'|No module named|not a subclass|Unexpected import|[Ii]mport path|not accessible"
+)
+
+
+def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
+    """Return the error to show for a configuration that could not be parsed.
+
+    Args:
+        message: What the parser said.
+        known: Dotted names of the options that the parser takes.
+
+    Returns:
+        The key, what is wrong with it and the nearest word.
+
+    Example:
+        >>> explain("Subcommand 'fit' does not accept option 'modle'", known=["model", "data"])
+        SegfocalError("The configuration has no key 'modle'. Did you mean 'model'?")
+    """
+    keys = _KEY.findall(message)
+    classes = _CLASS.findall(message)
+    if found := _NO_OPTION.search(message):
+        return _unknown_key(found.group(1), list(known))
+    if found := _OPTION.search(message):
+        return _unknown_argument(found.group(1), classes, keys)
+    if classes and _NO_CLASS.search(message) and not _importable(classes[-1]):
+        return _unknown_class(classes[-1], ".".join(keys))
+    where = ".".join(keys)
+    return SegfocalError(f"{where}: {_last_reason(message)}" if where else _last_reason(message))
+
+
+def losses() -> dict[str, str]:
+    """Return the names of segfocal's losses and where they are imported from."""
+    from torch import nn
+
+    module = importlib.import_module("segfocal.losses")
+    return {
+        name: f"segfocal.losses.{name}"
+        for name in getattr(module, "__all__", dir(module))
+        if inspect.isclass(getattr(module, name, None))
+        and issubclass(getattr(module, name), nn.Module)
+        and not inspect.isabstract(getattr(module, name))
+    }
+
+
+def _unknown_key(key: str, known: list[str]) -> SegfocalError:
+    """Compare level by level: 'modl.network' is a slip in 'modl', not in 'network'."""
+    parts = key.split(".")
+    for depth in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:depth])
+        if not any(name == prefix or name.startswith(prefix + ".") for name in known):
+            parent = ".".join(parts[: depth - 1])
+            siblings = {".".join(name.split(".")[:depth]) for name in known if name.startswith(parent)}
+            return SegfocalError(
+                f"The configuration has no key {prefix!r}.{nearest(prefix, sorted(siblings))}"
+            )
+    return SegfocalError(f"The configuration has no key {key!r}.")
+
+
+def _unknown_argument(argument: str, classes: list[str], keys: list[str]) -> SegfocalError:
+    if not classes:
+        return SegfocalError(f"{'.'.join(keys) or 'The configuration'} has no key {argument!r}.")
+    owner = classes[-1]
+    arguments = _arguments(owner)
+    listed = f" It takes {', '.join(arguments)}." if arguments else ""
+    where = f" ({keys[0]})" if keys else ""
+    return SegfocalError(
+        f"{owner}{where} has no argument {argument!r}.{nearest(argument, arguments)}{listed}"
+    )
+
+
+def _unknown_class(class_path: str, where: str) -> SegfocalError:
+    module, _, name = class_path.rpartition(".")
+    if "loss" in where.lower() or module.startswith("segfocal.losses"):
+        known = losses()
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        guess = f" Did you mean {known[close[0]]!r}?" if close else ""
+        return SegfocalError(f"There is no loss {class_path!r}.{guess} Known: {', '.join(sorted(known))}.")
+    return SegfocalError(f"{where}: there is no class {class_path!r}.{_nearest_class(module, name)}")
+
+
+def _nearest_class(module: str, name: str) -> str:
+    if not _importable_module(module):
+        top = module.split(".")[0]
+        hint = "" if _importable_module(top) else f" The package {top!r} is not installed."
+        return hint or f" There is no module {module!r}."
+    found = importlib.import_module(module)
+    classes = [other for other, value in vars(found).items() if inspect.isclass(value)]
+    close = difflib.get_close_matches(name, classes, n=1)
+    return f" Did you mean '{module}.{close[0]}'?" if close else ""
+
+
+def _arguments(class_path: str) -> list[str]:
+    module, _, name = class_path.rpartition(".")
+    if not _importable(class_path):
+        return []
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    return [name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _importable(class_path: str) -> bool:
+    module, _, name = class_path.rpartition(".")
+    return _importable_module(module) and getattr(importlib.import_module(module), name, None) is not None
+
+
+def _importable_module(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except (ImportError, ValueError):
+        return False
+    return True
+
+
+def _last_reason(message: str) -> str:
+    """Keep the innermost reason, cut to a readable length."""
+    lines: list[Any] = [line.strip(" -") for line in message.splitlines()]
+    skip = (
+        "Parser key",
+        "Problem with given",
+        "Given value type",
+        "Errors:",
+        "Subtypes",
+        "Does not validate",
+    )
+    kept = [line for line in lines if line and not line.startswith(skip) and "NoneType" not in line]
+    return " ".join(kept)[:400] or message[:400]

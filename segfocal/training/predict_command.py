@@ -1,0 +1,85 @@
+"""``segfocal predict``: a run directory and images in, masks out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from segfocal.training.interrupt import StopSignal
+from segfocal.training.options import OptionParser
+
+_TTA = ("none", "mirror", "flips", "turns")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options of the verb."""
+    options = OptionParser(
+        prog="segfocal predict",
+        description="Predict masks for images of any size with the network of a run directory.",
+    )
+    options.add_argument("--run", required=True, metavar="DIR", help="what `segfocal fit` made")
+    options.add_argument("--images", required=True, metavar="PATH", help="an image, or a folder of images")
+    options.add_argument(
+        "--out", required=True, metavar="DIR", help="receives masks/, probabilities/, overlays/"
+    )
+    options.add_argument("--checkpoint", default="best", metavar="best|last|PATH", help="default: best")
+    options.add_argument("--probabilities", action="store_true", help="also write 16-bit probabilities")
+    options.add_argument("--posterior", action="store_true", help="undo the bias of the focal loss in scores")
+    options.add_argument("--overlay", action="store_true", help="also write the images with masks tinted")
+    options.add_argument(
+        "--tta", nargs="?", const="flips", default="none", choices=_TTA, help="average over mirror images"
+    )
+    options.add_argument(
+        "--threshold",
+        type=float,
+        nargs="+",
+        metavar="T",
+        help="one, or one per class (default: chosen on validation)",
+    )
+    options.add_argument(
+        "--tile", type=int, default=1024, metavar="N", help="edge of a tile in pixels (1024)"
+    )
+    options.add_argument("--device", metavar="NAME", help="cpu, cuda:0, ... (default: the best there is)")
+    return options
+
+
+def predict(argv: Sequence[str]) -> int:
+    """Predict images.
+
+    Args:
+        argv: Words after ``predict``.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        SegfocalError: For wrong options, a folder that is no run, or an image that cannot be read.
+    """
+    given = parser().parse_args(argv)
+    # brings torch, which --help does not need
+    from segfocal.training.predict_files import PredictOptions, predict_files
+    from segfocal.training.predictor import load
+    from segfocal.training.tiles import Tiling
+
+    thresholds = given.threshold
+    options = PredictOptions(
+        probabilities=given.probabilities,
+        overlay=given.overlay,
+        posterior=given.posterior,
+        tta=given.tta,
+        threshold=thresholds[0] if thresholds is not None and len(thresholds) == 1 else thresholds,
+        tiling=Tiling(size=given.tile),
+    )
+    stop = StopSignal()
+
+    def progress(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        stop.raise_if_asked()  # between two images: what is written is whole
+
+    predictor = load(given.run, checkpoint=given.checkpoint, device=given.device)
+    with stop.listening():
+        written = predict_files(predictor, given.images, given.out, options=options, progress=progress)
+    sys.stdout.write(f"{len(written)} files written to {given.out}, e.g. {written[-1]}\n")
+    return 0

@@ -1,0 +1,174 @@
+"""Fit network, loss and data together before the first step, or say what contradicts what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from segfocal.errors import SegfocalError
+from segfocal.imbalance import bias_prior
+from segfocal.losses.base import SegmentationLoss
+from segfocal.models.head import head_width, set_head_bias
+
+Task = Literal["binary", "multiclass", "multilabel"]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a task must know of its data at every step.
+
+    Args:
+        task: "binary", "multiclass" or "multilabel".
+        class_names: One per logit channel.
+        ignore_index: Label that counts nowhere, or None.
+        divisor: Multiple of the image sizes that the network takes, in pixels.
+    """
+
+    task: Task
+    class_names: tuple[str, ...]
+    ignore_index: int | None
+    divisor: int
+
+
+def spatial_dims(network: nn.Module) -> int:
+    """Return 3 for a network with 3D convolutions, else 2."""
+    return 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
+
+
+def check_tasks(*, task: str | None, loss: nn.Module, data_task: Task) -> Task:
+    """Return the one task that task, loss and data agree on.
+
+    Args:
+        task: model.task, or None.
+        loss: Any loss; ours know their task and ignored label.
+        data_task: The data module's.
+
+    Returns:
+        The task.
+
+    Raises:
+        SegfocalError: Naming which of them says what.
+    """
+    said = {"model.task": task, "data": data_task}
+    if isinstance(loss, SegmentationLoss):
+        said["model.loss"] = loss.task
+    for name, value in said.items():
+        if value is not None and value != data_task:
+            raise SegfocalError(
+                f"{name} is set to task {value!r}, but the data are {data_task!r}. "
+                f"Set task: {data_task} there, or choose other data."
+            )
+    return data_task
+
+
+def check_ignored(loss: nn.Module, ignore_index: int | None) -> None:
+    """Raise where the data hold ignored pixels that the loss would take for a class.
+
+    Args:
+        loss: Any loss; foreign ones are not checked.
+        ignore_index: The data module's.
+
+    Raises:
+        SegfocalError: Naming both values.
+    """
+    if ignore_index is None or not isinstance(loss, SegmentationLoss):
+        return
+    terms = [term for term in loss.modules() if isinstance(term, SegmentationLoss)]
+    leaves = [
+        term for term in terms if not any(isinstance(child, SegmentationLoss) for child in term.children())
+    ]
+    for term in leaves:
+        if term.ignore_index != ignore_index:
+            raise SegfocalError(
+                f"{type(term).__name__} has ignore_index={term.ignore_index}, but the data mark unlabelled "
+                f"and padded pixels with {ignore_index}. Set ignore_index: {ignore_index} in the loss."
+            )
+
+
+def check_head(
+    network: nn.Module, *, num_classes: int, in_channels: int, spatial_dims: int, divisor: int
+) -> None:
+    """Raise unless the network makes one logit channel per class of the data.
+
+    Args:
+        network: Images to logits.
+        num_classes: Logit channels that the data ask for.
+        in_channels: Channels of its images.
+        spatial_dims: 2 or 3.
+        divisor: Multiple of the image sizes that it takes.
+
+    Raises:
+        SegfocalError: With both numbers.
+    """
+    width = head_width(network, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
+    if width != num_classes:
+        raise SegfocalError(
+            f"The network makes {width} logit channels, but the data have {num_classes} "
+            f"(binary 1, multiclass all classes with the background, multilabel one per label). Set the "
+            f"network's number of classes (num_classes, classes or out_channels) to {num_classes}."
+        )
+
+
+def resolve_loss(loss: nn.Module, counts: np.ndarray[Any, Any]) -> nn.Module:
+    """Give a balanced loss its numbers.
+
+    Args:
+        loss: Any loss.
+        counts: Pixel counts of the training split.
+
+    Returns:
+        The resolved copy; the loss itself where nothing waits for counts.
+    """
+    if isinstance(loss, SegmentationLoss) and loss.wants_counts():
+        return loss.with_alpha(torch.as_tensor(counts))
+    return loss
+
+
+def resolved_alpha(loss: nn.Module) -> Any:
+    """Return the numbers of the first alpha in a loss, for run.json; None where there is none."""
+    for term in loss.modules():
+        alpha = term.settings().get("alpha") if isinstance(term, SegmentationLoss) else None
+        if alpha is not None:
+            return alpha
+    return None
+
+
+def start_at_prior(
+    network: nn.Module,
+    prior: str | float,
+    *,
+    task: Task,
+    counts: np.ndarray[Any, Any],
+    in_channels: int,
+    spatial_dims: int,
+    divisor: int,
+) -> list[float]:
+    """Set the head's bias so that the first scores equal the class frequencies.
+
+    Args:
+        network: Changed in place.
+        prior: "measured" takes the counts; a number is the foreground frequency.
+        task: "binary", "multiclass" or "multilabel".
+        counts: Pixel counts of the training split.
+        in_channels: Of the images.
+        spatial_dims: 2 or 3.
+        divisor: Multiple of the image sizes that it takes.
+
+    Returns:
+        The bias.
+
+    Raises:
+        SegfocalError: On any other word, or where the head has no bias.
+    """
+    if isinstance(prior, str) and prior != "measured":
+        raise SegfocalError(
+            f"model.head_prior must be 'measured', a foreground frequency or null, got {prior!r}."
+        )
+    known = counts if isinstance(prior, str) else [prior] * (len(counts) if task == "multilabel" else 1)
+    bias = bias_prior(known, task=task)
+    set_head_bias(network, bias.tolist(), in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
+    return [float(value) for value in bias]

@@ -1,0 +1,207 @@
+"""Reduced pictures of a few cases: into TensorBoard while training, into ``cases/`` of the run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from segfocal.runs.layout import RunPaths
+from segfocal.runs.write import write_bytes
+from segfocal.training.overlay import overlay, to_picture
+from segfocal.training.pictures import png
+from segfocal.training.task import SegmentationTask
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """One case at a reduced size.
+
+    Args:
+        name: Of the image.
+        image: ``(H, W, 3)`` uint8.
+        reference: Class numbers ``(H, W)`` or masks ``(K, H, W)``, uint8.
+        prediction: Likewise.
+        probability: ``(C, H, W)`` uint8, 255 for 1.
+    """
+
+    name: str
+    image: Array
+    reference: Array
+    prediction: Array
+    probability: Array
+
+
+def preview(
+    image: Array, reference: Array, probabilities: Array, *, name: str, task: str, longest_px: int
+) -> Preview:
+    """Reduce one case.
+
+    Args:
+        image: ``(Cin, H, W)`` as the network saw it.
+        reference: Labels ``(H, W)``, or ``(K, H, W)`` for multilabel.
+        probabilities: ``(C, H, W)`` float.
+        name: Of the image.
+        task: "binary", "multiclass" or "multilabel".
+        longest_px: Longest side of the result.
+
+    Returns:
+        The case; a class is predicted above 0.5, or where it is the largest.
+    """
+    height, width = reference.shape[-2:]
+    factor = min(1.0, longest_px / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    scores = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in probabilities])
+    labels = reference.astype(np.uint8)
+    picture = cv2.resize(to_picture(image.transpose(1, 2, 0)), size, interpolation=cv2.INTER_AREA)
+    return Preview(
+        name=name,
+        image=picture,
+        reference=_nearest(labels, size),
+        prediction=_decide(scores, task),
+        probability=np.round(255 * scores).astype(np.uint8),
+    )
+
+
+def side_by_side(case: Preview) -> Array:
+    """Return image, reference and prediction next to each other, ``(H, 3 W, 3)`` uint8."""
+    tinted = [overlay(case.image, case.reference), overlay(case.image, case.prediction)]
+    return np.concatenate([case.image, *tinted], axis=1)
+
+
+def case_files(case: Preview, class_names: list[str]) -> dict[str, bytes]:
+    """Encode a case as PNG files.
+
+    Args:
+        case: The case.
+        class_names: One per channel.
+
+    Returns:
+        File name to content: ``<name>.image.png``, ``.reference.png``, ``.prediction.png`` (class numbers;
+        one per class in multilabel) and ``.probability.<class>.png`` (255 stands for 1).
+    """
+    stem = case.name.replace("/", "_").replace("\\", "_")
+    files = {f"{stem}.image.png": png(case.image)}
+    for kind, labels in (("reference", case.reference), ("prediction", case.prediction)):
+        if labels.ndim == 2:
+            files[f"{stem}.{kind}.png"] = png(labels)
+        else:
+            names = zip(class_names, labels, strict=True)
+            files |= {f"{stem}.{kind}.{_safe(name)}.png": png(plane) for name, plane in names}
+    scores = zip(class_names, case.probability, strict=True)
+    return files | {f"{stem}.probability.{_safe(name)}.png": png(plane) for name, plane in scores}
+
+
+class Previews(Callback):
+    """Keeps the first few cases of each pass over 2D images, on the first process.
+
+    Args:
+        run: The run directory's paths.
+        count: How many cases.
+        longest_px: Longest side of the pictures.
+    """
+
+    def __init__(self, run: RunPaths, *, count: int = 8, longest_px: int = 256) -> None:
+        self.run = run
+        self.count = count
+        self.longest_px = longest_px
+        self.cases: list[Preview] = []
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the cases of the pass before."""
+        self.cases = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the cases of the pass before."""
+        self.cases = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first cases."""
+        self._keep(trainer, pl_module, outputs, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first cases."""
+        self._keep(trainer, pl_module, outputs, batch)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the cases in TensorBoard."""
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                for case in self.cases[:4]:
+                    logger.experiment.add_image(
+                        f"val/{case.name}", side_by_side(case), trainer.global_step, dataformats="HWC"
+                    )
+
+    def write(self, stage: str, class_names: list[str]) -> None:
+        """Write the cases kept into ``cases/<stage>/``.
+
+        Args:
+            stage: "val" or "test".
+            class_names: One per channel.
+        """
+        for case in self.cases:
+            for name, content in case_files(case, class_names).items():
+                write_bytes(self.run.case_pictures / stage / name, content)
+
+    def _keep(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Mapping[str, Any]
+    ) -> None:
+        missing = self.count - len(self.cases)
+        if missing <= 0 or not trainer.is_global_zero or batch["image"].ndim != 4:
+            return
+        assert isinstance(module, SegmentationTask)
+        assert module.facts is not None
+        for index in range(min(missing, len(batch["name"]))):
+            self.cases.append(
+                preview(
+                    batch["image"][index].float().cpu().numpy(),
+                    batch["mask"][index].cpu().numpy(),
+                    outputs["probabilities"][index].float().cpu().numpy(),
+                    name=str(batch["name"][index]),
+                    task=module.facts.task,
+                    longest_px=self.longest_px,
+                )
+            )
+
+
+def _nearest(labels: Array, size: tuple[int, int]) -> Array:
+    if labels.ndim == 2:
+        return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
+    return np.stack([_nearest(plane, size) for plane in labels])
+
+
+def _decide(scores: Array, task: str) -> Array:
+    if task == "multiclass":
+        return np.asarray(scores.argmax(axis=0), dtype=np.uint8)
+    masks = (scores > 0.5).astype(np.uint8)
+    return masks if task == "multilabel" else masks[0]
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

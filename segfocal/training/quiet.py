@@ -1,0 +1,34 @@
+"""Keep what Lightning says on every run, and nobody acts on, out of the output."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning_fabric.utilities.warnings import PossibleUserWarning
+
+_LOGGERS = ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Show warnings and errors of Lightning, but neither its tips and notes nor its advice on loaders.
+
+    Yields:
+        Nothing.
+    """
+    before = {name: logging.getLogger(name).level for name in _LOGGERS}
+    with warnings.catch_warnings():
+        # "does not have many workers", "is not resumable" (SegmentationData is) and the like
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        # Lightning's own call of a torch function
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)

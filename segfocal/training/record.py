@@ -1,0 +1,126 @@
+"""What a run writes about itself: data and alpha in run.json, rows of cases.parquet and curves.parquet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+
+from segfocal.data.module import SegmentationData
+from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
+from segfocal.runs.curves import write_curves
+from segfocal.runs.info import read_info, update_info
+from segfocal.runs.layout import RunPaths
+from segfocal.training.evaluation import StageScores
+from segfocal.training.prepare import resolved_alpha
+from segfocal.training.task import SegmentationTask
+
+
+def describe(task: SegmentationTask, data: Any, *, seed: Any) -> dict[str, Any]:
+    """Return what run.json says about data, classes and alpha.
+
+    Args:
+        task: Prepared for the data.
+        data: The data module.
+        seed: What seeded the process.
+
+    Returns:
+        Fields for ``create_info``.
+    """
+    fields: dict[str, Any] = {
+        "task": data.task,
+        "num_classes": data.num_classes,
+        "class_names": list(data.class_names),
+        "in_channels": data.in_channels,
+        "ignore_index": data.ignore_index,
+        "data": data.fingerprint(),
+        "class_counts": task.class_counts,
+        "alpha": _plain(resolved_alpha(task.loss)),
+        "seeds": {"process": int(seed)},
+    }
+    if isinstance(data, SegmentationData):
+        fields["preprocess"] = data.preprocess.to_dict()
+        fields["seeds"]["data"] = data.seed
+    return fields
+
+
+def groups_of(data: LightningDataModule, stage: str) -> dict[str, str]:
+    """Return the group (patient, sequence) of every image of a split.
+
+    Args:
+        data: Any data module; foreign ones have none.
+        stage: "val" or "test".
+
+    Returns:
+        Image name to group.
+    """
+    if not isinstance(data, SegmentationData):
+        return {}
+    source = data.cases("test" if stage == "test" else "val").source
+    return dict(zip(source.names, source.groups, strict=True))
+
+
+def write_scores(
+    run: RunPaths,
+    scores: StageScores,
+    *,
+    stage: str,
+    sha256: str,
+    epoch: int,
+    groups: dict[str, str],
+    writes: bool,
+) -> None:
+    """Write rows of cases.parquet, and of curves.parquet where curves were gathered; collective.
+
+    Args:
+        run: The run directory's paths.
+        scores: After a pass over all images.
+        stage: "val" or "test".
+        sha256: Of the checkpoint.
+        epoch: Epochs behind its weights.
+        groups: Image name to group.
+        writes: Whether this process is the one that writes.
+    """
+    fixed = scores.fixed.cases()
+    tuned = [] if scores.tuned is None else scores.tuned.cases()
+    curves = None if scores.curves is None else scores.curves.curves()
+    if not writes:
+        return
+    common: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "epoch": epoch, "groups": groups}
+    kind = "argmax" if scores.fixed.task == "multiclass" else "fixed"
+    write_cases(run, fixed, threshold_kind=kind, **common)  # type: ignore[arg-type]
+    if tuned:
+        write_cases(run, tuned, threshold_kind="tuned", **common)
+    if curves is not None:
+        write_curves(run, curves, stage=stage, checkpoint=sha256, kind="raw")
+
+
+def record_best(run: RunPaths, trainer: Trainer, module: LightningModule) -> None:
+    """Put the validation rows and thresholds of a new best checkpoint in place of the former best's.
+
+    Args:
+        run: The run directory's paths.
+        trainer: At the end of a validation.
+        module: The task.
+    """
+    assert isinstance(module, SegmentationTask)
+    assert module.scores is not None
+    writes, sha256 = trainer.is_global_zero, ""
+    if writes:
+        sha256 = read_info(run)["checkpoints"]["best"]["sha256"]
+        update_info(run, thresholds=module.thresholds)
+        replace_rows(run.cases, CASES_SCHEMA.to_frame(), same={"stage": "val"})
+    write_scores(
+        run,
+        module.scores,
+        stage="val",
+        sha256=sha256,
+        epoch=trainer.current_epoch + 1,
+        groups=groups_of(trainer.datamodule, "val"),  # type: ignore[attr-defined]
+        writes=writes,
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor) else value

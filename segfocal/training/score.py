@@ -1,0 +1,100 @@
+"""Score a checkpoint of a run on whole images, write the rows and print the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from segfocal.data.synthetic import SyntheticData
+from segfocal.data.synthetic.bayes import bayes_dice
+from segfocal.runs.layout import RunPaths
+from segfocal.runs.log import MetricsLog
+from segfocal.runs.provenance import file_sha256
+from segfocal.training.checkpoints import checkpoint_extra
+from segfocal.training.cli import SegfocalCLI
+from segfocal.training.interrupt import StopSignal
+from segfocal.training.previews import Previews
+from segfocal.training.record import groups_of, write_scores
+from segfocal.training.table import score_table
+
+
+def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: StopSignal) -> dict[str, float]:
+    """Score one checkpoint.
+
+    Args:
+        verb: "validate" or "test".
+        argv: Overrides of the run's configuration.
+        run: The run directory's paths.
+        path: The checkpoint.
+        stop: Memory of SIGINT and SIGTERM.
+
+    Returns:
+        Every score, named ``test/...`` or ``val/...``.
+
+    Raises:
+        SegfocalError: Where configuration, data and checkpoint contradict one another.
+    """
+    stage = "test" if verb == "test" else "val"
+    cli = SegfocalCLI(["--config", str(run.config), *argv], pretrained=False)
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup(verb)
+    cli.model.prepare(cli.datamodule, verb)
+    cli.checkpoints.attach(run, stop)
+    previews = Previews(run)
+    trainer = cli.build_trainer(
+        loggers=[], callbacks=[previews, cli.checkpoints], root=str(run.root), training=False
+    )
+    evaluate = trainer.test if verb == "test" else trainer.validate
+    evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=str(path), weights_only=True, verbose=False)
+    values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    extra = checkpoint_extra(path)
+    epoch = int(extra["epoch"]) + 1
+    assert cli.model.scores is not None
+    write_scores(
+        run,
+        cli.model.scores,
+        stage=stage,
+        sha256=file_sha256(path),
+        epoch=epoch,
+        groups=groups_of(cli.datamodule, stage),
+        writes=trainer.is_global_zero,
+    )
+    if trainer.is_global_zero:
+        previews.write(stage, list(cli.datamodule.class_names))  # type: ignore[attr-defined]
+        MetricsLog(run.metrics).append(values, step=int(extra["global_step"]), epoch=epoch)
+        _print(values, cli, stage=stage, path=path, run=run)
+    return values
+
+
+def _print(values: dict[str, float], cli: SegfocalCLI, *, stage: str, path: Path, run: RunPaths) -> None:
+    data: Any = cli.datamodule
+    short = {name.removeprefix(f"{stage}/"): value for name, value in values.items()}
+    assert cli.model.scores is not None
+    images = len(cli.model.scores.fixed.image_names())
+    table = score_table(
+        short,
+        data.class_names,
+        title=f"{stage}: {images} images, {path.name} of {run.root}",
+        argmax=data.task == "multiclass",
+        thresholds=cli.model.thresholds,
+        bayes_dice=_bayes(data, stage),
+    )
+    console = Console()
+    # a pipe has no width to respect
+    Console(width=None if console.is_terminal else 120).print(table)
+    for name, place in (
+        ("cases", run.cases),
+        ("curves", run.curves),
+        ("pictures", run.case_pictures / stage),
+    ):
+        console.print(f"{name}: {place}", soft_wrap=True, highlight=False)
+
+
+def _bayes(data: Any, stage: str) -> list[float] | None:
+    """Ask generated data for the best Dice that anyone can reach."""
+    if not isinstance(data, SyntheticData):
+        return None
+    return [float(value) for value in bayes_dice(data, "test" if stage == "test" else "val")]

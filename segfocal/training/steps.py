@@ -1,0 +1,129 @@
+"""What one step does, whatever its stage: logits of a batch, scores, sums gathered without waiting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segfocal.losses.base import SegmentationLoss
+from segfocal.losses.counts import loss_and_counts
+from segfocal.losses.evaluation import Counts, Evaluation
+from segfocal.losses.reduction import Task
+from segfocal.models.outputs import main_output
+from segfocal.models.stride import crop_to, pad_to_multiple
+
+
+def whole_logits(network: nn.Module, images: Tensor, *, multiple: int) -> Tensor:
+    """Run the network on whole images of any size.
+
+    Args:
+        network: Images to logits.
+        images: ``(N, Cin, *S)``.
+        multiple: Of the sizes that the network takes; smaller images are padded and the logits cropped.
+
+    Returns:
+        Logits ``(N, C, *S)``.
+    """
+    return crop_to(main_output(network(pad_to_multiple(images, multiple))), images.shape[2:])
+
+
+def probabilities_of(logits: Tensor, *, task: Task) -> Tensor:
+    """Return scores in [0, 1]: softmax over the classes, or one sigmoid per channel.
+
+    Args:
+        logits: ``(N, C, *S)`` of any floating dtype.
+        task: "binary", "multiclass" or "multilabel".
+
+    Returns:
+        ``(N, C, *S)`` float32.
+
+    Example:
+        >>> probabilities_of(torch.zeros(1, 2, 1), task="multiclass").flatten().tolist()
+        [0.5, 0.5]
+    """
+    logits = logits.float()
+    return logits.softmax(dim=1) if task == "multiclass" else logits.sigmoid()
+
+
+def evaluate_loss(
+    loss: nn.Module, output: Any, target: Tensor, *, task: Task, ignore_index: int | None
+) -> Evaluation:
+    """Return the loss, its parts and the hard counts, from the loss's own pass where it is one of ours.
+
+    Args:
+        loss: A `SegmentationLoss`, or any module called as ``loss(logits, target)``.
+        output: What the network returned.
+        target: Labels or masks.
+        task: For losses from elsewhere.
+        ignore_index: For losses from elsewhere.
+
+    Returns:
+        Value, parts and counts; the counts belong to the full resolution.
+    """
+    if isinstance(loss, SegmentationLoss):
+        return loss.evaluate(output, target, counts=True)
+    value, counts = loss_and_counts(loss, output, target, task=task, ignore_index=ignore_index)
+    return Evaluation(value, {}, counts)
+
+
+@dataclass
+class RunningSums:
+    """Loss, its parts and counts since the last look, kept on the device so that no step waits for it."""
+
+    steps: int = 0
+    _values: dict[str, Tensor] = field(default_factory=dict)
+    _counts: Tensor | None = None
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Add one step.
+
+        Args:
+            evaluation: Of the step.
+        """
+        self.steps += 1
+        for name, value in _named_values(evaluation).items():
+            self._values[name] = self._values[name] + value if name in self._values else value
+        if evaluation.counts is not None:
+            batch = _stack(evaluation.counts)
+            self._counts = batch if self._counts is None else self._counts + batch
+
+    def take(self) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return what was gathered and begin anew.
+
+        Returns:
+            Mean loss and parts over the steps, and counts ``(3, C)`` = tp, fp, fn or None.
+        """
+        means = {name: value / self.steps for name, value in self._values.items()}
+        counts = self._counts
+        self.steps, self._values, self._counts = 0, {}, None
+        return means, counts
+
+
+def dataset_dice(counts: Tensor) -> Tensor:
+    """Return the Dice of pooled counts, averaged over classes; a class that is absent and unpredicted is 1.
+
+    Args:
+        counts: ``(3, C)`` = tp, fp, fn.
+
+    Returns:
+        Scalar.
+
+    Example:
+        >>> dataset_dice(torch.tensor([[2, 0], [1, 0], [1, 0]])).item()
+        0.8333333730697632
+    """
+    tp, fp, fn = counts
+    empty = (tp + fp + fn) == 0
+    return torch.where(empty, 1.0, 2 * tp / (2 * tp + fp + fn).clamp(min=1)).float().mean()
+
+
+def _named_values(evaluation: Evaluation) -> dict[str, Tensor]:
+    values = {"loss": evaluation.value.detach()}
+    return values | {f"loss/{name}": value.detach() for name, value in evaluation.parts.items()}
+
+
+def _stack(counts: Counts) -> Tensor:
+    return torch.stack([counts.tp.sum(0), counts.fp.sum(0), counts.fn.sum(0)])

@@ -1,0 +1,85 @@
+"""The table that test and validate print: per class, per image and over the data set, at every threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+_COLUMNS = (
+    ("class", "left"),
+    ("threshold", "right"),
+    ("Dice\nper image", "right"),
+    ("Dice\ndata set", "right"),
+    ("IoU\nper image", "right"),
+    ("IoU\ndata set", "right"),
+    ("AUPR", "right"),
+    ("ECE", "right"),
+)
+
+
+def score_table(
+    values: Mapping[str, float],
+    class_names: Sequence[str],
+    *,
+    title: str,
+    thresholds: Sequence[float] | None,
+    argmax: bool = False,
+    bayes_dice: Sequence[float] | None = None,
+) -> Table:
+    """Lay out Dice and IoU of every class, AUPR and ECE.
+
+    Args:
+        values: As `StageScores.compute` names them.
+        class_names: One per logit channel.
+        title: Above the table.
+        thresholds: Those chosen on validation, one per class; None: none are known.
+        argmax: Whether the task is multiclass, which has no thresholds.
+        bayes_dice: Best Dice per image that anyone can reach, by class, where the data know it.
+
+    Returns:
+        A table for a rich console: per class one row at 0.5 (or of the argmax) and one at the tuned
+        threshold; last the means over classes.
+    """
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name, side in _COLUMNS:
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    if bayes_dice is not None:
+        table.add_column("Bayes Dice\nper image", justify="right")
+    for index, name in enumerate(class_names):
+        known = None if bayes_dice is None else bayes_dice[index]
+        tuned = None if thresholds is None else f"{thresholds[index]:.3f}"
+        _add(table, name, values, f"/{name}", tuned=tuned, argmax=argmax, bayes=known)
+    if len(class_names) > 1:
+        table.add_section()
+        mean = None if bayes_dice is None else sum(bayes_dice) / len(bayes_dice)
+        tuned = None if thresholds is None else "tuned"
+        _add(table, "mean", values, "", tuned=tuned, argmax=argmax, bayes=mean)
+    return table
+
+
+def _add(
+    table: Table,
+    name: str,
+    values: Mapping[str, float],
+    suffix: str,
+    *,
+    tuned: str | None,
+    argmax: bool,
+    bayes: float | None,
+) -> None:
+    """Add the row at 0.5 with everything that has no threshold, and the row at the tuned one."""
+    free = [_number(values.get(f"{score}{suffix}")) for score in ("aupr", "ece")]
+    free += [] if bayes is None else [_number(bayes)]
+    table.add_row(name, "argmax" if argmax else "0.5", *_overlaps(values, "", suffix), *free)
+    if tuned is not None and not argmax and f"tuned_dice{suffix}" in values:
+        table.add_row("", tuned, *_overlaps(values, "tuned_", suffix))
+
+
+def _overlaps(values: Mapping[str, float], prefix: str, suffix: str) -> list[str]:
+    names = [f"{level}{score}" for score in ("dice", "iou") for level in ("", "dataset_")]
+    return [_number(values.get(f"{prefix}{name}{suffix}")) for name in names]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

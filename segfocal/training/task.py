@@ -1,0 +1,311 @@
+"""SegmentationTask: one step for training, validation and test, for every task and number of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
+from torch import Tensor, nn
+
+from segfocal.errors import SegfocalError, check_choice
+from segfocal.models.stride import size_divisor
+from segfocal.runs.scores import Empty
+from segfocal.training import optim
+from segfocal.training.evaluation import StageScores
+from segfocal.training.guard import LossGuard
+from segfocal.training.prepare import (
+    DataFacts,
+    check_head,
+    check_ignored,
+    check_tasks,
+    resolve_loss,
+    spatial_dims,
+    start_at_prior,
+)
+from segfocal.training.steps import RunningSums, dataset_dice, evaluate_loss, probabilities_of, whole_logits
+
+
+class SegmentationTask(LightningModule):
+    """A network, a loss and how to optimise them.
+
+    What depends on the data (alpha, head bias, class names) is settled in ``setup("fit")`` from the training
+    split alone. Metrics come from counts; those of training from the loss's own pass.
+
+    Args:
+        network: Images ``(N, Cin, *S)`` to logits ``(N, C, *S)``, two or three spatial axes.
+        loss: A segfocal loss, or any module called as ``loss(logits, target)``.
+        task: "binary", "multiclass" or "multilabel"; None takes the data's.
+        optimizer: "adamw" or "sgd".
+        learning_rate: Its peak.
+        weight_decay: Of weights; biases and normalisation layers are exempt.
+        momentum: Of SGD.
+        decay_norm_and_bias: Whether those decay as well.
+        schedule: "cosine", "poly" or "constant".
+        warmup_steps: Steps of linear rise before it.
+        head_prior: "measured" sets the head's bias to the class frequencies of the training split, a number
+            to that foreground frequency, None leaves it. For new heads only.
+        channels_last: Whether network and images use that memory format (two spatial axes only).
+        compile: Whether the network runs through ``torch.compile``.
+        divisor: Multiple of the image sizes that the network takes; None finds it.
+        empty: What empty masks score: "one", "nan" or "exclude", see ``segfocal.runs.scores.dice``.
+
+    Example:
+        >>> from segfocal.losses import FocalLoss
+        >>> task = SegmentationTask(nn.Conv2d(3, 1, 1), FocalLoss("binary"), learning_rate=0.01)
+        >>> task(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        *,
+        task: Literal["binary", "multiclass", "multilabel"] | None = None,
+        optimizer: Literal["adamw", "sgd"] = "adamw",
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
+        momentum: float = 0.9,
+        decay_norm_and_bias: bool = False,
+        schedule: Literal["cosine", "poly", "constant"] = "cosine",
+        warmup_steps: int = 0,
+        head_prior: str | float | None = None,
+        channels_last: bool = False,
+        compile: bool = False,
+        divisor: int | None = None,
+        empty: Empty = "one",
+    ) -> None:
+        super().__init__()
+        check_choice("schedule", schedule, optim.SCHEDULES)
+        check_choice("optimizer", optimizer, optim.OPTIMIZERS)
+        self._save_settings(locals())
+        self.network = network.to(memory_format=torch.channels_last) if channels_last else network
+        self.loss = loss
+        self.task = task
+        self.channels_last = channels_last
+        self.divisor = divisor
+        self.empty: Empty = empty
+        self.head_prior = head_prior
+        self.thresholds: list[float] | None = None
+        self.class_counts: list[Any] | None = None
+        self.facts: DataFacts | None = None
+        self.scores: StageScores | None = None
+        self.sums = RunningSums()
+        self.guard = LossGuard()
+        if compile:
+            self.network.compile(dynamic=False)
+
+    def forward(self, images: Tensor) -> Any:
+        """Return what the network makes of images: logits, or a list that begins with them."""
+        return self.network(images)
+
+    def setup(self, stage: str) -> None:
+        """Match network, loss and data, unless that was done before.
+
+        Args:
+            stage: "fit", "validate" or "test".
+
+        Raises:
+            SegfocalError: Where they contradict one another.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            raise SegfocalError(
+                "SegmentationTask needs a data module, got loaders. Pass trainer.fit(task, datamodule=...)."
+            )
+        self.prepare(data, stage)
+
+    def prepare(self, data: Any, stage: str) -> None:
+        """Settle once what depends on the data; callbacks that copy the weights must come later.
+
+        Args:
+            data: A data module: ``task``, ``num_classes``, ``class_names``, ``in_channels``, ``ignore_index``
+                and ``class_counts()``.
+            stage: "fit", "validate" or "test"; only "fit" reads training labels.
+
+        Raises:
+            SegfocalError: Where network, loss and data contradict one another.
+        """
+        if self.facts is not None:
+            return
+        task = check_tasks(task=self.task, loss=self.loss, data_task=data.task)
+        check_ignored(self.loss, data.ignore_index)
+        shape = {"in_channels": data.in_channels, "spatial_dims": spatial_dims(self.network)}
+        divisor = size_divisor(self.network, divisor=self.divisor, **shape)
+        check_head(self.network, num_classes=data.num_classes, divisor=divisor, **shape)
+        if stage == "fit":
+            counts = np.asarray(data.class_counts())
+            self.class_counts = counts.tolist()
+            self.loss = resolve_loss(self.loss, counts)
+            if self.head_prior is not None:
+                start_at_prior(
+                    self.network, self.head_prior, task=task, counts=counts, divisor=divisor, **shape
+                )
+        self.facts = DataFacts(task, tuple(data.class_names), data.ignore_index, divisor)
+
+    def on_train_start(self) -> None:
+        """Let settings win over what a checkpoint stored."""
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        assert not isinstance(optimizer, list)
+        optim.apply_settings(optimizer.optimizer, self._optimizer(), scheduler)  # type: ignore[arg-type]
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """Return the loss of one batch.
+
+        Args:
+            batch: With ``image``, ``mask`` and ``name``.
+            batch_idx: Number within the epoch.
+
+        Returns:
+            Scalar.
+
+        Raises:
+            SegfocalError: If the loss is no number.
+        """
+        facts = self._facts()
+        output = self.network(self._formatted(batch["image"]))
+        found = evaluate_loss(
+            self.loss, output, batch["mask"], task=facts.task, ignore_index=facts.ignore_index
+        )
+        self.guard.watch(
+            found.value,
+            where=f"epoch {self.current_epoch}, batch {batch_idx}",
+            batch=batch,
+            num_classes=len(facts.class_names),
+            ignore_index=facts.ignore_index,
+        )
+        self.sums.add(found)
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log_training()
+        return found.value
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count; outside of fit with the tuned thresholds and curves as well."""
+        self._begin(final=self.trainer.state.fn != "fit")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin to count."""
+        self._begin(final=True)
+
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Score whole images of the validation split and return their probabilities."""
+        return self._score(batch)
+
+    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Score whole images of the test split and return their probabilities."""
+        return self._score(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores; in training, keep the thresholds they were best at."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores."""
+        self._finish("test")
+
+    def configure_optimizers(self) -> Any:
+        """Return optimizer and schedule.
+
+        Returns:
+            Lightning's dict; the schedule moves once per step.
+        """
+        settings = self.hparams
+        optimizer = self._optimizer()
+        scheduler = optim.build_schedule(
+            optimizer,
+            schedule=settings["schedule"],
+            warmup_steps=settings["warmup_steps"],
+            total_steps=float(self.trainer.estimated_stepping_batches),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Look at the losses not yet seen, and keep what belongs to these weights."""
+        self.guard.check()
+        checkpoint["thresholds"] = self.thresholds
+        checkpoint["class_counts"] = self.class_counts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the thresholds and the training counts of these weights."""
+        self.thresholds = checkpoint.get("thresholds")
+        counts = checkpoint.get("class_counts")
+        if self.class_counts is None and counts is not None:
+            self.class_counts = counts
+            self.loss = resolve_loss(self.loss, np.asarray(counts))
+
+    def _save_settings(self, arguments: dict[str, Any]) -> None:
+        """Keep plain values only, so that checkpoints load with ``weights_only=True``."""
+        if _given_hyperparameters.get() is not None:  # the command line gives class paths
+            self.save_hyperparameters(logger=False)
+            return
+        settings = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+        for name in ("network", "loss"):
+            kind = type(settings[name])
+            settings[name] = {
+                "class_path": f"{kind.__module__}.{kind.__qualname__}",
+                "repr": repr(settings[name]),
+            }
+        self.save_hyperparameters(settings, logger=False)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings = self.hparams
+        groups = optim.parameter_groups(
+            self.network,
+            weight_decay=settings["weight_decay"],
+            decay_norm_and_bias=settings["decay_norm_and_bias"],
+        )
+        return optim.build_optimizer(
+            groups,
+            name=settings["optimizer"],
+            learning_rate=settings["learning_rate"],
+            momentum=settings["momentum"],
+        )
+
+    def _facts(self) -> DataFacts:
+        if self.facts is None:
+            raise SegfocalError(
+                "SegmentationTask does not know its data yet: call task.prepare(data, 'fit')."
+            )
+        return self.facts
+
+    def _formatted(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def _begin(self, *, final: bool) -> None:
+        facts = self._facts()
+        self.scores = StageScores(
+            task=facts.task,
+            class_names=facts.class_names,
+            ignore_index=facts.ignore_index,
+            empty=self.empty,
+            thresholds=self.thresholds if final else None,
+            search=not final,
+            curves=final,
+        ).to(self.device)
+
+    def _score(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        assert self.scores is not None
+        facts = self._facts()
+        logits = whole_logits(self.network, self._formatted(batch["image"]), multiple=facts.divisor)
+        probabilities = probabilities_of(logits, task=facts.task)
+        self.scores.update(probabilities, batch, loss=self.loss(logits, batch["mask"]))
+        return {"probabilities": probabilities}
+
+    def _finish(self, prefix: str) -> None:
+        assert self.scores is not None
+        values = self.scores.compute()
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.thresholds = self.scores.best_thresholds()
+        self.log_dict({f"{prefix}/{name}": value for name, value in values.items()})
+
+    def _log_training(self) -> None:
+        means, counts = self.sums.take()
+        values = {f"train/{name}": value for name, value in means.items()}
+        if counts is not None:
+            values["train/dataset_dice"] = dataset_dice(counts)
+        values["learning_rate"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log_dict(values)
