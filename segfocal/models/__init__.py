@@ -1,1 +1,20 @@
-"""segfocal.models."""
+"""Networks: a small default, any of smp and MONAI, their input sizes, heads and weights."""
+
+from segfocal.models.head import find_head, head_width, set_head_bias
+from segfocal.models.outputs import TakeOutput, main_output
+from segfocal.models.small import SmallUNet
+from segfocal.models.smp import SmpNetwork
+from segfocal.models.stride import crop_to, pad_to_multiple, size_divisor
+
+__all__ = [
+    "SmallUNet",
+    "SmpNetwork",
+    "TakeOutput",
+    "find_head",
+    "head_width",
+    "set_head_bias",
+    "main_output",
+    "size_divisor",
+    "pad_to_multiple",
+    "crop_to",
+]
