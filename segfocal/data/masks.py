@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -41,38 +41,33 @@ class MaskCoding:
         """
         numbers = packed(stored) if self.colors else _single(stored)
         keys = np.array(sorted(self.table), dtype=np.int64)
-        values = [self.table[int(key)] for key in keys]
-        every_label = [*values, 0 if self.other is None else self.other]
-        small = min(every_label) >= 0 and max(every_label) <= 255
-        labels = np.array(values, dtype=np.uint8 if small else np.int32)
+        labels = np.array([self.table[int(key)] for key in keys] + [self.other or 0])
+        labels = labels.astype(np.uint8 if labels.min() >= 0 and labels.max() <= 255 else np.int32)
         if numbers.dtype == np.uint8:  # a table of 256 is ten times faster than a search
-            place, known = self._look_up(np.arange(256), keys)
-            result, known = labels[place][numbers], known[numbers]
+            place = _place(np.arange(256), keys)
+            counts = cv2.calcHist([numbers], [0], None, [256], [0, 256]).ravel()
+            unknown = bool((counts[place == len(keys)] > 0).any())
+            table = labels[place]
+            result: Mask = cv2.LUT(numbers, table) if table.dtype == np.uint8 else table[numbers]
         else:
-            place, known = self._look_up(numbers, keys)
+            place = _place(numbers, keys)
+            unknown = bool((place == len(keys)).any())
             result = labels[place]
-        if not known.all():
-            if self.other is None:
-                raise self._unknown(numbers[~known])
-            result = np.where(known, result, labels.dtype.type(self.other))
-        if self.loose:
+        if unknown and self.other is None:
+            raise self._unknown(numbers[~np.isin(numbers, keys)])
+        if self.loose and stored.dtype != bool:
             self._refuse_mixture(numbers)
-        labelled: Mask = result
-        return labelled
-
-    @staticmethod
-    def _look_up(numbers: npt.NDArray[Any], keys: npt.NDArray[np.int64]) -> tuple[Any, Any]:
-        place = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
-        return place, keys[place] == numbers
+        return result
 
     def _unknown(self, numbers: Mask) -> SegfocalError:
         expected = ", ".join(name(key, colors=self.colors) for key in sorted(self.table)[:40])
         kind, settings, ignore = (
             ("colours", "colors", "ignore_colors") if self.colors else ("values", "values", "ignore_values")
         )
+        found = listing(numbers, colors=self.colors)
         return SegfocalError(
-            f"expected mask {kind} {expected}, got {listing(numbers, colors=self.colors)}. Add "
-            f"them to {settings} or {ignore}, or give all the rest one class with other. Many values: a lossy or resized file."
+            f"expected mask {kind} {expected}, got {found}. Add them to {settings} or {ignore}, or give "
+            "all the rest one class with other. Many different ones: a lossy or resized file."
         )
 
     def _refuse_mixture(self, numbers: Mask) -> None:
@@ -175,6 +170,12 @@ def _check_labels(labels: Sequence[int], classes: int, ignore_index: int | None)
         raise SegfocalError(f"values and other must lead to labels 0 to {classes - 1}, got {wrong}.")
 
 
+def _place(numbers: Mask, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Position of each number among the keys; their count where it is none of them."""
+    place = np.minimum(np.searchsorted(keys, numbers), len(keys) - 1)
+    return np.where(keys[place] == numbers, place, len(keys))
+
+
 def _single(stored: Mask) -> Mask:
     """Grey levels of a mask; equal colour channels count as grey."""
     if stored.ndim == 3 and stored.shape[2] in (2, 4):
@@ -190,4 +191,4 @@ def _single(stored: Mask) -> Mask:
         if not (stored == np.rint(stored)).all():
             raise SegfocalError("expected a mask of class numbers, got fractions.")
         return stored.astype(np.int64)
-    return stored.astype(np.uint8) if stored.dtype == bool else stored
+    return stored.view(np.uint8) if stored.dtype == bool else stored

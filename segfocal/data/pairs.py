@@ -102,8 +102,9 @@ def _remedy(folder: Path) -> str:
     parent = next((p for p in folder.parents if p.is_dir()), None)
     inside = sorted(p.name for p in parent.iterdir() if p.is_dir())[:10] if parent else []
     return (
-        f"The nearest folder that exists is {parent}, which holds {inside or 'no folders'}. Set "
-        "root, images or masks; $SEGFOCAL_DATA in root stands for that environment variable (default: ../shared/data)."
+        f"The nearest folder that exists is {parent}, which holds {inside or 'no folders'}. "
+        "Set root, images or masks; $SEGFOCAL_DATA in root stands for that environment variable "
+        "(default: ../shared/data)."
     )
 
 

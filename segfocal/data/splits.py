@@ -28,14 +28,14 @@ class Split:
       (``train: lists/train.txt``);
     - a number of images in the order of their names: train from the front, then val, test from the end;
     - a share of the images, drawn with ``seed``, whole groups at a time (``train: 0.7``). Test is drawn first
-      and train last, so that a smaller train share is a part of a larger one and leaves the others as they are.
+      and train last, so that a smaller train share is a part of a larger one and the others stay.
 
     Args:
         train: Rule of the training images.
         val: Rule of the validation images; null: none, or see ``val_share``.
         test: Rule of the test images; null: none.
         group: Regular expression found in each name; its first parenthesis (else all of it) names the group
-            that must not be divided, e.g. ``'Image_(\d+)'`` for the patient. Null: each image is its own group.
+            that must not be divided, e.g. ``'Image_(\d+)'`` for the patient. Null: each image for itself.
         val_share: Share of the training images that is moved to validation, whole groups at a time.
         seed: Seed of shares; it does not change with the seed of training.
     """
