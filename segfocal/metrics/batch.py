@@ -70,9 +70,9 @@ def check_batch(
             f"names must hold one name per image ({len(probabilities)}), got {names!r}. "
             "Pass batch['name'] along with the batch."
         )
-    check_labels(
-        target, names, highest=num_classes - 1 if task == "multiclass" else 1, ignore_index=ignore_index
-    )
+    highest = num_classes - 1 if task == "multiclass" else 1
+    target = _wide_enough(target, highest, ignore_index)
+    check_labels(target, names, highest=highest, ignore_index=ignore_index)
     if probabilities.dtype != torch.float64:
         probabilities = probabilities.float()
     return probabilities.detach(), target
