@@ -72,6 +72,8 @@ class FolderData(SegmentationData):
         other: int | None = None,
         **settings: Any,
     ) -> None:
+        if colors is not None and (values is not None or ignore_values):
+            raise SegfocalError("masks hold values or colours: give values or colors, not both.")
         self.root = Path(expand(root))
         table: Mapping[str, str | Sequence[int]] | None
         table = read_class_table(self.root / colors) if isinstance(colors, str) else colors
@@ -82,8 +84,6 @@ class FolderData(SegmentationData):
         self.split = split if split is not None else STANDARD
         shared: dict[str, Any] = {"task": task, "ignore_index": self.ignore_index, "other": other}
         if table is not None:
-            if values is not None or ignore_values:
-                raise SegfocalError("masks hold values or colours: give values or colors, not both.")
             self.coding = color_coding(
                 class_names=class_names, colors=table, ignore_colors=ignore_colors or [], **shared
             )

@@ -99,15 +99,15 @@ def _deep_png(path: Path) -> Array:
 
 def _tiff(path: Path, palette: Palette) -> Array:
     with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        page, axes = file.pages[0], series.axes
+        series, page = file.series[0], file.pages[0]
         array: Array = series.asarray()
+        colors = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         array = ~array
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and palette == "colors":
-        rgb: Array = (page.colormap.T[array] >> 8).astype(np.uint8)
+    if colors is not None and palette == "colors":
+        rgb: Array = (colors.T[array] >> 8).astype(np.uint8)
         return rgb
     if array.ndim == 3:
-        named = [axes.index(axis) for axis in "SC" if axis in axes]
+        named = [series.axes.index(axis) for axis in "SC" if axis in series.axes]
         array = np.moveaxis(array, named[0] if named else int(np.argmin(array.shape)), 2)
     return array

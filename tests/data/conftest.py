@@ -53,7 +53,10 @@ def blobs(count, size=(40, 50), channels=3, seed=0):
 @pytest.fixture
 def make_data():
     def make(train=4, val=3, test=2, **settings):
-        arrays = {name: blobs(n, seed=i) for i, (name, n) in enumerate(zip(("train", "val", "test"), (train, val, test)))}
+        arrays = {
+            name: blobs(n, seed=i)
+            for i, (name, n) in enumerate(zip(("train", "val", "test"), (train, val, test), strict=True))
+        }
         settings = {"task": "binary", "class_names": ["blob"], "patch_size": 16, "batch_size": 4} | settings
         return ArrayData(settings.pop("arrays", arrays), **settings)
 

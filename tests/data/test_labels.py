@@ -34,7 +34,11 @@ def test_pixels_of_a_class_are_drawn_evenly(task):
     given = mask[None] if task == "multilabel" else mask
     rows = LabelRows.of(given, task=task, num_classes=2 if task == "multiclass" else 1)
     drawn = [rows.draw(given, RNG, task=task) for _ in range(600)]
-    assert {pixel: 150 < drawn.count(pixel) < 250 for pixel in set(drawn)} == {(1, 2): True, (1, 3): True, (4, 0): True}
+    assert {pixel: 150 < drawn.count(pixel) < 250 for pixel in set(drawn)} == {
+        (1, 2): True,
+        (1, 3): True,
+        (4, 0): True,
+    }
 
 
 def test_rare_classes_are_drawn_as_often_as_common_ones_and_background_never():

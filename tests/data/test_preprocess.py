@@ -52,7 +52,9 @@ def test_intensity_range_maps_and_cuts():
     assert_allclose(planes[0, 0], [0, 0, 0.5, 1, 1])
 
 
-@pytest.mark.parametrize(("found", "wanted"), [(1, 3), (4, 3), (2, 1), (3, 1), (4, 1), (7, 7), (4, 4), (2, 3)])
+@pytest.mark.parametrize(
+    ("found", "wanted"), [(1, 3), (4, 3), (2, 1), (3, 1), (4, 1), (7, 7), (4, 4), (2, 3)]
+)
 def test_channels_that_are_meant(found, wanted):
     image = RNG.integers(0, 256, (4, 5, found), dtype=np.uint8)
     planes = Preprocess(in_channels=wanted, normalize="none")(image)
@@ -78,7 +80,9 @@ def test_a_constant_image_becomes_zero():
         assert_allclose(Preprocess()(value), 0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("bad", "words"), [(np.nan, "1 NaN"), (np.inf, "1 infinite"), (1.5, "intensity_range")])
+@pytest.mark.parametrize(
+    ("bad", "words"), [(np.nan, "1 NaN"), (np.inf, "1 infinite"), (1.5, "intensity_range")]
+)
 def test_values_without_a_meaning_are_refused(bad, words):
     image = np.full((4, 4, 3), 0.5)
     image[0, 0, 0] = bad
@@ -118,7 +122,9 @@ def test_longest_side_only_reduces():
 
 
 def test_settings_survive_json():
-    settings = Preprocess(in_channels=1, normalize="fixed", mean=(0.1,), std=(0.2,), scale=0.5, intensity_range=(0, 9))
+    settings = Preprocess(
+        in_channels=1, normalize="fixed", mean=(0.1,), std=(0.2,), scale=0.5, intensity_range=(0, 9)
+    )
     assert Preprocess.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 

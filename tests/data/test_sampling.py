@@ -13,7 +13,7 @@ def test_random_numbers_depend_on_seed_epoch_and_index():
 
 def test_an_epoch_is_a_permutation_and_epochs_differ():
     sampler = EpochBatchSampler(12, 4, seed=3)
-    first, second = [sum(sampler, []) for _ in range(2)]
+    first, second = [[key for batch in sampler for key in batch] for _ in range(2)]
     assert {epoch for epoch, _ in first} == {0}
     assert {epoch for epoch, _ in second} == {1}
     for keys in (first, second):
