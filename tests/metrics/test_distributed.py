@@ -1,0 +1,61 @@
+"""Two processes with uneven shards, one of them empty, score exactly like one process."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, sys
+import numpy as np, torch
+import torch.distributed as dist
+from segfocal.metrics import PixelCurves, SegmentationScores, ThresholdSearch
+
+rank, ranks, port, rounds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+torch.set_num_threads(1)
+if ranks > 1:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
+settings = {"task": "multilabel", "num_classes": 2, "ignore_index": 255}
+metrics = [SegmentationScores(**settings), PixelCurves(**settings), ThresholdSearch(**settings)]
+for shards in rounds:
+    for image in shards[rank]:
+        generator = torch.Generator().manual_seed(image)
+        p = torch.rand(1, 2, 11 + image, 13, generator=generator)
+        target = (torch.rand(p.shape, generator=generator) < p).long()
+        for metric in metrics:
+            metric.update(p, target, [f"image{image}"])
+    numbers = [{key: value.item() for key, value in metric.compute().items()} for metric in metrics]
+    curves = {key: np.asarray(value).tolist() for key, value in metrics[1].curves().items()}
+    again = {key: value.item() for key, value in metrics[0].compute().items()}
+    assert again == numbers[0]
+    print(json.dumps([numbers, metrics[0].cases(), curves, metrics[2].thresholds()]))
+    for metric in metrics:
+        metric.reset()
+if ranks > 1:
+    dist.destroy_process_group()
+"""
+
+
+def run(ranks, rounds):
+    """Output of each rank: one line per round, in which rank r scores the images ``round[r]``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    start = [sys.executable, "-c", SCRIPT]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen([*start, str(rank), str(ranks), port, json.dumps(rounds)], **pipes)
+        for rank in range(ranks)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert all(process.returncode == 0 for process in processes), outputs
+    return [[line for line in output.splitlines() if line.startswith("[[")] for output, _ in outputs]
+
+
+@pytest.mark.slow
+def test_shards_change_nothing():
+    ((alone,),) = run(1, [[[0, 1, 2]]])
+    rounds = [[[2, 0], [1]], [[], [1, 2, 0]], [[0, 1, 2], []]]
+    assert run(2, rounds) == [[alone] * 3] * 2
