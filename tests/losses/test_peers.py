@@ -1,8 +1,8 @@
 """Faults found in other segmentation losses, none of which may be reproducible here.
 
-One row per fault: its id, what goes wrong elsewhere, and a check that this library does the right thing. M is
-monai, S segmentation-models-pytorch, T torchvision, K kornia, MM mmsegmentation, N nnU-Net, P toolbelt, G smaller
-collections. N2 (top-k over fewer voxels than k) has no counterpart here.
+One row per fault: its id, what goes wrong elsewhere, and a check that this library does the right thing. M
+is monai, S segmentation-models-pytorch, T torchvision, K kornia, MM mmsegmentation, N nnU-Net, P toolbelt, G
+smaller collections. N2 (top-k over fewer voxels than k) has no counterpart here.
 """
 
 import math
