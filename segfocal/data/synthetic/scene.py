@@ -30,7 +30,7 @@ _DECOY_AREA = 0.3
 
 _SOFT_PX = 0.75  # the probability falls from 1 to 0 over twice this distance
 _WIDEST_PX = REACH_PX - _SOFT_PX
-_TREMBLE_PX = 1.0
+_TREMBLE_PX = 0.7
 _STYLE = 0.7  # share of an annotator's variance that is one draw per picture
 _USUAL_PX = 0.5
 _ROUNDS = 6

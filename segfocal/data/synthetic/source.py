@@ -12,9 +12,8 @@ from segfocal.data.synthetic.scene import Scene, draw_labels, make_scene, poster
 from segfocal.data.synthetic.shapes import Kind
 from segfocal.imbalance.counts import Task
 
-# powers of the root of x^5 = x + 1: a sequence that fills the unit cube evenly, so that sizes and annotators
-# average out over few pictures
-_EVEN = 1.1673039782614187 ** -np.arange(1.0, 5.0)
+# quadratic irrationals, whose multiples fill the unit interval evenly
+_EVEN = np.array([0.5 * (np.sqrt(5.0) - 1.0), np.sqrt(2.0) - 1.0, np.sqrt(3.0) - 1.0, np.sqrt(7.0) - 2.0])
 
 
 class SyntheticSource(Source):
@@ -83,7 +82,13 @@ class SyntheticSource(Source):
         return scene
 
     def _even(self, index: int) -> npt.NDArray[np.float64]:
-        return np.asarray((self._start + (index + 1) * _EVEN) % 1.0)
+        """Return uniform numbers for size and annotators that average out over few pictures.
+
+        Four pictures in a row combine one draw and its mirror image in size with those of the annotators.
+        """
+        drawn = (self._start + (index // 4 + 1) * _EVEN) % 1.0
+        mirrored = np.array([index % 2, *[index // 2 % 2] * (len(_EVEN) - 1)])
+        return np.asarray(np.where(mirrored == 1, 1.0 - drawn, drawn))
 
     def _rng(self, index: int, part: str) -> np.random.Generator:
         return np.random.default_rng((*self._key, index, ("scene", "labels", "picture").index(part)))
