@@ -140,3 +140,23 @@ def test_bins_in_a_run_give_the_scores_back(tmp_path):
     assert curve["pixels"].sum() == kept
     assert set(table["name"]) == set(names)
     assert curve["probability_sum"].null_count() == curve.height
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_gpu_scores_like_a_processor(deterministic):
+    p, target, names = batch("multilabel", 2, ignore=255)
+    here, there = (
+        PixelCurves("multilabel", 2, ignore_index=255),
+        PixelCurves("multilabel", 2, ignore_index=255),
+    )
+    here.update(p, target, names)
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        there.to("cuda").update(p.cuda(), target.cuda(), names)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    found = there.compute()
+    for name, value in here.compute().items():
+        assert_close(found[name].cpu(), value, rtol=1e-5, atol=1e-6, equal_nan=True)

@@ -38,24 +38,30 @@ if ranks > 1:
 """
 
 
-def run(ranks, rounds):
+def run(folder, ranks, rounds):
     """Output of each rank: one line per round, in which rank r scores the images ``round[r]``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    start = [sys.executable, "-c", SCRIPT]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [
-        subprocess.Popen([*start, str(rank), str(ranks), port, json.dumps(rounds)], **pipes)
-        for rank in range(ranks)
-    ]
-    outputs = [process.communicate(timeout=300) for process in processes]
-    assert all(process.returncode == 0 for process in processes), outputs
-    return [[line for line in output.splitlines() if line.startswith("[[")] for output, _ in outputs]
+    start, processes = [sys.executable, "-c", SCRIPT], []
+    # into files: a pipe that nobody reads blocks its writer, and with it the other rank
+    outputs = [folder / f"{rank}_of_{ranks}.txt" for rank in range(ranks)]
+    for rank, output in enumerate(outputs):
+        with output.open("w") as file:
+            command = [*start, str(rank), str(ranks), port, json.dumps(rounds)]
+            processes.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT))
+    try:
+        codes = [process.wait(timeout=200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    texts = [output.read_text() for output in outputs]
+    assert codes == [0] * ranks, texts
+    return [[line for line in text.splitlines() if line.startswith("[[")] for text in texts]
 
 
 @pytest.mark.slow
-def test_shards_change_nothing():
-    ((alone,),) = run(1, [[[0, 1, 2]]])
+def test_shards_change_nothing(tmp_path):
+    ((alone,),) = run(tmp_path, 1, [[[0, 1, 2]]])
     rounds = [[[2, 0], [1]], [[], [1, 2, 0]], [[0, 1, 2], []]]
-    assert run(2, rounds) == [[alone] * 3] * 2
+    assert run(tmp_path, 2, rounds) == [[alone] * 3] * 2
