@@ -73,7 +73,7 @@ def to_picture(image: Array) -> Bytes:
     values = np.nan_to_num(planes.astype(np.float32))
     low, high = np.quantile(values, (0.005, 0.995))
     stretched = (values - low) / max(float(high - low), 1e-12)
-    return np.round(255 * np.clip(stretched, 0, 1)).astype(np.uint8)
+    return np.asarray(np.round(255 * np.clip(stretched, 0, 1)), dtype=np.uint8)
 
 
 def overlay(

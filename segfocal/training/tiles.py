@@ -13,8 +13,8 @@ from torch import Tensor
 from segfocal.errors import SegfocalError, check_range
 from segfocal.models.stride import crop_to, pad_to_multiple
 
-# networks that resize or pad inside take any size, but their strides still see each pixel in a phase, which must
-# be the same in every tile; smaller tiles could not overlap then
+# networks that resize or pad inside take any size, but their strides still see each pixel in a phase, which
+# must be the same in every tile; smaller tiles could not overlap then
 PHASE, PHASE_FROM = 32, 128
 
 # per axis: the window and its weights
@@ -26,8 +26,8 @@ class Tiling:
     """How to cut images into tiles.
 
     Args:
-        size: Edge of a tile in pixels; rounded up to a multiple of the network's stride, from 128 px on also of
-            32. An axis that is no longer than this is not cut.
+        size: Edge of a tile in pixels; rounded up to a multiple of the network's stride, from 128 px on also
+            of 32. An axis that is no longer than this is not cut.
         overlap: Share of a tile that it has in common with its neighbour, 0 to 0.75. The outer quarter of
             the overlap is context only: what a network makes up beyond the edge of a tile never reaches the
             result if its receptive field is smaller than that.
@@ -55,9 +55,9 @@ def predict_tiled(
     """Predict an image tile by tile; only ``tiling.batch`` tiles at a time are on the device.
 
     Tiles start at multiples of ``divisor``, large ones also of 32, so that a network with strides sees each
-    pixel in the same phase as in one pass over the whole image. Their weights are products of one Gaussian per
-    axis, normalised per axis beforehand: they sum to one everywhere, and one tile alone gives exactly its own
-    result.
+    pixel in the same phase as in one pass over the whole image. Their weights are products of one Gaussian
+    per axis, normalised per axis beforehand: they sum to one everywhere, and one tile alone gives exactly
+    its own result.
 
     Args:
         predict: Maps tiles ``(B, C, *S)`` to scores ``(B, K, *S)``.
@@ -70,7 +70,8 @@ def predict_tiled(
         ``(K, *S)`` on the CPU, the size of the image, float32 (float64 where ``predict`` gives that).
 
     Raises:
-        SegfocalError: If ``predict`` changes the size of a tile, or tiles are too small for strides and overlap.
+        SegfocalError: If ``predict`` changes the size of a tile, or tiles are too small for strides and
+            overlap.
 
     Example:
         >>> predict_tiled(lambda tiles: 2 * tiles, torch.ones(1, 5, 70), tiling=Tiling(size=32)).sum()
@@ -141,8 +142,8 @@ def _multiple(tiling: Tiling, divisor: int) -> int:
     least = math.ceil(multiple / (1 - tiling.overlap))
     if tiling.overlap and tiling.size < least:
         raise SegfocalError(
-            f"tile size must be at least {least} px for an overlap of {tiling.overlap} and a network whose input "
-            f"sizes are multiples of {divisor}, got {tiling.size}. Take larger tiles or overlap=0."
+            f"tile size must be at least {least} px for an overlap of {tiling.overlap} and a network whose "
+            f"input sizes are multiples of {divisor}, got {tiling.size}. Take larger tiles or overlap=0."
         )
     return multiple
 

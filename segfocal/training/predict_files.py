@@ -1,0 +1,154 @@
+"""Predict image files into a folder of pictures: what ``segfocal predict`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segfocal.data.reading import SUFFIXES, read_array
+from segfocal.errors import SegfocalError
+from segfocal.runs.write import write_bytes
+from segfocal.training.overlay import overlay
+from segfocal.training.pictures import mask_pictures, png, probability_pictures
+from segfocal.training.predictor import Array, Prediction, Predictor
+from segfocal.training.tiles import Tiling
+from segfocal.training.tta import Symmetry
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What to predict and what to write besides masks.
+
+    Args:
+        probabilities: Also write 16-bit probabilities.
+        overlay: Also write the image with the prediction tinted, and the reference outlined where there is
+            one.
+        posterior: As in ``Predictor``.
+        tta: As in ``Predictor``.
+        threshold: As in ``Predictor``.
+        tiling: As in ``Predictor``.
+    """
+
+    probabilities: bool = False
+    overlay: bool = False
+    posterior: bool = False
+    tta: Symmetry = "none"
+    threshold: float | Sequence[float] | None = None
+    tiling: Tiling = field(default_factory=Tiling)
+
+
+def predict_files(
+    predictor: Predictor,
+    images: str | Path | Sequence[str | Path],
+    out_dir: str | Path,
+    *,
+    options: PredictOptions | None = None,
+    reference: Callable[[Path], Array | None] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Predict images one after the other; each result file appears whole or not at all.
+
+    Args:
+        predictor: From ``segfocal.load``.
+        images: A folder (its own files, not those of its subfolders), a file, or a list of files.
+        out_dir: Receives ``masks/``, and on request ``probabilities/`` and ``overlays/``; files of the same
+            name are replaced.
+        options: What to write; ``None``: masks alone.
+        reference: Gives the true labels of an image file where they are known, for the overlays.
+        progress: Called with one line per image.
+
+    Returns:
+        The files written.
+
+    Raises:
+        SegfocalError: If there are no images, two share a stem, one cannot be read or predicted (it is named,
+            and none of its files are written), or ``out_dir`` cannot be written.
+    """
+    options = options or PredictOptions()
+    paths = list_images(images)
+    written: list[Path] = []
+    for number, path in enumerate(paths, start=1):
+        pictures = _predict_one(predictor, path, options, reference)
+        for name, content in pictures.items():
+            write_bytes(Path(out_dir) / name, content)
+            written.append(Path(out_dir) / name)
+        if progress is not None:
+            progress(f"{number}/{len(paths)} {path.name}")
+    return written
+
+
+def list_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Find the image files that a user means.
+
+    Args:
+        images: A folder, a file, or a list of files.
+
+    Returns:
+        The files, those of a folder in order of their names.
+
+    Raises:
+        SegfocalError: If something does not exist, a folder holds no image, or two files would share a
+            result.
+    """
+    given = [Path(images)] if isinstance(images, (str, Path)) else [Path(path) for path in images]
+    paths = [file for path in given for file in (_folder_images(path) if path.is_dir() else [path])]
+    if not paths:
+        raise SegfocalError("Expected at least one image, got an empty list.")
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise SegfocalError(f"Expected image files, found no {', '.join(missing[:5])}.")
+    stems: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in stems:
+            raise SegfocalError(
+                f"{stems[path.stem]} and {path} share the stem {path.stem!r}, so their results would "
+                f"overwrite each other. Rename one or predict them into two folders."
+            )
+        stems[path.stem] = path
+    return paths
+
+
+def _folder_images(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    found = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if found:
+        return found
+    inner = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    hint = f" Its subfolders are {', '.join(inner[:5])}: name one of them." if inner else ""
+    raise SegfocalError(
+        f"Expected images ({', '.join(SUFFIXES)}) in {folder}, found {len(files)} other files.{hint}"
+    )
+
+
+def _predict_one(
+    predictor: Predictor,
+    path: Path,
+    options: PredictOptions,
+    reference: Callable[[Path], Array | None] | None,
+) -> dict[str, bytes]:
+    image = read_array(path, palette="colors")
+    try:
+        prediction = predictor(
+            image,
+            tiling=options.tiling,
+            tta=options.tta,
+            posterior=options.posterior,
+            threshold=options.threshold,
+        )
+    except SegfocalError as error:
+        raise SegfocalError(f"{path}: {error}") from error
+    known = reference(path) if options.overlay and reference is not None else None
+    return _pictures(image, prediction, path.stem, options, known)
+
+
+def _pictures(
+    image: Array, prediction: Prediction, stem: str, options: PredictOptions, reference: Array | None
+) -> dict[str, bytes]:
+    pictures = {f"masks/{name}": data for name, data in mask_pictures(prediction, stem).items()}
+    if options.probabilities:
+        found = probability_pictures(prediction, stem)
+        pictures |= {f"probabilities/{name}": data for name, data in found.items()}
+    if options.overlay:
+        pictures[f"overlays/{stem}.png"] = png(overlay(image, prediction.mask, reference=reference))
+    return pictures

@@ -1,0 +1,237 @@
+"""From an image array to masks and probabilities: the steps of validation, for images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from segfocal.data.preprocess import Preprocess
+from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.losses.base import SegmentationLoss
+from segfocal.models.outputs import main_output
+from segfocal.models.stride import size_divisor
+from segfocal.training.tiles import Tiling, predict_tiled
+from segfocal.training.tta import Symmetry, average_views
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network says about one image.
+
+    Args:
+        mask: At the image's size: binary ``(H, W)`` uint8 with 0 and 1; multiclass ``(H, W)`` class numbers,
+            uint8, or int32 beyond 255 classes; multilabel ``(K, H, W)`` uint8 with 0 and 1.
+        probabilities: ``(C, H, W)`` float32, C the number of logit channels (binary: 1).
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+        class_names: One per channel.
+    """
+
+    mask: Array
+    probabilities: npt.NDArray[np.float32]
+    task: str
+    class_names: tuple[str, ...]
+
+
+class Predictor:
+    """A trained network with everything it takes to apply it to an image array.
+
+    ``segfocal.load(run_dir)`` makes one from a run directory.
+
+    Args:
+        network: Images ``(N, in_channels, H, W)`` to logits ``(N, C, H, W)``; moved to ``device``,
+            evaluation mode.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+        preprocess: The steps of validation from an image array to the network's input.
+        class_names: One per logit channel.
+        thresholds: One per channel, as chosen on validation; ``None``: .5. Not for multiclass.
+        loss: The loss the network was trained with, for ``posterior=True``.
+        device: ``None``: an accelerator where there is one, else the CPU.
+        divisor: Multiple that the network's input sizes must have; ``None``: found by trying.
+
+    Raises:
+        SegfocalError: For an unknown task, or thresholds that do not fit it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        task: str,
+        preprocess: Preprocess,
+        class_names: Sequence[str],
+        thresholds: Sequence[float] | None = None,
+        loss: nn.Module | None = None,
+        device: torch.device | str | None = None,
+        divisor: int | None = None,
+    ) -> None:
+        check_choice("task", task, ("binary", "multiclass", "multilabel"))
+        self.task = task
+        self.preprocess = preprocess
+        self.class_names = tuple(class_names)
+        self.thresholds = _thresholds(thresholds, task=task, channels=len(self.class_names))
+        self.loss = loss
+        self.device = torch.device(device) if device is not None else _best_device()
+        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.divisor = size_divisor(self.network, in_channels=preprocess.in_channels, divisor=divisor)
+
+    def __call__(
+        self,
+        image: Array,
+        *,
+        tiling: Tiling | None = None,
+        tta: Symmetry = "none",
+        posterior: bool = False,
+        threshold: float | Sequence[float] | None = None,
+    ) -> Prediction:
+        """Predict one image.
+
+        Args:
+            image: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float, any size; what ``preprocess`` accepts.
+            tiling: How to cut large images; ``None``: the defaults of ``Tiling``.
+            tta: Average over ``"mirror"`` images, ``"flips"`` or quarter ``"turns"``.
+            posterior: Return class posteriors, read out of the scores through the loss. The mask stays what
+                the scores and the run's own thresholds make it.
+            threshold: Instead of the run's own: one number or one per class, applied to the probabilities
+                that are returned. Not for multiclass.
+
+        Returns:
+            Mask and probabilities at the size of ``image``, also where ``preprocess`` reduces it.
+
+        Raises:
+            SegfocalError: For images that ``preprocess`` refuses, scores that are not finite, a loss
+                without an exact posterior, and a threshold that does not fit.
+        """
+        override = None
+        if threshold is not None:
+            override = _thresholds(threshold, task=self.task, channels=len(self.class_names))
+        scores = self._scores(image, tiling=tiling, tta=tta)
+        probabilities = self._posterior(scores) if posterior else scores
+        mask = (
+            self._mask(scores, self.thresholds) if override is None else self._mask(probabilities, override)
+        )
+        return Prediction(mask, probabilities, self.task, self.class_names)
+
+    def _scores(self, image: Array, *, tiling: Tiling | None, tta: Symmetry) -> npt.NDArray[np.float32]:
+        prepared = torch.from_numpy(self.preprocess(image))
+        with torch.inference_mode():
+            found = predict_tiled(
+                lambda tiles: average_views(self._activate, tiles, symmetry=tta),
+                prepared,
+                tiling=tiling,
+                divisor=self.divisor,
+                device=self.device,
+            )
+        scores: npt.NDArray[np.float32] = found.numpy()
+        if len(scores) != len(self.class_names):
+            raise SegfocalError(
+                f"The network must have {len(self.class_names)} logit channels, one for each of "
+                f"{', '.join(self.class_names)}, got {len(scores)}."
+            )
+        if not np.isfinite(scores).all():
+            raise SegfocalError(
+                "The network's scores for this image are not finite. Its weights are broken or its training "
+                "diverged: choose another checkpoint."
+            )
+        return _resize(scores, image.shape[:2])
+
+    def _activate(self, tiles: Tensor) -> Tensor:
+        logits = main_output(self.network(tiles.contiguous(memory_format=torch.channels_last))).float()
+        return logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()
+
+    def _posterior(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if not isinstance(self.loss, SegmentationLoss):
+            kind = "no loss" if self.loss is None else type(self.loss).__name__
+            raise SegfocalError(
+                f"posterior needs the segfocal loss that the network was trained with, got {kind}. "
+                f"Calibrate the scores on held-out images instead."
+            )
+        found = self.loss.posterior(torch.from_numpy(scores)[None])[0].float().numpy()
+        return np.asarray(found, dtype=np.float32)
+
+    def _mask(self, probabilities: npt.NDArray[np.float32], thresholds: tuple[float, ...] | None) -> Array:
+        if thresholds is None:
+            numbers = probabilities.argmax(axis=0)
+            return np.asarray(numbers, dtype=np.uint8 if len(self.class_names) <= 255 else np.int32)
+        limits = np.array(thresholds, dtype=np.float32)[:, None, None]
+        chosen = (probabilities > limits).astype(np.uint8)
+        return np.asarray(chosen[0] if self.task == "binary" else chosen)
+
+
+def load(
+    run_dir: str | Path, *, checkpoint: str | Path = "best", device: str | torch.device | None = None
+) -> Predictor:
+    """Make a Predictor from a run directory; nothing else is needed, the training images neither.
+
+    Args:
+        run_dir: The folder that ``segfocal fit --run`` made.
+        checkpoint: ``"best"``, ``"last"``, or a file.
+        device: ``None``: an accelerator where there is one, else the CPU.
+
+    Returns:
+        The Predictor, with the run's preprocessing, class names and thresholds.
+
+    Raises:
+        SegfocalError: If the folder is no run of this version, holds no such checkpoint, or the
+            weights do not fit the configuration.
+    """
+    from segfocal.training.rebuild import (
+        rebuild_task,
+    )  # brings Lightning
+
+    rebuilt = rebuild_task(run_dir, checkpoint=checkpoint)
+    info = rebuilt.info
+    return Predictor(
+        rebuilt.task.network,
+        task=info["task"],
+        preprocess=Preprocess.from_dict(info["preprocess"]),
+        class_names=info["class_names"],
+        thresholds=None if info["task"] == "multiclass" else rebuilt.task.thresholds,
+        loss=rebuilt.task.loss,
+        device=device,
+        divisor=rebuilt.task.divisor,
+    )
+
+
+def _best_device() -> torch.device:
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def _thresholds(
+    given: float | Sequence[float] | None, *, task: str, channels: int
+) -> tuple[float, ...] | None:
+    if task == "multiclass":
+        if given is not None:
+            raise SegfocalError(
+                f"A multiclass mask is the largest probability: threshold must be None, got {given}."
+            )
+        return None
+    values = (
+        [0.5] * channels
+        if given is None
+        else [given] * channels
+        if isinstance(given, (int, float))
+        else [*given]
+    )
+    if len(values) != channels:
+        raise SegfocalError(f"threshold must be one number or {channels}, one per class, got {len(values)}.")
+    for value in values:
+        check_range("threshold", value, low=0.0, high=1.0)
+    return tuple(float(value) for value in values)
+
+
+def _resize(scores: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    if scores.shape[1:] == size:
+        return scores
+    height, width = size
+    planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in scores]
+    return np.clip(np.stack(planes).astype(np.float32), 0.0, 1.0)

@@ -1,0 +1,117 @@
+"""Build a trained task again from nothing but its run directory."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from segfocal.errors import SegfocalError
+from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
+from segfocal.models.downloads import without_downloads
+from segfocal.runs import layout
+from segfocal.runs.info import RunInfo, read_info
+from segfocal.training.task import SegmentationTask
+
+
+@dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """A trained task and where it came from.
+
+    Args:
+        task: With the weights, the thresholds and the resolved loss of the checkpoint, in evaluation mode.
+        info: The content of run.json.
+        checkpoint: The file the weights came from.
+    """
+
+    task: SegmentationTask
+    info: RunInfo
+    checkpoint: Path
+
+
+def rebuild_task(run_dir: str | Path, *, checkpoint: str | Path = "best") -> Rebuilt:
+    """Build the task that config.yaml describes and load its weights.
+
+    Nothing is downloaded and nothing in the checkpoint is executed. config.yaml names classes that are
+    imported: take run directories from people you trust.
+
+    Args:
+        run_dir: The folder that ``segfocal fit --run`` made.
+        checkpoint: ``"best"``, ``"last"``, or a file.
+
+    Returns:
+        The task, run.json and the checkpoint's path.
+
+    Raises:
+        SegfocalError: If the folder is no run of this version, holds no such checkpoint, its config.yaml
+            is damaged, or the weights do not fit.
+    """
+    info = read_info(run_dir)
+    paths = layout.open_run(run_dir)
+    chosen = layout.checkpoint(paths, checkpoint)
+    stored = read_checkpoint(chosen)
+    task = build_task(read_model_section(paths.config), origin=paths.config)
+    load_weights(task.network, network_weights(stored), origin=chosen)
+    task.on_load_checkpoint(stored)
+    task.eval()
+    return Rebuilt(task, info, chosen)
+
+
+def read_model_section(config: Path) -> dict[str, Any]:
+    """Read what config.yaml says about network, loss and their settings.
+
+    Args:
+        config: The file.
+
+    Returns:
+        Its ``model`` section.
+
+    Raises:
+        SegfocalError: If the file is missing, damaged, or without that section.
+    """
+    try:
+        content = yaml.safe_load(config.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise SegfocalError(f"Expected the run's configuration at {config}, found no such file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SegfocalError(f"{config} is damaged: {error}") from error
+    section = content.get("model") if isinstance(content, Mapping) else None
+    if not isinstance(section, Mapping) or "network" not in section:
+        raise SegfocalError(f"Expected a model section with a network in {config}, found none.")
+    return dict(section)
+
+
+def build_task(section: Mapping[str, Any], *, origin: str | Path = "the configuration") -> SegmentationTask:
+    """Build a task with random weights.
+
+    Args:
+        section: Arguments of ``SegmentationTask``; network and loss as ``class_path`` and ``init_args``.
+        origin: Named in messages.
+
+    Returns:
+        The task, not compiled: predictions see too many sizes for that to pay.
+
+    Raises:
+        SegfocalError: If a class cannot be found or refuses its arguments.
+    """
+    settings = {**section, "compile": False}
+    if isinstance(settings["network"], Mapping):
+        settings["network"] = without_downloads(settings["network"])
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SegmentationTask, "model")
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            task = parser.instantiate(parser.parse_object({"model": settings})).model
+    except SegfocalError:
+        raise
+    except (argparse.ArgumentError, ValueError, TypeError) as error:
+        raise SegfocalError(f"Cannot build the model that {origin} describes: {error}") from error
+    assert isinstance(task, SegmentationTask)
+    return task
