@@ -52,8 +52,9 @@ def test_dropout_drops_whole_maps_in_training_only():
     assert torch.equal(network(image), network(image))
 
 
-def test_learns_a_thin_line():
-    torch.manual_seed(0)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_learns_lines_of_one_pixel(seed):
+    torch.manual_seed(seed)
     network = SmallUNet(1, 1, channels=(8, 16))
     target = torch.zeros(4, 1, 32, 32)
     for number in range(4):
@@ -75,7 +76,7 @@ def test_survives_pickle():
     assert torch.equal(pickle.loads(pickle.dumps(network))(image), network(image))
 
 
-def test_scripts_for_export():
+def test_exports():
     network = SmallUNet(1, 2, channels=(4, 8)).eval()
     image = torch.randn(1, 1, 8, 8)
     exported = torch.export.export(network, (image,)).module()
