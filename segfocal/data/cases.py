@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segfocal.data.labels import Counts, LabelRows, Mask, Task
+from segfocal.data.labels import LabelRows, Mask
 from segfocal.data.preprocess import Floats, Image, Preprocess
 from segfocal.data.source import Source
 from segfocal.errors import SegfocalError
+from segfocal.imbalance.counts import Counts, Task
 
 MIB = 2**20
 
@@ -117,8 +118,10 @@ class Cases:
         return total
 
     def _keep(self, kept: dict[int, Any], index: int, value: object, size: int) -> None:
-        if size <= self._room:
-            self._room -= size
+        # the first case that does not fit ends it: fill() must not go on reading a large set for nothing
+        fits = size <= self._room
+        self._room = self._room - size if fits else 0.0
+        if fits:
             kept[index] = value
 
     def _check_mask(self, mask: Mask) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segfocal.data.cases import Cases
-from segfocal.data.labels import Task
 from segfocal.errors import SegfocalError
+from segfocal.imbalance.counts import Task
 
 
 def check_classes(task: Task, class_names: Sequence[str], *, ignore_index: int | None) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from segfocal.data.cases import naming
 from segfocal.data.colors import read_class_table
-from segfocal.data.labels import Mask, Task
+from segfocal.data.labels import Mask
 from segfocal.data.masks import MaskCoding, color_coding, value_coding
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
@@ -23,6 +23,7 @@ from segfocal.data.reading import read_array
 from segfocal.data.source import Source
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError
+from segfocal.imbalance.counts import Task
 
 STANDARD = Split(train="train", val="val", test="test")
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from segfocal.imbalance.counts import Counts, Task
+
 Mask = npt.NDArray[Any]
-Counts = npt.NDArray[np.int64]
-Task = Literal["binary", "multiclass", "multilabel"]
-TASKS = ("binary", "multiclass", "multilabel")
 
 
 @dataclass(frozen=True, eq=False)

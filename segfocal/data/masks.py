@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segfocal.data.colors import listing, name, pack, packed
-from segfocal.data.labels import Mask, Task
+from segfocal.data.labels import Mask
 from segfocal.errors import SegfocalError, nearest
+from segfocal.imbalance.counts import Task
 
 Table = dict[int, int]
 

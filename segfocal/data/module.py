@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import cv2
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader
 
 from segfocal.data.cases import Cases
 from segfocal.data.checks import check_classes, check_labels, check_patch_size
-from segfocal.data.labels import TASKS, Counts, Task
-from segfocal.data.patches import ImageDataset, PatchDataset, Sample, collate
+from segfocal.data.loaders import image_loader, patch_loader
+from segfocal.data.patches import ImageDataset, PatchDataset, Sample
 from segfocal.data.preprocess import Preprocess
-from segfocal.data.sampling import EpochBatchSampler
 from segfocal.data.source import Source
 from segfocal.data.transforms import Augmentation
 from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.imbalance.counts import TASKS, Counts, Task
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 PATCHES_PER_IMAGE = 16
 
 
-class SegmentationData(pl.LightningDataModule):
+class SegmentationData(pl.LightningDataModule, ABC):
     """Images with masks, divided into train, val and test. A subclass says where they come from: ``source``.
 
     Training sees augmented patches, everything else whole images. Samples are dicts: ``image`` float32
@@ -153,30 +150,23 @@ class SegmentationData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return augmented patches; each process gets its own."""
         cases = self._needed("train")
-        rank, world_size = self._ranks()
-        num_samples = self.patches_per_epoch or max(
-            PATCHES_PER_IMAGE * len(cases), self.batch_size * world_size
-        )
-        sampler = EpochBatchSampler(
-            num_samples,
-            self.batch_size,
-            self.seed,
-            epoch=self._resume[0],
-            start_batch=self._resume[1],
-            rank=rank,
-            world_size=world_size,
-        )
+        ranks = self._ranks()
+        fewest = self.batch_size * ranks[1]
         dataset = PatchDataset(
             cases,
             patch_size=self.patch_size,
-            num_samples=num_samples,
+            num_samples=self.patches_per_epoch or max(PATCHES_PER_IMAGE * len(cases), fewest),
             foreground_share=self.foreground_share,
             augmentation=self.augmentation,
             seed=self.seed,
         )
-        if self.num_workers:
-            cases.fill()
-        return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, **self._workers())
+        return patch_loader(
+            dataset,
+            batch_size=self.batch_size,
+            start=self._resume,
+            ranks=ranks,
+            num_workers=self.num_workers,
+        )
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Return the whole validation images, or an empty list where there is no such split."""
@@ -191,15 +181,11 @@ class SegmentationData(pl.LightningDataModule):
         return self._whole("test", with_mask=False)
 
     def _whole(self, split: Split, *, with_mask: bool = True) -> DataLoader[Sample]:
-        dataset = ImageDataset(self._needed(split), with_mask=with_mask)
-        rank, world_size = self._ranks()
-        if len(dataset) < world_size:
-            raise SegfocalError(
-                f"{len(dataset)} {split} images do not reach {world_size} processes. Use fewer."
-            )
-        sampler = UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
-        return DataLoader(
-            dataset, batch_size=self.val_batch_size, sampler=sampler, collate_fn=collate, **self._workers()
+        return image_loader(
+            ImageDataset(self._needed(split), with_mask=with_mask),
+            batch_size=self.val_batch_size,
+            ranks=self._ranks(),
+            num_workers=self.num_workers,
         )
 
     def _needed(self, split: Split) -> Cases:
@@ -210,16 +196,3 @@ class SegmentationData(pl.LightningDataModule):
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-
-    def _workers(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": _one_thread,
-        }
-
-
-def _one_thread(worker: int) -> None:
-    """More threads than cores only wait for one another."""
-    cv2.setNumThreads(0)

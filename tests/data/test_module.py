@@ -37,7 +37,6 @@ def test_two_runs_are_equal_and_epochs_differ(make_data, augment):
     assert not same(one[0], epochs(make_data(augment=augment, patches_per_epoch=12, seed=1))[0])
 
 
-@pytest.mark.slow
 def test_the_number_of_workers_does_not_matter(make_data):
     one, two = (epochs(make_data(augment="medical", patches_per_epoch=16, num_workers=n)) for n in (0, 2))
     assert same(one[0], two[0])
@@ -68,12 +67,19 @@ class Recorder(pl.LightningModule):
     def validation_step(self, batch, index):
         assert batch["image"].shape[0] == 1
 
+    def test_step(self, batch, index):
+        self.seen.append(batch["name"][0])
+
+    def predict_step(self, batch, index):
+        assert "mask" not in batch
+        return batch["name"][0]
+
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(data, model, max_epochs=3):
-    trainer = pl.Trainer(
+def trainer(max_epochs):
+    return pl.Trainer(
         max_epochs=max_epochs,
         accelerator="cpu",
         logger=False,
@@ -83,8 +89,10 @@ def fit(data, model, max_epochs=3):
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(model, datamodule=data)
-    return trainer
+
+
+def fit(data, model, max_epochs=3):
+    trainer(max_epochs).fit(model, datamodule=data)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -108,6 +116,15 @@ def test_lightning_trains_without_a_validation_split(make_data):
     with pytest.warns(UserWarning, match="length of `list`"):
         fit(make_data(val=0, patches_per_epoch=8), model, max_epochs=1)
     assert len(model.seen) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
+def test_lightning_tests_and_predicts_every_image_once(make_data):
+    model = Recorder()
+    assert trainer(1).predict(model, datamodule=make_data()) == ["case0", "case1"]
+    trainer(1).test(model, datamodule=make_data(), verbose=False)
+    assert model.seen == ["case0", "case1"]
 
 
 def test_loaders_give_batches_as_promised(make_data):

@@ -18,6 +18,7 @@ def generator(index=0):
     return np.random.default_rng(index)
 
 
+@pytest.mark.slow
 def test_import_contacts_no_package_index():
     code = (
         "import socket\n"
