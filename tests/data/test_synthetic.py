@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 
+from segfocal.data.sampling import sample_rng
 from segfocal.data.synthetic import SyntheticData
+from segfocal.data.synthetic.source import PARTS
 from segfocal.errors import SegfocalError
 
 KINDS = ["vessels", "lesions", "lanes"]
@@ -41,6 +45,15 @@ def test_other_index_split_and_seed_give_other_pictures():
         case(small(seed=1), 0)[0],
     ]
     assert len({picture.tobytes() for picture in pictures}) == 5
+
+
+def test_every_case_and_part_has_its_own_randomness():
+    firsts = []
+    for seed, split in itertools.product(range(3), ["train", "val", "test"]):
+        source = small(seed=seed).source(split)
+        firsts += [source._rng(index, part).random() for index in range(20) for part in PARTS]
+        firsts.append(sample_rng(seed, 0, 0).random())
+    assert len(set(firsts)) == 9 * 80 + 3
 
 
 def test_number_of_pictures_does_not_change_the_pictures():

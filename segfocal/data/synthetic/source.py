@@ -12,6 +12,8 @@ from segfocal.data.synthetic.scene import Scene, draw_labels, make_scene, poster
 from segfocal.data.synthetic.shapes import Kind
 from segfocal.imbalance.counts import Task
 
+PARTS = ("even", "scene", "labels", "picture")
+
 # quadratic irrationals, whose multiples fill the unit interval evenly
 _EVEN = np.array([0.5 * (np.sqrt(5.0) - 1.0), np.sqrt(2.0) - 1.0, np.sqrt(3.0) - 1.0, np.sqrt(7.0) - 2.0])
 
@@ -49,7 +51,7 @@ class SyntheticSource(Source):
         self.kind, self.task, self.layers, self.shape = kind, task, layers, shape
         self.foreground, self.channels = foreground, channels
         self._key = (seed, SPLITS.index(split))
-        self._start = np.random.default_rng(self._key).random(len(_EVEN))
+        self._start = self._rng(0, "even").random(len(_EVEN))
         self._last: tuple[int, Scene] | None = None
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
@@ -91,4 +93,5 @@ class SyntheticSource(Source):
         return np.asarray(np.where(mirrored == 1, 1.0 - drawn, drawn))
 
     def _rng(self, index: int, part: str) -> np.random.Generator:
-        return np.random.default_rng((*self._key, index, ("scene", "labels", "picture").index(part)))
+        # numpy pads a seed with zeros, so that a last number of 0 would repeat other generators
+        return np.random.default_rng((*self._key, index, 1 + PARTS.index(part)))
