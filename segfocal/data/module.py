@@ -77,6 +77,8 @@ class SegmentationData(pl.LightningDataModule, ABC):
         check_range("batch_size", batch_size, low=1)
         check_range("val_batch_size", val_batch_size, low=1)
         check_range("num_workers", num_workers, low=0)
+        check_range("cache_mib", cache_mib, low=0.0)
+        check_range("patches_per_epoch", 1 if patches_per_epoch is None else patches_per_epoch, low=1)
         self.task, self.class_names, self.num_classes = task, list(class_names), len(class_names)
         self.preprocess = preprocess if preprocess is not None else Preprocess()
         self.in_channels, self.ignore_index, self.seed = self.preprocess.in_channels, ignore_index, seed

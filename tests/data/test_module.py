@@ -109,6 +109,35 @@ def test_lightning_sees_the_epochs_of_the_plain_loop(make_data):
         assert torch.equal(image, expected[epoch][index][0])
 
 
+class Interrupt(pl.Callback):
+    def __init__(self, path, step):
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            raise RuntimeError("stopped")
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")  # it is, by resume_at
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_lightning_goes_on_in_mid_epoch_with_the_same_batches(make_data, tmp_path, step):
+    whole, first, rest = Recorder(), Recorder(), Recorder()
+    fit(make_data(patches_per_epoch=12), whole)
+    stopping = trainer(3)
+    stopping.callbacks.append(Interrupt(tmp_path / "middle.ckpt", step))
+    with pytest.raises(RuntimeError, match="stopped"):
+        stopping.fit(first, datamodule=make_data(patches_per_epoch=12))
+    data = make_data(patches_per_epoch=12)
+    data.resume_at(*divmod(step, 3))
+    trainer(3).fit(rest, datamodule=data, ckpt_path=tmp_path / "middle.ckpt", weights_only=True)
+    seen = first.seen + rest.seen
+    assert [(epoch, index) for epoch, index, _, _ in seen] == [(e, i) for e in range(3) for i in range(3)]
+    assert all(torch.equal(a[2], b[2]) for a, b in zip(seen, whole.seen, strict=True))
+
+
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
 def test_lightning_trains_without_a_validation_split(make_data):
@@ -228,6 +257,13 @@ def test_nothing_to_learn_is_refused_before_training(make_data, mask, task, word
         data.setup("fit")
 
 
+def test_an_error_in_a_worker_process_keeps_type_and_name(make_data):
+    arrays = {"train": ([BLANK, BLANK[:, :9]], [np.eye(20, dtype=np.uint8)] * 2)}
+    data = make_data(arrays=arrays, num_workers=1, cache_mib=0)
+    with pytest.raises(SegfocalError, match="case1: image and mask"):
+        list(data.train_dataloader())
+
+
 def test_a_missing_split_is_named(make_data):
     with pytest.raises(SegfocalError, match="no test images"):
         make_data(test=0).test_dataloader()
@@ -248,6 +284,8 @@ def test_a_missing_split_is_named(make_data):
         ({"foreground_share": 1.5}, "foreground_share"),
         ({"augment": "medicla"}, "medical"),
         ({"batch_size": 0}, "batch_size"),
+        ({"patches_per_epoch": 0}, "patches_per_epoch"),
+        ({"cache_mib": -1.0}, "cache_mib"),
     ],
 )
 def test_wrong_settings_are_refused(make_data, settings, words):
