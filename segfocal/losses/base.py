@@ -76,7 +76,7 @@ class SegmentationLoss(nn.Module, ABC):
         Args:
             logits: ``(N, C, *S)``, any number of spatial axes (none too), any floating dtype.
             target: Label map ``(N, *S)`` of any integer dtype or bool, or hard or soft masks ``(N, C, *S)``.
-            weight: ``(N, *S)`` pixel weights, or ``None``.
+            weight: Pixel weights ``(N, *S)``, for sigmoid also ``(N, C, *S)``, or ``None``.
 
         Returns:
             A scalar in nats or a Dice-like number; float32, or float64 for float64 logits.
@@ -186,8 +186,7 @@ class SegmentationLoss(nn.Module, ABC):
         # gamma = 0.3 rounded to bf16 is another loss: buffers follow the device of the network, not its dtype
         for child in self.children() if recurse else ():
             child._apply(fn)
-        device = fn(torch.zeros(())).device
-        dtype = torch.float32 if device.type == "mps" else torch.float64
         for name, buffer in self.named_buffers(recurse=False):
-            setattr(self, name, buffer.to(device, dtype))
+            device = fn(torch.zeros((), device=buffer.device)).device
+            setattr(self, name, buffer.to(device, torch.float32 if device.type == "mps" else torch.float64))
         return self

@@ -27,10 +27,11 @@ def draw(task, *, space=(5, 7), classes=4, ignore=False, dtype=torch.float64, se
 
 
 def value_and_gradient(function, logits):
-    """The value of a function of the logits, and the gradient of its sum."""
+    """The value of a function of the logits, and its gradient under a random upstream gradient."""
     logits = logits.detach().clone().requires_grad_()
     value = function(logits)
-    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    upstream = torch.rand(value.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(value, logits, upstream.to(value.dtype))
     return value.detach(), gradient
 
 
