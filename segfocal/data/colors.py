@@ -92,3 +92,28 @@ def packed(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         stored = np.repeat(grey.astype(np.uint8) * (255 if grey.dtype == bool else 1), 3, axis=2)
     wide = stored[:, :, :3].astype(np.int64)
     return wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
+
+
+def single(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the numbers of a mask, one per pixel: alpha is dropped, equal colour channels count as grey.
+
+    Args:
+        stored: ``(H, W)`` or ``(H, W, C)`` as read from a file.
+
+    Raises:
+        SegfocalError: For colours, listed with their pixels, and for fractions.
+    """
+    if stored.ndim == 3 and stored.shape[2] in (2, 4):
+        stored = stored[:, :, :-1]
+    if stored.ndim == 3:
+        if (stored != stored[:, :, :1]).any():
+            found = listing(packed(stored), colors=True)
+            raise SegfocalError(
+                f"expected a mask of class numbers, got colours: {found}. Name them in colors."
+            )
+        stored = stored[:, :, 0]
+    if stored.dtype.kind == "f":
+        if not (stored == np.rint(stored)).all():
+            raise SegfocalError("expected a mask of class numbers, got fractions.")
+        return stored.astype(np.int64)
+    return stored.view(np.uint8) if stored.dtype == bool else stored

@@ -98,7 +98,8 @@ class Split:
         rules = self.rules()
         kinds = {kind(rule) for rule in rules.values()}
         if kinds == {"number"}:
-            return _by_number(names, {split: int(rule) for split, rule in rules.items()})  # type: ignore[arg-type]
+            numbers = {split: int(rule) for split, rule in rules.items()}  # type: ignore[arg-type]
+            return _by_number(names, numbers)
         if kinds == {"share"}:
             shares = {split: float(rule) for split, rule in rules.items()}  # type: ignore[arg-type]
             return self._by_share(names, shares)
