@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ def numbers(argument: str, value: Any, *, low: float = 0.0, high: float = float(
 
     Args:
         argument: Its name, for the message.
-        value: A number, a sequence of numbers or a tensor, with at most one axis.
+        value: A number, or a flat list, array or tensor of numbers.
         low: Smallest value allowed.
         high: Largest value allowed.
 
@@ -27,18 +26,27 @@ def numbers(argument: str, value: Any, *, low: float = 0.0, high: float = float(
     Raises:
         SegfocalError: For anything that is not a number or a flat list of numbers in range.
     """
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().tolist()
-    entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    for entry in entries:
-        if isinstance(entry, bool) or not isinstance(entry, (int, float)):
-            raise SegfocalError(f"{argument} must be a number or a flat list of numbers, got {value!r}.")
-        check_range(argument, entry, low=low, high=high, open_high=high == float("inf"))
+    plain = _plain(value)
+    entries = plain if isinstance(plain, list) else [plain]
+    if plain is None or not all(isinstance(entry, (int, float)) for entry in entries):
+        raise SegfocalError(f"{argument} must be a number or a flat list of numbers, got {value!r}.")
     if not entries:
         raise SegfocalError(f"{argument} must have one number per class, got an empty list.")
+    for entry in entries:
+        check_range(argument, entry, low=low, high=high, open_high=high == float("inf"))
     # the explicit device keeps the numbers real under torch.device("meta")
-    shaped = entries if isinstance(value, Sequence) else entries[0]
-    return torch.tensor(shaped, dtype=torch.float64, device="cpu")
+    return torch.tensor(plain, dtype=torch.float64, device="cpu")
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays and tensors into lists; Python numbers stay as they are, so that a graph can be traced."""
+    entries = value if isinstance(value, (list, tuple)) else [value]
+    if all(isinstance(entry, (int, float)) and not isinstance(entry, bool) for entry in entries):
+        return list(value) if isinstance(value, (list, tuple)) else value
+    try:
+        return None if isinstance(value, bool) else torch.as_tensor(value).detach().double().tolist()
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def alpha_numbers(alpha: Any, task: Task) -> Tensor:

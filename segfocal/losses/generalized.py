@@ -16,7 +16,7 @@ class GeneralizedDiceLoss(RegionLoss):
     """Generalised Dice loss ``1 - (2 sum v I + s) / (sum v (P + Y) + s)``, averaged over images if per image.
 
     Args:
-        task: As in ``RegionLoss``, like all further arguments that are not listed here.
+        task: As in ``DiceLoss``, like all further arguments that are not listed here.
         weighting: ``"square"``: v = 1 / Y^2; ``"simple"``: v = 1 / Y. An absent class takes the largest v.
         per_image: Whether every image is a region.
         smooth: In units of ``v Y``, which is 1 / Y for square weights: the default is far below that of any

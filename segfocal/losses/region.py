@@ -27,17 +27,14 @@ class RegionLoss(SegmentationLoss):
     """A loss made of intersection, prediction and target sums.
 
     Args:
-        task: ``"binary"``, ``"multiclass"`` (softmax, class 0 is the background) or ``"multilabel"``.
-        per_image: Whether every image is a region; else the batch is one.
-        squared: Whether P and Y are sums of squares.
-        smooth: Added to numerator and denominator, in pixels. It saves truly empty predictions only: an
-            absent class at p = .001 over 2^20 pixels still costs .999 with smooth = 1.
-        include_background: Whether class 0 of a multiclass task takes part in the mean; the softmax always
-            sees it.
-        absent: ``"include"``: the mean is over all classes (and images); ``"skip"``: over those present in
-            the reference, 0 where none is.
-        ignore_index: Label left out of all sums.
-        validate: Whether labels are checked; ``None``: on a CPU only.
+        task: As in ``DiceLoss``, like all further arguments.
+        per_image: See there.
+        squared: See there.
+        smooth: See there.
+        include_background: See there.
+        absent: See there.
+        ignore_index: See there.
+        validate: See there.
 
     Raises:
         SegfocalError: For settings out of range, or ``include_background=False`` where there is none.
@@ -104,9 +101,20 @@ class RegionLoss(SegmentationLoss):
 
 
 class DiceLoss(RegionLoss):
-    """Soft Dice loss ``1 - (2 I + s) / (P + Y + s)``, arguments as in ``RegionLoss``.
+    """Soft Dice loss ``1 - (2 I + s) / (P + Y + s)``; the mean is over classes, and images if ``per_image``.
 
-    The mean is over classes, and over images with ``per_image=True``.
+    Args:
+        task: ``"binary"``, ``"multiclass"`` (softmax, class 0 is the background) or ``"multilabel"``.
+        per_image: Whether every image is a region; else the batch is one.
+        squared: Whether P and Y are sums of squares.
+        smooth: Added to numerator and denominator, in pixels. It saves truly empty predictions only: an
+            absent class at p = .001 over 2^20 pixels still costs .999 with smooth = 1.
+        include_background: Whether class 0 of a multiclass task takes part in the mean; the softmax always
+            sees it.
+        absent: ``"include"``: the mean is over all classes (and images); ``"skip"``: over those present in
+            the reference, 0 where none is.
+        ignore_index: Label left out of all sums.
+        validate: Whether labels are checked; ``None``: on a CPU only.
 
     Source:
         Milletari et al., "V-Net", 2016, section 3: ``squared=True, smooth=0``.
@@ -123,7 +131,7 @@ class DiceLoss(RegionLoss):
 
 
 class LogCoshDiceLoss(RegionLoss):
-    """Log-cosh Dice loss ``log cosh(Dice loss)`` of each class, averaged; arguments as in ``RegionLoss``.
+    """Log-cosh Dice loss ``log cosh(Dice loss)`` of each class, averaged; arguments as in ``DiceLoss``.
 
     Source:
         Jadon, "A survey of loss functions for semantic segmentation", 2020, eq. 17.
@@ -140,7 +148,7 @@ class LogCoshDiceLoss(RegionLoss):
 
 
 class JaccardLoss(RegionLoss):
-    """Soft Jaccard loss ``1 - (I + s) / (P + Y - I + s)``, arguments as in ``RegionLoss``.
+    """Soft Jaccard loss ``1 - (I + s) / (P + Y - I + s)``, arguments as in ``DiceLoss``.
 
     Example:
         >>> logits, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[1, 1], [0, 0]]])

@@ -16,7 +16,7 @@ class TverskyLoss(RegionLoss):
     """Tversky loss ``1 - (I + s) / (I + fp_weight FP + fn_weight FN + s)``, averaged over classes.
 
     Args:
-        task: As in ``RegionLoss``, like all further arguments that are not listed here.
+        task: As in ``DiceLoss``, like all further arguments that are not listed here.
         fp_weight: Weight of false positives, >= 0. Both 0.5 is Dice, both 1 is Jaccard (but for smooth).
         fn_weight: Weight of false negatives, >= 0; larger for recall.
         per_image: Whether every image is a region.
@@ -83,7 +83,7 @@ class FocalTverskyLoss(RegionLoss):
     Value and gradient are 0 where the Tversky loss is 0, also for exponents below 1.
 
     Args:
-        task: As in ``RegionLoss``, like all further arguments that are not listed here.
+        task: As in ``DiceLoss``, like all further arguments that are not listed here.
         fp_weight: Weight of false positives, >= 0.
         fn_weight: Weight of false negatives, >= 0.
         exponent: Above 0. The paper's 1 / gamma: 0.75 is their gamma = 4/3.

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -289,6 +290,22 @@ def test_balanced_alpha_becomes_numbers():
     with pytest.raises(SegfocalError, match="with_alpha"):
         loss(logits, target)
     assert resolved.with_alpha([1, 2, 3]).alpha.tolist() == resolved.alpha.tolist()
+
+
+def test_arrays_and_tensors_are_numbers_too():
+    given = [0.2, 1.8]
+    for alpha in (
+        given,
+        tuple(given),
+        np.array(given),
+        np.array(given, dtype=np.float32),
+        torch.tensor(given),
+    ):
+        loss = FocalLoss("multiclass", np.float32(2.0), alpha)
+        assert loss.alpha.tolist() == pytest.approx(given)
+    assert FocalLoss("multiclass", alpha="balanced").with_alpha(
+        np.array([90, 10])
+    ).alpha.tolist() == pytest.approx(given)
 
 
 @pytest.mark.parametrize(
