@@ -13,10 +13,10 @@ from segfocal.errors import SegfocalError
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 
-# Okabe and Ito 2008: told apart by readers with any colour vision
+# Okabe and Ito 2008: told apart by readers with any colour vision; sky blue first, as it shows on red tissue
 _DISTINCT = (
-    (230, 159, 0),
     (86, 180, 233),
+    (230, 159, 0),
     (0, 158, 115),
     (240, 228, 66),
     (0, 114, 178),
@@ -38,7 +38,7 @@ def class_colours(count: int) -> Bytes:
 
     Example:
         >>> class_colours(1).tolist()
-        [[230, 159, 0]]
+        [[86, 180, 233]]
     """
     further = [
         [round(255 * value) for value in colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.75, 0.95)]
@@ -95,7 +95,7 @@ def overlay(
 
     Example:
         >>> overlay(np.zeros((1, 1), np.uint8), np.ones((1, 1), np.uint8), opacity=1.0).tolist()
-        [[[230, 159, 0]]]
+        [[[86, 180, 233]]]
     """
     picture = to_picture(image)
     for name, labels in (("prediction", prediction), ("reference", reference)):
