@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses.checks import check_channels
 from segfocal.losses.evaluation import COUNTS, Evaluation, counts_of, result_dtype
+from segfocal.losses.fields import sum_dtype
 from segfocal.losses.needs import Activation, Needs, compute
 from segfocal.losses.reduction import Task
 from segfocal.losses.sums import PixelSums
@@ -188,5 +189,5 @@ class SegmentationLoss(nn.Module, ABC):
             child._apply(fn)
         for name, buffer in self.named_buffers(recurse=False):
             device = fn(torch.zeros((), device=buffer.device)).device
-            setattr(self, name, buffer.to(device, torch.float32 if device.type == "mps" else torch.float64))
+            setattr(self, name, buffer.to(device, sum_dtype(device)))
         return self

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_range
+from segfocal.losses.fields import sum_dtype
 from segfocal.losses.reduction import Task
 
 FRACTIONS = (0.001, 0.01, 0.1, 0.5, 1.0)
@@ -62,13 +63,13 @@ def loss_shares(
         >>> loss_shares(values, labels, task="multiclass", ignore_index=None, fractions=[0.3]).background
         tensor([0.6000], dtype=torch.float64)
     """
-    parts = torch.tensor(list(fractions), dtype=torch.float64)
+    parts = torch.tensor(list(fractions), dtype=torch.float64, device="cpu")
     if parts.numel() == 0:
         raise SegfocalError("fractions must name at least one part of the pixels, got none.")
     for part in parts.tolist():
         check_range("fractions", part, low=0.0, high=1.0, open_low=True)
     foreground, kept = _sides(values, target, task, ignore_index)
-    losses = values.detach().double()
+    losses = values.detach().to(sum_dtype(values.device))
     positive, negative = losses[kept & foreground], losses[kept & ~foreground]
     total = positive.sum() + negative.sum()
     return LossShares(
@@ -87,7 +88,7 @@ def _hardest(losses: Tensor, fractions: Tensor) -> Tensor:
         return torch.full_like(fractions, float("nan"))
     running = losses.sort(descending=True).values.cumsum(0).cpu()
     last = torch.ceil(fractions * losses.numel()).long().clamp(max=losses.numel()) - 1
-    return running[last] / running[-1]
+    return running[last].double() / running[-1].double()
 
 
 def _sides(values: Tensor, target: Tensor, task: Task, ignore_index: int | None) -> tuple[Tensor, Tensor]:

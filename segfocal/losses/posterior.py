@@ -10,6 +10,7 @@ from torch import Tensor
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses.checks import numbers
 from segfocal.losses.curve import slope_ratio
+from segfocal.losses.fields import sum_dtype
 from segfocal.losses.needs import PixelTerm
 from segfocal.losses.reduction import Task
 
@@ -112,7 +113,7 @@ def invert(scores: Tensor, task: Task, term: PixelTerm) -> Tensor:
     if not scores.is_floating_point():
         raise SegfocalError(f"scores must be floating-point probabilities, got {scores.dtype}.")
     result = torch.float64 if scores.dtype == torch.float64 else torch.float32
-    v = scores.detach().double()
+    v = scores.detach().to(sum_dtype(scores.device))
     smoothing = term.label_smoothing
     if task == "multiclass":
         axis = 1 if v.ndim > 1 else 0

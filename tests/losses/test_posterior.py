@@ -16,6 +16,7 @@ from segfocal.losses import (
     UnifiedFocalLoss,
     focal_posterior,
 )
+from segfocal.losses.posterior import amplified_below
 
 
 def minimiser(loss, posterior):
@@ -106,6 +107,11 @@ def test_region_terms_move_the_score_away():
         optimizer.step(step)
         found.append(focal_posterior(logit.detach().sigmoid(), 2.0, "binary").item())
     assert found == pytest.approx([0.300, 0.365, 0.425], abs=6e-4)
+
+
+def test_slope_exceeds_cross_entropy_below_p0_only():
+    published = {0.5: 0.4215, 1.0: 0.3679, 2.0: 0.2976, 3.0: 0.2526, 5.0: 0.1968}
+    assert {gamma: round(amplified_below(gamma), 4) for gamma in published} == published
 
 
 def test_argmax_and_bounds_survive():
