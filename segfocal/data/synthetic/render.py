@@ -12,7 +12,7 @@ Array = npt.NDArray[np.float64]
 
 # grey levels; the illumination runs over a range several times the contrast, which is what defeats thresholds
 _MIDDLE, _ILLUMINATION, _CONTRAST, _TEXTURE, _NOISE = 128.0, 75.0, 30.0, 5.0, 5.0
-_WAVES = 3
+_WAVES = 2
 _TILE_PX = 4
 
 
