@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 from types import ModuleType
@@ -10,7 +11,7 @@ from types import ModuleType
 from torch import Tensor
 
 from segfocal.errors import check_choice
-from segfocal.losses import eager
+from segfocal.losses import compiled, eager
 
 BACKENDS = ("eager", "compiled", "triton")
 VARIABLE = "SEGFOCAL_BACKEND"
@@ -49,12 +50,12 @@ def backend_for(logits: Tensor) -> str:
         return forced
     if logits.is_cuda and triton_here():
         return "triton"
-    return "eager"
+    return "compiled" if compiled.suits(logits) else "eager"
 
 
 def backend_module(name: str | None, logits: Tensor) -> ModuleType:
     """Import the backend of this name, or the one that suits the logits where the name is None."""
     chosen = name or backend_for(logits)
-    if chosen == "eager":
-        return eager
-    return importlib.import_module(f"segfocal.losses.{chosen}")
+    if chosen == "triton":
+        return importlib.import_module("segfocal.losses.triton")
+    return compiled if chosen == "compiled" else eager

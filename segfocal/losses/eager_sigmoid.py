@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
-from segfocal.losses.pixel import Parts, pixel_loss, split
+from segfocal.losses.pixel import Parts, modulation, pixel_loss, split
 from segfocal.losses.upstream import Upstream, spread
 
 
@@ -88,10 +88,8 @@ def modulation_sides(block: Inputs, item: Elements) -> Sides:
     """Compute ``u^g`` of every element."""
     gamma = curve_rows(block, item.x.ndim)[0]
     if item.y.dtype == torch.bool:
-        return divide(torch.exp(gamma * split(torch.where(item.y, -item.x, item.x)).log_u), item.y)
-    return Sides(
-        (1 - item.y) * torch.exp(gamma * split(item.x).log_u), item.y * torch.exp(gamma * split(-item.x).log_u)
-    )
+        return divide(modulation(split(torch.where(item.y, -item.x, item.x)), gamma), item.y)
+    return Sides((1 - item.y) * modulation(split(item.x), gamma), item.y * modulation(split(-item.x), gamma))
 
 
 def total(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from segfocal.losses.eager_softmax import wrong_classes
 from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
-from segfocal.losses.pixel import FINITE, Parts, pixel_loss, split
+from segfocal.losses.pixel import FINITE, Parts, modulation, pixel_loss, split
 from segfocal.losses.upstream import Upstream, spread
 
 
@@ -41,7 +41,9 @@ def margins(x: Tensor) -> Tensor:
     return ordinary.scatter(1, best, (largest - top) + log_scale)
 
 
-def target_of(block: Inputs, spec: Spec, classes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def target_of(
+    block: Inputs, spec: Spec, classes: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return q, which pixels count, and where labels are none."""
     target = block.target
     if target.ndim < block.logits.ndim:
@@ -105,7 +107,7 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
         found["loss"] = total(weighted(shares_of(block, spec, item), item))
     if "modulation" in want:
         gamma = spread(block.curve, item.x.ndim, item.x.dtype)[0]
-        found["modulation"] = total(weighted(item.q * torch.exp(gamma * item.parts.log_u), item))
+        found["modulation"] = total(weighted(item.q * modulation(item.parts, gamma), item))
     mass = weighted(item.parts.p, item)
     found["intersection"] = total(mass * item.q)
     found["prediction"] = total(mass)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segfocal.losses.elements import element_weight, invalid_labels, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
-from segfocal.losses.pixel import FINITE, Parts, pixel_loss, split
+from segfocal.losses.pixel import FINITE, Parts, modulation, pixel_loss, split
 from segfocal.losses.upstream import Upstream, spread
 
 
@@ -115,7 +115,7 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
     if "loss" in want:
         values["loss"] = weighted(loss_of(block, spec, item)[0], item)
     if "modulation" in want:
-        values["modulation"] = weighted(torch.exp(curve_rows(block, item)[0] * item.parts.log_u), item)
+        values["modulation"] = weighted(modulation(item.parts, curve_rows(block, item)[0]), item)
     if want & {"weight", "target", "target_squared"}:
         values["weight"] = weighted(torch.ones_like(item.parts.p), item)
     found = region_sums(item, want, values)
@@ -135,7 +135,11 @@ def region_sums(item: Pixels, want: set[str], values: dict[str, Tensor]) -> dict
     if "prediction_squared" in want:
         values["prediction_squared"] = mass * item.parts.p
     names = list(values)
-    found = dict(zip(names, by_label(list(values.values()), item.label, item.x.shape[1]), strict=True)) if names else {}
+    found = (
+        dict(zip(names, by_label(list(values.values()), item.label, item.x.shape[1]), strict=True))
+        if names
+        else {}
+    )
     if want & {"prediction", "prediction_squared"}:
         wrong = item.shares * item.parts.u
         mass = weighted(wrong, item)
@@ -178,7 +182,9 @@ def gradient(block: Inputs, spec: Spec, upstream: Upstream) -> Tensor:
         h = upstream.prediction + 2 * upstream.prediction_squared * p
         h = torch.as_tensor(h, dtype=p.dtype, device=p.device).expand_as(p)
         if isinstance(upstream.intersection, Tensor):
-            h = h.scatter_add(1, item.label, row_of_label(upstream.intersection, item.label).expand_as(item.label))
+            h = h.scatter_add(
+                1, item.label, row_of_label(upstream.intersection, item.label).expand_as(item.label)
+            )
         p_h = p * h
         grad += p_h - p * p_h.sum(1, keepdim=True)
     return weighted(grad, item)

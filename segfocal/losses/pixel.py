@@ -8,7 +8,7 @@ computed without cancellation, so that neither a saturated pixel nor ``0 < gamma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,16 +17,22 @@ from torch import Tensor
 FINITE = 1e30  # stands for infinity where infinity would make 0 * inf; beyond any logit, far below overflow
 
 Number = Tensor | float
+Function = Callable[[Tensor], Tensor]
 
 
 class Parts(NamedTuple):
-    """What every pixel loss is made of: the margin, ``p`` of the true class, ``u = 1 - p``, ``nll = -log p``."""
+    """What every pixel loss is made of: the margin, ``p`` of the true class, ``u = 1 - p``, ``nll = -log p``.
+
+    ``exp`` and ``log1p`` are the functions to go on with; a backend may bring its own.
+    """
 
     margin: Tensor
     p: Tensor
     u: Tensor
     nll: Tensor
     log_u: Tensor
+    exp: Function = torch.exp
+    log1p: Function = torch.log1p
 
 
 class PixelLoss(NamedTuple):
@@ -36,11 +42,13 @@ class PixelLoss(NamedTuple):
     slope: Tensor
 
 
-def split(margin: Tensor) -> Parts:
+def split(margin: Tensor, exp: Function = torch.exp, log1p: Function = torch.log1p) -> Parts:
     """Compute probabilities and logarithms from the margin, each to full relative precision.
 
     Args:
         margin: Any shape, floating point, infinities allowed.
+        exp: Exponential function for arguments of any sign.
+        log1p: ``log(1 + x)`` for x in [0, 1].
 
     Returns:
         The parts, each of the margin's shape. ``log_u`` stays finite, so that ``gamma * log_u`` is never 0 * inf.
@@ -50,18 +58,25 @@ def split(margin: Tensor) -> Parts:
         >>> parts.p.item(), parts.u.item(), round(parts.nll.item(), 4)
         (0.5, 0.5, 0.6931)
     """
-    small = torch.exp(-margin.abs())
+    small = exp(-margin.abs())
     larger = (1 + small).reciprocal()
     smaller = small * larger
     wrong = margin > 0
-    tail = torch.log1p(small)
+    tail = log1p(small)
     return Parts(
         margin=margin,
         p=torch.where(wrong, smaller, larger),
         u=torch.where(wrong, larger, smaller),
-        nll=margin.clamp(min=0) + tail,
+        nll=torch.relu(margin) + tail,
         log_u=margin.clamp(min=-FINITE, max=0) - tail,
+        exp=exp,
+        log1p=log1p,
     )
+
+
+def modulation(parts: Parts, gamma: Number, *, log_scale: Number | None = None) -> Tensor:
+    """Compute the focal factor ``(u / scale)^g``, 1 for ``g = 0`` even where ``u = 0``."""
+    return parts.exp(gamma * (parts.log_u if log_scale is None else parts.log_u - log_scale))
 
 
 def cross_entropy(parts: Parts) -> PixelLoss:
@@ -74,13 +89,13 @@ def cross_entropy(parts: Parts) -> PixelLoss:
     return PixelLoss(parts.nll, parts.u)
 
 
-def focal(parts: Parts, gamma: Number, *, log_scale: Number = 0.0) -> PixelLoss:
+def focal(parts: Parts, gamma: Number, *, log_scale: Number | None = None) -> PixelLoss:
     """Compute focal loss ``u^g (-log p)``; slope ``u^g (u - g p log p)``.
 
     Args:
         parts: ``split(margin)``.
         gamma: Exponent >= 0, broadcastable to the margin; 0 is exactly cross-entropy.
-        log_scale: Logarithm of what divides ``u`` before the power (reduced focal); 0 for focal loss.
+        log_scale: Logarithm of what divides ``u`` before the power (reduced focal).
 
     Returns:
         Loss in nats and slope, each of the margin's shape.
@@ -92,7 +107,7 @@ def focal(parts: Parts, gamma: Number, *, log_scale: Number = 0.0) -> PixelLoss:
         >>> round(focal(split(torch.tensor([0.0])), 2.0).loss.item(), 4)  # 0.25 log 2
         0.1733
     """
-    factor = torch.exp(gamma * (parts.log_u - log_scale))
+    factor = modulation(parts, gamma, log_scale=log_scale)
     # clamped, p * nll is 0 at margin = inf and not 0 * inf
     pull = gamma * (parts.p * parts.nll.clamp(max=FINITE))
     return PixelLoss(factor * parts.nll, factor * (parts.u + pull))
@@ -109,7 +124,7 @@ def poly(parts: Parts, gamma: Number, epsilon: Number) -> PixelLoss:
         1.1931
     """
     loss, slope = focal(parts, gamma)
-    extra = epsilon * (torch.exp(gamma * parts.log_u) * parts.u)
+    extra = epsilon * (modulation(parts, gamma) * parts.u)
     return PixelLoss(loss + extra, slope + (gamma + 1) * (parts.p * extra))
 
 
@@ -131,7 +146,9 @@ def knee(parts: Parts, gamma: Number, at: Number, tau: Number, offset: Number) -
     """
     loss, slope = focal(parts, gamma)
     hard = parts.margin > at
-    return PixelLoss(torch.where(hard, loss + offset, tau * parts.nll), torch.where(hard, slope, tau * parts.u))
+    return PixelLoss(
+        torch.where(hard, loss + offset, tau * parts.nll), torch.where(hard, slope, tau * parts.u)
+    )
 
 
 def reduced(parts: Parts, gamma: Number, at: Number, log_threshold: Number) -> PixelLoss:
@@ -154,10 +171,8 @@ def convex(parts: Parts, gamma: Number, shift: Number, tau: Number) -> PixelLoss
         >>> round(convex(split(torch.tensor([0.0])), 4.0, 0.0, 0.0).loss.item(), 4)  # log 2 / 4
         0.1733
     """
-    steep = split(gamma * parts.margin - shift)
-    return PixelLoss(
-        tau * parts.nll + (1 - tau) * (steep.nll / gamma), tau * parts.u + (1 - tau) * steep.u
-    )
+    steep = split(gamma * parts.margin - shift, parts.exp, parts.log1p)
+    return PixelLoss(tau * parts.nll + (1 - tau) * (steep.nll / gamma), tau * parts.u + (1 - tau) * steep.u)
 
 
 def pixel_loss(form: str, parts: Parts, curve: Sequence[Tensor]) -> PixelLoss:
@@ -171,5 +186,12 @@ def pixel_loss(form: str, parts: Parts, curve: Sequence[Tensor]) -> PixelLoss:
     Returns:
         Loss in nats and slope, each of the margin's shape.
     """
-    functions = {"focal": focal, "poly": poly, "tail": tail, "knee": knee, "reduced": reduced, "convex": convex}
+    functions = {
+        "focal": focal,
+        "poly": poly,
+        "tail": tail,
+        "knee": knee,
+        "reduced": reduced,
+        "convex": convex,
+    }
     return functions[form](parts, *curve)  # type: ignore[operator]

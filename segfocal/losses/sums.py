@@ -122,7 +122,18 @@ def pixel_sums(
     """
     check_want(want)
     inputs, spec, check = prepare(
-        logits, target, activation, want, gamma, alpha, form, parameter, label_smoothing, ignore_index, weight, validate
+        logits,
+        target,
+        activation,
+        want,
+        gamma,
+        alpha,
+        form,
+        parameter,
+        label_smoothing,
+        ignore_index,
+        weight,
+        validate,
     )
     floats, ints = torch.ops.segfocal.pixel_sums(
         *inputs, spec.activation, spec.form, " ".join(spec.want), spec.ignore_index, backend
@@ -166,9 +177,22 @@ def pixel_map(
         tensor([[0.3466, 0.3466]])
     """
     inputs, spec, check = prepare(
-        logits, target, activation, (), gamma, alpha, form, parameter, label_smoothing, ignore_index, weight, validate
+        logits,
+        target,
+        activation,
+        (),
+        gamma,
+        alpha,
+        form,
+        parameter,
+        label_smoothing,
+        ignore_index,
+        weight,
+        validate,
     )
-    found: Tensor = torch.ops.segfocal.pixel_map(*inputs, spec.activation, spec.form, "", spec.ignore_index, backend)
+    found: Tensor = torch.ops.segfocal.pixel_map(
+        *inputs, spec.activation, spec.form, "", spec.ignore_index, backend
+    )
     if check and bool(found.isnan().any()):
         counted = torch.ops.segfocal.pixel_sums(
             *inputs, spec.activation, spec.form, "", spec.ignore_index, "eager"

@@ -23,7 +23,9 @@ def check_logits(logits: Tensor, activation: str) -> None:
     """Raise unless logits are floating point (N, C, *S) with enough channels for the activation."""
     check_choice("activation", activation, ACTIVATIONS)
     if not logits.is_floating_point():
-        raise SegfocalError(f"logits must be floating point, got {logits.dtype}. Did you swap logits and target?")
+        raise SegfocalError(
+            f"logits must be floating point, got {logits.dtype}. Did you swap logits and target?"
+        )
     if logits.ndim < 2:
         raise SegfocalError(
             f"logits must have shape (N, C, *S), got {shape(logits)}. Did you mean logits.unsqueeze(1)?"
@@ -48,7 +50,9 @@ def check_no_grad(**tensors: Tensor | float | Collection[float] | None) -> None:
 def check_want(want: Collection[str]) -> None:
     """Raise where a wanted field does not exist."""
     if isinstance(want, str):
-        raise SegfocalError(f"want must be a collection of field names, got the string {want!r}. Use [{want!r}].")
+        raise SegfocalError(
+            f"want must be a collection of field names, got the string {want!r}. Use [{want!r}]."
+        )
     for name in want:
         check_choice("want", name, FIELDS)
 
