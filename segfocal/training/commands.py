@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, nearest
 from segfocal.runs.info import create_info, read_info, update_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
 from segfocal.runs.write import write_text
@@ -85,6 +86,11 @@ def _start(argv: list[str], *, wanted: str | None) -> int:
     files = config_files(argv)
     if not files:
         raise SegfocalError("`segfocal fit` needs --config X.yaml, or --resume DIR to go on with a run.")
+    for file in files:
+        if not Path(file).is_file():
+            raise SegfocalError(
+                f"--config must name a YAML file, got {file}, which does not exist.{_near(file)}"
+            )
     main = is_main_process()
     run = RunPaths(new_run_dir(wanted, config=files[-1]) if main else os.environ[_RANKS_RUN])
     os.environ[_RANKS_RUN] = str(run.root)
@@ -157,6 +163,11 @@ def _train(cli: SegfocalCLI, *, run: RunPaths, stop: StopSignal, resume_from: st
 def _record_end(run: RunPaths, **changes: Any) -> None:
     if is_main_process():
         update_info(run, **changes)
+
+
+def _near(file: str) -> str:
+    path = Path(file)
+    return nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")])
 
 
 def _say_finished(run: RunPaths, step: int) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 from segfocal.errors import SegfocalError, nearest
 
 _OPTION = re.compile(r"(?:Option|option|Key|key) '([^']+)' is not (?:accepted|expected)")
-_NO_OPTION = re.compile(r"does not accept (?:option|nested key|key) '([^']+)'")
+_NO_OPTION = re.compile(r"(?:Group '([^']+)' )?does not accept (?:option|nested key|key) '([^']+)'")
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: --([\w.-]+)")
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
 _KEY = re.compile(r'Parser key "([^"]+)"')
-_NO_CLASS = re.compile(
-    r"has no attribute '[^']+'|No module named|not a subclass|Unexpected import|[Ii]mport path|not accessible"
-)
+_EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[([^\]]+)\]|(\S+))")
+_GIVEN = re.compile(r"(?:Got value|Given value): (.+)")
 
 
 def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
@@ -34,16 +34,19 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
         >>> explain("Subcommand 'fit' does not accept option 'modle'", known=["model", "data"])
         SegfocalError("The configuration has no key 'modle'. Did you mean 'model'?")
     """
-    keys = _KEY.findall(message)
-    classes = _CLASS.findall(message)
-    if found := _NO_OPTION.search(message):
+    classes, keys = _CLASS.findall(message), _KEY.findall(message)
+    if found := _UNRECOGNIZED.search(message):
         return _unknown_key(found.group(1), list(known))
+    if found := _NO_OPTION.search(message):
+        return _unknown_key(".".join(part for part in found.groups() if part), list(known))
     if found := _OPTION.search(message):
         return _unknown_argument(found.group(1), classes, keys)
-    if classes and _NO_CLASS.search(message) and not _importable(classes[-1]):
+    if classes and not _importable(classes[-1]):
         return _unknown_class(classes[-1], ".".join(keys))
-    where = ".".join(keys)
-    return SegfocalError(f"{where}: {_last_reason(message)}" if where else _last_reason(message))
+    if keys and "Expected a" in message:
+        return _wrong_value(message, ".".join(keys))
+    where = f"{'.'.join(keys)}: " if keys else ""
+    return SegfocalError(where + _last_reason(message))
 
 
 def losses() -> dict[str, str]:
@@ -72,6 +75,22 @@ def _unknown_key(key: str, known: list[str]) -> SegfocalError:
                 f"The configuration has no key {prefix!r}.{nearest(prefix, sorted(siblings))}"
             )
     return SegfocalError(f"The configuration has no key {key!r}.")
+
+
+def _wrong_value(message: str, key: str) -> SegfocalError:
+    given = _GIVEN.findall(message)
+    value = given[0].strip() if given else "something else"
+    if nested := re.match(r"NestedArg\(key='.*', val='(.*)'\)", value):
+        value = nested.group(1)
+    expected, choices = [], []
+    for kind, literal, other in _EXPECTED.findall(message):
+        if literal:
+            choices += [choice.strip(" '\"") for choice in literal.split(",")]
+        elif (kind or other) not in ("NoneType", "path", "path,"):
+            expected.append((kind or other).removeprefix("collections.abc.").rstrip("."))
+    words = [repr(choice) for choice in choices] or expected
+    hint = nearest(value, choices) if choices else ""
+    return SegfocalError(f"{key} must be {' or '.join(dict.fromkeys(words))}, got {value!r}.{hint}")
 
 
 def _unknown_argument(argument: str, classes: list[str], keys: list[str]) -> SegfocalError:

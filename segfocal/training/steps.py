@@ -74,8 +74,8 @@ class RunningSums:
     """Loss, its parts and counts since the last look, kept on the device so that no step waits for it."""
 
     steps: int = 0
-    _values: dict[str, Tensor] = field(default_factory=dict)
-    _counts: Tensor | None = None
+    values: dict[str, Tensor] = field(default_factory=dict)
+    counts: Tensor | None = None
 
     def add(self, evaluation: Evaluation) -> None:
         """Add one step.
@@ -85,10 +85,10 @@ class RunningSums:
         """
         self.steps += 1
         for name, value in _named_values(evaluation).items():
-            self._values[name] = self._values[name] + value if name in self._values else value
+            self.values[name] = self.values[name] + value if name in self.values else value
         if evaluation.counts is not None:
             batch = _stack(evaluation.counts)
-            self._counts = batch if self._counts is None else self._counts + batch
+            self.counts = batch if self.counts is None else self.counts + batch
 
     def take(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return what was gathered and begin anew.
@@ -96,10 +96,15 @@ class RunningSums:
         Returns:
             Mean loss and parts over the steps, and counts ``(3, C)`` = tp, fp, fn or None.
         """
-        means = {name: value / self.steps for name, value in self._values.items()}
-        counts = self._counts
-        self.steps, self._values, self._counts = 0, {}, None
+        means = {name: value / self.steps for name, value in self.values.items()}
+        counts = self.counts
+        self.steps, self.values, self.counts = 0, {}, None
         return means, counts
+
+    def to(self, device: torch.device) -> RunningSums:
+        """Return the same sums on a device."""
+        values = {name: value.to(device) for name, value in self.values.items()}
+        return RunningSums(self.steps, values, None if self.counts is None else self.counts.to(device))
 
 
 def dataset_dice(counts: Tensor) -> Tensor:
