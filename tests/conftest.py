@@ -7,6 +7,8 @@ import pytest
 
 # before torch: two test processes on two cores gain nothing from more threads
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# LightningCLI calls what jsonargparse has deprecated; the upper bound on jsonargparse is the answer
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 REPOSITORY = Path(__file__).parents[1]

@@ -6,5 +6,14 @@ from segfocal.data.preprocess import Preprocess
 from segfocal.data.sampling import EpochBatchSampler
 from segfocal.data.source import Source
 from segfocal.data.splits import Split
+from segfocal.data.synthetic import SyntheticData
 
-__all__ = ["EpochBatchSampler", "FolderData", "Preprocess", "SegmentationData", "Source", "Split"]
+__all__ = [
+    "EpochBatchSampler",
+    "FolderData",
+    "Preprocess",
+    "SegmentationData",
+    "Source",
+    "Split",
+    "SyntheticData",
+]

@@ -1,0 +1,67 @@
+"""Every YAML runs: on stand-ins for two steps, and on the real images where those are present."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from standins import write_all
+
+from segfocal.__main__ import main
+from segfocal.runs import RunPaths, read_info
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+# the command line hides Lightning's advice from users; pytest would turn it into errors
+pytestmark = pytest.mark.filterwarnings("ignore")
+HEADER = ("segfocal ", "Measured")
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    return write_all(tmp_path_factory.mktemp("data"))
+
+
+def run_steps(config, run, *, steps, options=()):
+    words = ["fit", "--config", str(config), "--run", str(run), "--trainer.max_steps", str(steps)]
+    return main([*words, "--trainer.precision", "32-true", *options])
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_takes_two_steps_and_scores(config, stand_ins, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGFOCAL_DATA", str(stand_ins))
+    monkeypatch.setenv("SEGFOCAL_BACKEND", "eager")  # two steps are over before a compiler is
+    small = ["--data.init_args.batch_size", "2", "--data.init_args.patches_per_epoch", "4"]
+    assert run_steps(config, tmp_path / "run", steps=2, options=small) == 0
+    assert main(["test", "--run", str(tmp_path / "run")]) == 0
+    info = read_info(RunPaths(tmp_path / "run"))
+    assert info["status"] == "finished"
+    assert RunPaths(tmp_path / "run").cases.is_file()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_says_command_and_measured_score(config):
+    header = [line for line in config.read_text().splitlines() if line.startswith("#")]
+    for word in HEADER:
+        assert any(word in line for line in header), f"{config.name}: no line with {word!r} in its header"
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("config", [c for c in CONFIGS if c.stem != "demo"], ids=lambda path: path.stem)
+def test_loss_falls_over_fifty_steps_on_one_batch(config, real_data, tmp_path, monkeypatch):
+    folder = next(line.split("/")[-1] for line in config.read_text().splitlines() if "root:" in line)
+    monkeypatch.setenv("SEGFOCAL_DATA", str(real_data(folder.strip()).parent))
+    one_batch = [
+        "--trainer.overfit_batches",
+        "1",
+        "--trainer.limit_val_batches",
+        "0",
+        "--trainer.log_every_n_steps",
+        "1",
+    ]
+    options = [*one_batch, "--data.init_args.batch_size", "4", "--data.init_args.patch_size", "128"]
+    assert run_steps(config, tmp_path / "run", steps=50, options=options) == 0
+    from segfocal.runs import scan_metrics
+
+    rows = scan_metrics([tmp_path / "run"]).collect()
+    losses = rows.filter(rows["name"] == "train/loss").sort("step")["value"].to_list()
+    assert torch.tensor(losses[-5:]).mean() < 0.8 * torch.tensor(losses[:5]).mean()
