@@ -27,8 +27,9 @@ def triton_here() -> bool:
 def backend_for(logits: Tensor) -> str:
     """Name the backend that ``pixel_sums`` uses for these logits.
 
-    The rule: the environment variable SEGFOCAL_BACKEND where it is set; ``"triton"`` on CUDA where its kernels are
-    installed; ``"compiled"`` where ``compiled.suits`` says that compiling pays and is possible; else ``"eager"``.
+    The rule: the environment variable SEGFOCAL_BACKEND where it is set; ``"triton"`` on CUDA where its
+    kernels are installed; ``"compiled"`` where ``compiled.suits`` says that compiling pays and is possible;
+    else ``"eager"``.
 
     Args:
         logits: Shape (N, C, *S).

@@ -1,61 +1,45 @@
-"""Backend through torch.compile: the formulas of ``planes`` and ``planes_sigmoid``, one compiled function per choice.
+"""Backend through torch.compile: the formulas of ``planes`` and ``planes_sigmoid``.
 
-What it does not cover goes to the eager backend: float64, softmax on soft or smoothed targets, softmax over more than
-32 classes, images of fewer than 4096 pixels.
+What it does not cover goes to the eager backend: float64, softmax on soft or smoothed targets, softmax over
+more than 32 classes, images of fewer than 4096 pixels.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
+import itertools
 import math
-import os
-import shutil
-import sys
-from collections.abc import Callable, Sequence
-from types import FunctionType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from segfocal.losses import eager, fastmath, planes, planes_sigmoid
+from segfocal.losses import eager, planes, planes_gradient, planes_sigmoid
+from segfocal.losses.compiling import call, compiler_found, opened
 from segfocal.losses.elements import can_hold
-from segfocal.losses.fields import DIFFERENTIABLE, SPLIT, Inputs, Spec, layout, pack, sum_dtype, unpack
+from segfocal.losses.fields import (
+    DIFFERENTIABLE,
+    REGION,
+    SPLIT,
+    Inputs,
+    Spec,
+    layout,
+    pack,
+    sum_dtype,
+    unpack,
+)
 
 LEAST_SPACE = 2**12
 CHUNK = 1024  # pixels summed in float32 before float64 takes over: 64 additions per lane
 MOST_CLASSES = 32
 LEAST_PIXELS = 2**16
-# one loop for all sums (the default splits them, computing everything twice), and fused multiply-add
-CPU_OPTIONS = {
-    "cpp.max_horizontal_fusion_size": 512,
-    "max_fusion_size": 2048,
-    "cpp.enable_floating_point_contract_flag": "fast",
-}
-
-logger = logging.getLogger(__name__)
-
-
-@functools.cache
-def compiler_found(device: str) -> bool:
-    """Return whether torch.compile can build code for this kind of device; says so once where it cannot."""
-    if device == "cuda":
-        return torch.utils._triton.has_triton()
-    name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    if device == "cpu" and shutil.which(name) is None:
-        logger.warning(
-            "No C++ compiler (%s): segfocal computes its losses in plain torch, several times slower.", name
-        )
-        return False
-    return device == "cpu"
 
 
 def suits(logits: Tensor) -> bool:
     """Return whether compiling pays for these logits, and is possible.
 
-    The rule: at least 2^16 pixels, at least 4096 of them in each image, at most 32 channels, no float64, axes of
-    space that can be merged without a copy, and a compiler for the device.
+    The rule: at least 2^16 pixels, at least 4096 of them in each image, at most 32 channels, no float64,
+    axes of space that can be merged without a copy, and a compiler for the device.
     """
     return (
         logits.ndim > 2
@@ -77,7 +61,7 @@ def mergeable(tensor: Tensor) -> bool:
     axes = [
         (size, stride) for size, stride in zip(tensor.shape[2:], tensor.stride()[2:], strict=True) if size > 1
     ]
-    return all(outer[1] == inner[0] * inner[1] for outer, inner in zip(axes, axes[1:], strict=False))
+    return all(outer[1] == inner[0] * inner[1] for outer, inner in itertools.pairwise(axes))
 
 
 def covers(inputs: Inputs, spec: Spec) -> bool:
@@ -88,50 +72,8 @@ def covers(inputs: Inputs, spec: Spec) -> bool:
     return spec.sigmoid or (labels and inputs.logits.shape[1] <= MOST_CLASSES)
 
 
-@functools.cache
-def build(
-    function: Callable[..., Any], device: str, _key: tuple[Any, ...], **static: Any
-) -> Callable[..., Any]:
-    """Compile a function for one set of choices and one layout of its tensors."""
-    fast = device == "cpu"
-    functions = planes.Math(fastmath.exp, fastmath.log1p) if fast else planes.Math(torch.exp, torch.log1p)
-
-    def run(*arguments: Any) -> Any:
-        return function(*arguments, **static, math=functions)
-
-    # a code object of its own: torch.compile counts recompilations per code object and gives up at eight
-    own = FunctionType(
-        run.__code__.replace(co_name=f"segfocal_{function.__name__}"), globals(), closure=run.__closure__
-    )
-    return torch.compile(own, fullgraph=True, options=CPU_OPTIONS if fast else None)
-
-
-def call(function: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
-    """Run the compiled form of a function; arguments are tensors, None, or sequences of them."""
-    device = arguments[0].device.type
-    return build(function, device, tuple(map(shape_key, arguments)), **static)(*arguments)
-
-
-def shape_key(argument: Tensor | Sequence[Tensor | None] | None) -> Any:
-    """Describe what a compiled function is specialised to; sizes of batch and space are left open."""
-    if argument is None:
-        return None
-    if not isinstance(argument, Tensor):
-        return tuple(map(shape_key, argument))
-    ones = tuple(size == 1 for size in argument.shape)
-    return argument.dtype, ones, argument.shape[1:2], tuple(stride == 1 for stride in argument.stride())
-
-
-def opened(tensor: Tensor, space: int = 2) -> Tensor:
-    """Tell the compiler that the sizes of batch and space vary."""
-    for axis in (0, space):
-        if axis < tensor.ndim and tensor.shape[axis] > 1:
-            torch._dynamo.maybe_mark_dynamic(tensor, axis)
-    return tensor
-
-
 def merged(inputs: Inputs, spec: Spec) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return logits, target and weight with one axis of space; a softmax weight without its axis of channels."""
+    """Return logits, target and weight with one axis of space; under softmax the weight as (N, S)."""
     axis = 2 if inputs.target.ndim == inputs.logits.ndim else 1
     weight = None if inputs.weight is None else inputs.weight.flatten(2)
     if weight is not None and not spec.sigmoid:
@@ -170,7 +112,7 @@ def pixel_sums(inputs: Inputs, spec: Spec) -> tuple[Tensor, Tensor]:
     zero = opened(torch.zeros((pixels // CHUNK, 1), device=inputs.logits.device), 0)
     extra = channel_rows(inputs, 4) if spec.sigmoid else (inputs.curve.float(),)
     function = planes_sigmoid.sums if spec.sigmoid else planes.sums
-    found = call(function, *chunks, *extra, zero, **static_of(inputs, spec), rows=rows)
+    found = call(function, inputs, *chunks, *extra, zero, **static_of(inputs, spec), rows=rows)
     floats, ints = packed(gather(found, rows, inputs, spec), inputs, spec)
     if pixels < tensors[0].shape[-1]:  # the last pixels fill no chunk
         more = eager.pixel_sums(rest_of(inputs, tensors, pixels), spec)
@@ -185,10 +127,10 @@ def chunked(tensor: Tensor, pixels: int) -> Tensor:
 
 def rest_of(inputs: Inputs, tensors: tuple[Tensor, Tensor, Tensor | None], pixels: int) -> Inputs:
     """Return the inputs from a pixel on."""
-    logits, target, weight = (None if tensor is None else tensor[..., pixels:] for tensor in tensors)
-    if weight is not None and weight.ndim < 3:
-        weight = weight.unsqueeze(1)
-    return inputs._replace(logits=logits, target=target, weight=weight)
+    logits, target, weight = tensors
+    if weight is not None:
+        weight = (weight if weight.ndim == 3 else weight.unsqueeze(1))[..., pixels:]
+    return inputs._replace(logits=logits[..., pixels:], target=target[..., pixels:], weight=weight)
 
 
 def reachable(target: Tensor, ignore_index: int | None) -> int | None:
@@ -214,10 +156,10 @@ def gather(found: list[Tensor], rows: tuple[str, ...], inputs: Inputs, spec: Spe
         for row in rows:
             sums[row] = torch.stack([next(totals), next(totals)], -1) if row in SPLIT else next(totals)
         return sums
-    totals = torch.stack(found).sum(-1, dtype=dtype)
+    table = torch.stack(found).sum(-1, dtype=dtype)
     for index, row in enumerate(rows):
-        sums[row] = totals[index * classes : (index + 1) * classes].t()
-    sums["invalid"] = torch.cat([totals[-1:].t(), totals.new_zeros((n, classes - 1))], 1)
+        sums[row] = table[index * classes : (index + 1) * classes].t()
+    sums["invalid"] = torch.cat([table[-1:].t(), table.new_zeros((n, classes - 1))], 1)
     if "loss" in sums and inputs.alpha is not None:
         sums["loss"] = sums["loss"] * inputs.alpha
     mass = sums.get("weight", sums.get("count"))
@@ -258,7 +200,7 @@ def pixel_sums_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
     if not covers(inputs, spec):
         return eager.pixel_sums_backward(grad, inputs, spec)
     fields = unpack(grad.float(), layout(spec, inputs.target.is_floating_point()).floats)
-    region = [fields.get(name) for name in DIFFERENTIABLE[1:]]
+    region = [fields.get(name) for name in REGION]
     pull = fields.get("loss")
     if spec.sigmoid:
         region = [None if term is None else term.unsqueeze(-1) for term in region]
@@ -287,7 +229,13 @@ def softmax_gradient(
     last = innermost(inputs.logits)
     upstream = (*opened_all([pull]), alpha, opened_all(region))
     out = call(
-        planes.gradient, *tensors, inputs.curve.float(), *upstream, **static_of(inputs, spec), last=last
+        planes_gradient.gradient,
+        inputs,
+        *tensors,
+        inputs.curve.float(),
+        *upstream,
+        **static_of(inputs, spec),
+        last=last,
     )
     return like((out.movedim(-1, 1) if last else out).unflatten(2, inputs.logits.shape[2:]), inputs.logits)
 
@@ -298,7 +246,9 @@ def sigmoid_gradient(
     """Run the gradient of the elements."""
     upstream = (None if pull is None else opened_all(pull), opened_all(region))
     extra = channel_rows(inputs, 3)
-    out = call(planes_sigmoid.gradient, *whole(inputs, spec), *extra, *upstream, **static_of(inputs, spec))
+    out = call(
+        planes_sigmoid.gradient, inputs, *whole(inputs, spec), *extra, *upstream, **static_of(inputs, spec)
+    )
     return like(out.unflatten(2, inputs.logits.shape[2:]), inputs.logits)
 
 
@@ -308,11 +258,12 @@ def pixel_map(inputs: Inputs, spec: Spec) -> Tensor:
         return eager.pixel_map(inputs, spec)
     static = static_of(inputs, spec)
     if spec.sigmoid:
-        out = call(planes_sigmoid.values, *whole(inputs, spec), *channel_rows(inputs, 3), **static)
+        out = call(planes_sigmoid.values, inputs, *whole(inputs, spec), *channel_rows(inputs, 3), **static)
     else:
         alpha = None if inputs.alpha is None else inputs.alpha.float()
-        out = call(planes.values, *whole(inputs, spec), inputs.curve.float(), alpha, **static)
-    return out.unflatten(-1, inputs.logits.shape[2:]).contiguous()
+        out = call(planes.values, inputs, *whole(inputs, spec), inputs.curve.float(), alpha, **static)
+    value: Tensor = out.unflatten(-1, inputs.logits.shape[2:]).contiguous()
+    return value
 
 
 def pixel_map_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:

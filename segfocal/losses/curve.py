@@ -43,14 +43,16 @@ def curve(form: str, gamma: Number, parameter: float | Tensor | None, device: to
 
     Returns:
         Shape (ROWS[form], 1) or (ROWS[form], C), float64: gamma, then
-        poly: epsilon; tail: tau; knee: margin of the knee, tau, offset; reduced: margin of the threshold, its log;
+        poly: epsilon; tail: tau; knee: margin of the knee, tau, offset; reduced: margin of the threshold,
+            its log;
         convex: shift, tau.
 
     Raises:
         SegfocalError: Unknown form, or a parameter missing or superfluous.
 
     Source:
-        knee: ``tau = G(p_k)``, ``offset = (tau - (1-p_k)^g) (-log p_k)``, which makes loss and slope continuous.
+        knee: ``tau = G(p_k)``, ``offset = (tau - (1-p_k)^g) (-log p_k)``, which makes loss and slope
+            continuous.
 
     Example:
         >>> curve("knee", 2.0, 0.75, torch.device("cpu"))[2].item().__round__(6)

@@ -1,6 +1,7 @@
-"""Backend in plain torch: any device, any precision. It is the definition that the other backends are held to.
+"""Backend in plain torch, on any device, in any precision: the definition of the other backends.
 
-Pixels are taken in blocks that stay in the processor's cache, so that no intermediate has the size of the logits.
+Pixels are taken in blocks that stay in the processor's cache, so that no intermediate has the size of the
+logits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from segfocal.losses import eager_sigmoid, eager_soft, eager_softmax
 from segfocal.losses.fields import Inputs, Spec, layout, pack, sum_dtype, work_dtype
-from segfocal.losses.upstream import Upstream, spread, upstream_of
+from segfocal.losses.upstream import Upstream, upstream_of
 
 BLOCK_CPU = 2**18  # logits: 1 MiB in float32, what a core's cache holds with the intermediates beside it
 BLOCK_DEVICE = 2**26
@@ -98,7 +99,7 @@ def pixel_sums_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
     out = torch.empty_like(logits)
     module = formulas(inputs, spec)
     for span in spans(logits):
-        cut(out, span, True).copy_(module.gradient(block_of(inputs, span), spec, upstream.narrow(span[0])))
+        cut(out, span, True).copy_(module.gradient(block_of(inputs, span), spec, upstream.images(span[0])))
     return out
 
 

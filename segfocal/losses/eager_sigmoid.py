@@ -14,7 +14,7 @@ from segfocal.losses.upstream import Upstream, spread
 
 
 class Elements(NamedTuple):
-    """A block's pixels, ready to compute with: ``x`` is 0 where ignored, ``y`` is bool (hard) or floating (soft)."""
+    """A block's pixels: ``x`` is 0 where ignored, ``y`` is bool (hard) or floating (soft)."""
 
     x: Tensor
     y: Tensor
@@ -73,7 +73,7 @@ def loss_sides(block: Inputs, spec: Spec, item: Elements) -> Sides:
     curve = curve_rows(block, item.x.ndim)
     alpha_0, alpha_1 = alphas(block, item.x.ndim)
     if item.y.dtype == torch.bool and block.smoothing is None:
-        loss = pixel_loss(spec.form, split(torch.where(item.y, -item.x, item.x)), curve).loss
+        loss = pixel_loss(spec.form, split(item.x * (1 - 2 * item.y.to(item.x.dtype))), curve).loss
         negative, positive = divide(loss, item.y)
         return Sides(negative * alpha_0, positive * alpha_1)
     as_0 = alpha_0 * pixel_loss(spec.form, split(item.x), curve).loss
@@ -88,7 +88,7 @@ def modulation_sides(block: Inputs, item: Elements) -> Sides:
     """Compute ``u^g`` of every element."""
     gamma = curve_rows(block, item.x.ndim)[0]
     if item.y.dtype == torch.bool:
-        return divide(modulation(split(torch.where(item.y, -item.x, item.x)), gamma), item.y)
+        return divide(modulation(split(item.x * (1 - 2 * item.y.to(item.x.dtype))), gamma), item.y)
     return Sides((1 - item.y) * modulation(split(item.x), gamma), item.y * modulation(split(-item.x), gamma))
 
 
@@ -189,8 +189,9 @@ def loss_gradient(block: Inputs, spec: Spec, item: Elements, upstream: Tensor) -
     alpha_0, alpha_1 = alphas(block, item.x.ndim)
     up_0, up_1 = upstream.unbind(-1)
     if item.y.dtype == torch.bool and block.smoothing is None:
-        slope = pixel_loss(spec.form, split(torch.where(item.y, -item.x, item.x)), curve).slope
-        return slope * torch.where(item.y, -alpha_1 * up_1, alpha_0 * up_0)
+        slope = pixel_loss(spec.form, split(item.x * (1 - 2 * item.y.to(item.x.dtype))), curve).slope
+        y = item.y.to(slope.dtype)
+        return slope * ((1 - y) * (alpha_0 * up_0) - y * (alpha_1 * up_1))
     moved = 0.0 if block.smoothing is None else block.smoothing.to(item.x.dtype) / 2
     y = item.y.to(item.x.dtype)
     pull_0, pull_1 = up_0 * (1 - y), up_1 * y

@@ -1,7 +1,7 @@
 """Sums and gradient of one block of pixels under softmax where the target is a distribution over the classes.
 
-Soft masks, one-hot masks and label smoothing: every class has its own margin. With target ``q`` and smoothing ``e``
-the share of class c is ``q_c [(1-e) alpha_c phi_c + e/C sum_k alpha_k phi_k]``.
+Soft masks, one-hot masks and label smoothing: every class has its own margin. With target ``q`` and
+smoothing ``e`` the share of class c is ``q_c [(1-e) alpha_c phi_c + e/C sum_k alpha_k phi_k]``.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Pixels(NamedTuple):
     invalid: Tensor | None
 
 
-def wrong_classes(x: Tensor, right: Tensor | None) -> tuple[Tensor, Tensor]:
+def wrong_classes(x: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Compute logsumexp over all classes but ``right``, and the softmax over them.
 
     Args:
@@ -33,8 +33,8 @@ def wrong_classes(x: Tensor, right: Tensor | None) -> tuple[Tensor, Tensor]:
         right: (n, 1, *S) int64.
 
     Returns:
-        The largest wrong logit and the logarithm of ``sum exp(x - largest)`` over the wrong classes, kept apart so
-        that the margin keeps its precision, stacked as (2, n, 1, *S); and the shares (n, C, *S).
+        The largest wrong logit and the logarithm of ``sum exp(x - largest)`` over the wrong classes, kept
+        apart so that the margin keeps its precision, stacked as (2, n, 1, *S); and the shares (n, C, *S).
     """
     rest = x.scatter(1, right, float("-inf"))
     largest = rest.amax(1, keepdim=True).clamp(-FINITE, FINITE)
@@ -127,7 +127,7 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
 
 
 def region_sums(item: Pixels, want: set[str], values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Compute I, P, P2 beside the values already found, and sum all by label; W, Y and Y2 are the same here."""
+    """Compute I, P, P2 beside the values found so far, and sum by label; W, Y and Y2 are the same."""
     mass = weighted(item.parts.p, item)
     axes = tuple(range(2, item.x.ndim))
     if want & {"intersection", "prediction"}:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def can_hold(dtype: torch.dtype, value: int) -> bool:
-    """Return whether a target of this dtype can contain ``value``; comparing beyond the range would wrap around."""
+    """Return whether a target of this dtype can hold ``value``; comparing beyond its range would wrap."""
     if dtype == torch.bool:
         return False
     if dtype.is_floating_point:
@@ -24,7 +24,7 @@ def valid_elements(target: Tensor, ignore_index: int | None) -> Tensor | None:
 
 
 def invalid_labels(labels: Tensor, valid: Tensor | None, classes: int) -> Tensor | None:
-    """Return where labels lie outside [0, classes); None where a look at the extremes shows that none does."""
+    """Return where labels lie outside [0, classes); None where the extremes show that none does."""
     if labels.dtype == torch.bool or not labels.numel():
         return None
     if labels.device.type == "cpu":  # elsewhere the look would wait for the device

@@ -12,7 +12,7 @@ QUARTERS = 4 * 0.6931471805599453
 QUARTERS_HIGH = 2.7734375  # few enough bits that small integers times it are exact
 QUARTERS_LOW = QUARTERS - QUARTERS_HIGH
 SMALLEST = -87.336544  # log of the smallest normal number
-EXP = (
+ROOT_OF_EXP = (
     1.0,
     0.25,
     0.03124999971712266,
@@ -21,6 +21,7 @@ EXP = (
     8.167245888065799e-06,
     3.393879523560065e-07,
 )
+SCALED = tuple(coefficient * 2.0**-31 for coefficient in ROOT_OF_EXP)
 LOG1P = (
     0.9999999698773521,
     -0.4999949311239706,
@@ -43,7 +44,7 @@ def polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
 
 
 def exp(x: Tensor) -> Tensor:
-    """Compute ``e^x`` for x <= 0, 0 where the result would be below the smallest normal number: those are slow to compute with.
+    """Compute ``e^x`` for x <= 0; 0 below the smallest normal number, as smaller ones are slow to use.
 
     Args:
         x: Float32 up to 0.
@@ -57,10 +58,10 @@ def exp(x: Tensor) -> Tensor:
     """
     power = torch.round(x * (1 / QUARTERS))
     rest = (x - power * QUARTERS_HIGH) - power * QUARTERS_LOW
-    # 2^(31 + power) by an integer shift; at 31 it is the most negative integer, hence abs. No bits are reinterpreted:
-    # compilers do that through memory, which costs more than all the rest
+    # 2^(31 + power) by an integer shift; at 31 it is the most negative integer, hence abs.
+    # No bits are reinterpreted: compilers do that through memory, which costs more than all the rest
     scale = (torch.ones_like(x, dtype=torch.int32) << (power + 31.0).to(torch.int32)).to(torch.float32).abs()
-    root = polynomial(rest, EXP) * (scale * 2.0**-31)
+    root = polynomial(rest, SCALED) * scale
     square = root * root
     return torch.where(x < SMALLEST, 0.0, square * square)
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-DIFFERENTIABLE = ("loss", "intersection", "prediction", "prediction_squared")
+REGION = ("intersection", "prediction", "prediction_squared")
+DIFFERENTIABLE = ("loss", *REGION)
 MASSES = ("modulation", "weight", "target", "target_squared")
 COUNTS = ("count", "tp", "fp", "fn")
 FIELDS = (*DIFFERENTIABLE, *MASSES, *COUNTS, "invalid")

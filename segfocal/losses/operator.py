@@ -108,13 +108,13 @@ def remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def sums_gradient(ctx: Any, grad: Tensor, _counts: Tensor) -> tuple[Tensor | None, ...]:
     """Chain the gradient by the packed sums."""
-    found = torch.ops.segfocal.pixel_sums_backward(grad, *ctx.saved_tensors, *ctx.choices)
+    found = torch.ops.segfocal.pixel_sums_backward.default(grad, *ctx.saved_tensors, *ctx.choices)
     return (found, *[None] * (TENSORS - 1 + len(ctx.choices)))
 
 
 def map_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """Chain the gradient by the map."""
-    found = torch.ops.segfocal.pixel_map_backward(grad, *ctx.saved_tensors, *ctx.choices)
+    found = torch.ops.segfocal.pixel_map_backward.default(grad, *ctx.saved_tensors, *ctx.choices)
     return (found, *[None] * (TENSORS - 1 + len(ctx.choices)))
 
 
@@ -130,3 +130,6 @@ torch.library.register_autograd("segfocal::pixel_sums", sums_gradient, setup_con
 torch.library.register_autograd("segfocal::pixel_map", map_gradient, setup_context=remember, lib=library)
 torch.library.register_autograd("segfocal::pixel_sums_backward", no_second_derivative, lib=library)
 torch.library.register_autograd("segfocal::pixel_map_backward", no_second_derivative, lib=library)
+
+sums_operator = torch.ops.segfocal.pixel_sums.default
+map_operator = torch.ops.segfocal.pixel_map.default

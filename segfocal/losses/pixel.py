@@ -1,13 +1,15 @@
 """Pixel losses as pairs (loss, slope) of the margin: how far the wrong answer is ahead, in nats.
 
-With margin ``z`` the probability of the true class is ``sigmoid(-z)``. ``split`` turns margins of any shape into
-what all pixel losses are made of; each loss then returns its value and its derivative by ``z``; the chain from
-``z`` to the logits is the backends' matter. Nothing is raised to a power: ``u^g = exp(g log u)`` with ``log u``
-computed without cancellation, so that neither a saturated pixel nor ``0 < gamma < 1`` makes a NaN.
+With margin ``z`` the probability of the true class is ``sigmoid(-z)``. ``split`` turns margins of any shape
+into what all pixel losses are made of; each loss then returns its value and its derivative by ``z``; the
+chain from ``z`` to the logits is the backends' matter. Nothing is raised to a power: ``u^g = exp(g log u)``
+with ``log u`` computed without cancellation, so that neither a saturated pixel nor ``0 < gamma < 1`` makes a
+NaN.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,13 +19,13 @@ from torch import Tensor
 FINITE = 1e30  # stands for infinity where infinity would make 0 * inf; beyond any logit, far below overflow
 
 Number = Tensor | float
-Function = Callable[[Tensor], Tensor]
 
 
 class Parts(NamedTuple):
     """What every pixel loss is made of: the margin, ``p`` of the true class, ``u = 1 - p``, ``nll = -log p``.
 
-    ``exp`` and ``log1p`` are the functions to go on with; a backend may bring its own.
+    ``exp`` and ``split`` are the functions to go on with; a backend may bring its own. ``power`` is gamma
+    where a backend knows it to be a small whole number, for which multiplying is cheaper.
     """
 
     margin: Tensor
@@ -31,8 +33,9 @@ class Parts(NamedTuple):
     u: Tensor
     nll: Tensor
     log_u: Tensor
-    exp: Function = torch.exp
-    log1p: Function = torch.log1p
+    exp: Callable[[Tensor], Tensor]
+    split: Callable[[Tensor], Parts]
+    power: int | None = None
 
 
 class PixelLoss(NamedTuple):
@@ -42,41 +45,40 @@ class PixelLoss(NamedTuple):
     slope: Tensor
 
 
-def split(margin: Tensor, exp: Function = torch.exp, log1p: Function = torch.log1p) -> Parts:
+def split(margin: Tensor) -> Parts:
     """Compute probabilities and logarithms from the margin, each to full relative precision.
 
     Args:
         margin: Any shape, floating point, infinities allowed.
-        exp: Exponential function for arguments of any sign.
-        log1p: ``log(1 + x)`` for x in [0, 1].
 
     Returns:
-        The parts, each of the margin's shape. ``log_u`` stays finite, so that ``gamma * log_u`` is never 0 * inf.
+        The parts, each of the margin's shape. ``log_u`` stays finite, so that ``gamma * log_u`` is never 0 *
+        inf.
 
     Example:
         >>> parts = split(torch.tensor([0.0]))
         >>> parts.p.item(), parts.u.item(), round(parts.nll.item(), 4)
         (0.5, 0.5, 0.6931)
     """
-    small = exp(-margin.abs())
-    larger = (1 + small).reciprocal()
-    smaller = small * larger
-    wrong = margin > 0
-    tail = log1p(small)
+    rest = torch.log1p(torch.exp(-margin.abs()))
     return Parts(
         margin=margin,
-        p=torch.where(wrong, smaller, larger),
-        u=torch.where(wrong, larger, smaller),
-        nll=torch.relu(margin) + tail,
-        log_u=margin.clamp(min=-FINITE, max=0) - tail,
-        exp=exp,
-        log1p=log1p,
+        p=torch.sigmoid(-margin),
+        u=torch.sigmoid(margin),
+        nll=torch.relu(margin) + rest,
+        log_u=margin.clamp(min=-FINITE, max=0) - rest,
+        exp=torch.exp,
+        split=split,
     )
 
 
 def modulation(parts: Parts, gamma: Number, *, log_scale: Number | None = None) -> Tensor:
     """Compute the focal factor ``(u / scale)^g``, 1 for ``g = 0`` even where ``u = 0``."""
-    return parts.exp(gamma * (parts.log_u if log_scale is None else parts.log_u - log_scale))
+    if log_scale is not None:  # a division: backends' exponentials take no positive arguments
+        return modulation(parts, gamma) / parts.exp(gamma * (torch.zeros_like(parts.u) + log_scale))
+    if parts.power is None:
+        return parts.exp(gamma * parts.log_u)
+    return math.prod([parts.u] * parts.power, start=torch.ones_like(parts.u))
 
 
 def cross_entropy(parts: Parts) -> PixelLoss:
@@ -129,7 +131,7 @@ def poly(parts: Parts, gamma: Number, epsilon: Number) -> PixelLoss:
 
 
 def tail(parts: Parts, gamma: Number, tau: Number) -> PixelLoss:
-    """Compute tail-mixed focal loss ``tau CE + (1 - tau) focal``: easy pixels keep the share tau of CE's slope.
+    """Compute tail-mixed focal loss ``tau CE + (1 - tau) focal``: easy pixels keep tau of CE's slope.
 
     Example:
         >>> tail(split(torch.tensor([0.0])), 2.0, 1.0).slope.item()
@@ -152,7 +154,7 @@ def knee(parts: Parts, gamma: Number, at: Number, tau: Number, offset: Number) -
 
 
 def reduced(parts: Parts, gamma: Number, at: Number, log_threshold: Number) -> PixelLoss:
-    """Compute reduced focal loss: CE where the margin exceeds ``at``, else with the factor ``(u / threshold)^g``.
+    """Compute reduced focal loss: CE where the margin exceeds ``at``, else times ``(u / threshold)^g``.
 
     Discontinuous unless the threshold is 0.5.
     """
@@ -171,7 +173,7 @@ def convex(parts: Parts, gamma: Number, shift: Number, tau: Number) -> PixelLoss
         >>> round(convex(split(torch.tensor([0.0])), 4.0, 0.0, 0.0).loss.item(), 4)  # log 2 / 4
         0.1733
     """
-    steep = split(gamma * parts.margin - shift, parts.exp, parts.log1p)
+    steep = parts.split(gamma * parts.margin - shift)
     return PixelLoss(tau * parts.nll + (1 - tau) * (steep.nll / gamma), tau * parts.u + (1 - tau) * steep.u)
 
 
@@ -194,4 +196,5 @@ def pixel_loss(form: str, parts: Parts, curve: Sequence[Tensor]) -> PixelLoss:
         "reduced": reduced,
         "convex": convex,
     }
-    return functions[form](parts, *curve)  # type: ignore[operator]
+    found: PixelLoss = functions[form](parts, *curve)  # type: ignore[operator]
+    return found

@@ -1,7 +1,7 @@
 """Softmax on label maps, written for a compiler: every class is a plane of pixels of its own.
 
-Plain functions without loops over pixels; classes are unrolled, so that the compiler vectorises along the pixels and
-keeps all classes of a pixel in registers. Same formulas as ``eager_softmax``.
+Plain functions without loops over pixels; classes are unrolled, so that the compiler vectorises along the
+pixels and keeps all classes of a pixel in registers. Same formulas as ``eager_softmax``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segfocal.losses.pixel import FINITE, Parts, modulation, pixel_loss, split
+from segfocal.losses.pixel import FINITE, Parts, modulation, pixel_loss
 
 TINY = 1.2e-38
 
@@ -20,21 +20,33 @@ TINY = 1.2e-38
 class Math(NamedTuple):
     """The functions that the planes are computed with.
 
-    ``apart`` is applied where a compiler would store an intermediate. In sums it adds a zero per chunk, without which
-    the compiler merges the axes of chunks and pixels there and can no longer join these loops with those of the sums.
+    ``apart`` is applied where a compiler would store an intermediate. In sums it adds a zero per chunk,
+    without which the compiler merges the axes of chunks and pixels there and can no longer join these loops
+    with those of the sums. ``power`` is gamma where it is a small whole number.
     """
 
     exp: Callable[[Tensor], Tensor]
     log1p: Callable[[Tensor], Tensor]
+    power: int | None = None
     apart: Callable[[Tensor], Tensor] = lambda value: value
 
     def split(self, margin: Tensor) -> Parts:
-        """Compute the parts of the pixel losses."""
-        parts = split(
-            margin, lambda value: self.exp(self.apart(value)), lambda value: self.log1p(self.apart(value))
+        """Compute what ``pixel.split`` does, with one exponential."""
+        small = self.exp(self.apart(-margin.abs()))
+        larger = (1.0 + small).reciprocal()
+        smaller = small * larger
+        rest = self.log1p(self.apart(small))
+        wrong = margin > 0
+        return Parts(
+            margin=margin,
+            p=self.apart(torch.where(wrong, smaller, larger)),
+            u=self.apart(torch.where(wrong, larger, smaller)),
+            nll=self.apart(torch.relu(margin) + rest),
+            log_u=self.apart(margin.clamp(min=-FINITE, max=0) - rest),
+            exp=self.exp,
+            split=self.split,
+            power=self.power,
         )
-        fields = {name: self.apart(getattr(parts, name)) for name in ("p", "u", "nll", "log_u")}
-        return parts._replace(**fields)
 
 
 class Pixels(NamedTuple):
@@ -72,7 +84,7 @@ def pixels(logits: Tensor, target: Tensor, ignore_index: int | None, math: Math)
     for plane in wrong[1:]:
         largest = torch.maximum(largest, plane)
     largest = largest.clamp(-FINITE, FINITE)
-    power = [math.exp(math.apart((plane - largest).clamp(max=0))) for plane in wrong]
+    power = [math.exp(math.apart(plane - largest)) for plane in wrong]
     scale = math.apart(add(power).clamp(min=TINY))
     inverse = 1.0 / scale
     parts = math.split(math.apart((largest - right) + torch.log(scale)))
@@ -143,7 +155,6 @@ def sums(
 
 def row_planes(row: str, item: Pixels, mass: Tensor | None, rates: list[Tensor], form: str) -> list[Tensor]:
     """Return the planes whose sums make up one row."""
-    parts = item.parts
     if row == "invalid":
         wrong = (item.label < 0) | (item.label >= len(item.x))
         wrong = wrong if item.valid is None else wrong & item.valid
@@ -156,14 +167,21 @@ def row_planes(row: str, item: Pixels, mass: Tensor | None, rates: list[Tensor],
         if row == "tp":
             decided = [mask & hit for mask, hit in zip(decided, item.hit, strict=True)]
         return [torch.where(mask, 1.0, 0.0) for mask in decided]
-    value = {
-        "loss": lambda: weighted(pixel_loss(form, parts, rates).loss, mass),
-        "modulation": lambda: weighted(modulation(parts, rates[0]), mass),
-        "intersection": lambda: weighted(parts.p, mass),
-        "weight": lambda: weighted(torch.ones_like(parts.p), mass),
-        "count": lambda: 1.0,
-    }[row]()
-    return [torch.where(mask, value, 0.0) for mask in item.hit]
+    return [torch.where(mask, pixel_row(row, item, mass, rates, form), 0.0) for mask in item.hit]
+
+
+def pixel_row(row: str, item: Pixels, mass: Tensor | None, rates: list[Tensor], form: str) -> Tensor:
+    """Return what each pixel adds to the row at its label."""
+    one = torch.ones_like(item.label)
+    if row == "count":
+        return one
+    value = {"weight": one, "intersection": item.parts.p}.get(row)
+    if row == "loss":
+        value = pixel_loss(form, item.parts, rates).loss
+    if row == "modulation":
+        value = modulation(item.parts, rates[0])
+    assert value is not None
+    return weighted(value, mass)
 
 
 def probabilities(item: Pixels) -> list[Tensor]:
@@ -182,70 +200,6 @@ def decisions(item: Pixels) -> list[Tensor]:
         best, winner = torch.where(better, plane, best), torch.where(better, float(c), winner)
     won = [winner == c for c in range(len(item.x))]
     return won if item.valid is None else [mask & item.valid for mask in won]
-
-
-def gradient(
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    curve: Tensor,
-    pull: Tensor | None,
-    alpha: Tensor | None,
-    region: Sequence[Tensor | None],
-    *,
-    form: str,
-    ignore_index: int | None,
-    last: bool,
-    math: Math,
-) -> Tensor:
-    """Compute the gradient by the logits.
-
-    Args:
-        logits: (N, C, S).
-        target: (N, S).
-        weight: (N, S).
-        curve: float32, rows of the form by 1 or C.
-        pull: Upstream gradient of the loss: (N, C) by label, or (N, 1, S) of every pixel.
-        alpha: (C,); None where it is part of ``pull`` already.
-        region: Upstream gradients of I, P, P2, (N, C) each; all None where there is no region term.
-        form: The pixel loss.
-        ignore_index: Label that takes no part.
-        last: Whether channels are innermost in memory.
-        math: Functions to compute with.
-
-    Returns:
-        (N, C, S) or (N, S, C), in the dtype of the logits.
-    """
-    item = pixels(logits, target, ignore_index, math)
-    mass = weight_of(item, weight)
-    planes: list[Tensor] = [torch.zeros_like(item.label)] * len(item.x)
-    if pull is not None:
-        table = pull.unbind(1) if pull.ndim == 3 else [column.unsqueeze(-1) for column in pull.unbind(1)]
-        slope = pixel_loss(form, item.parts, curve_of(item, curve)).slope
-        slope = weighted(slope * of_label(item, table), mass)
-        if alpha is not None:
-            slope = slope * of_label(item, alpha.unbind(0))
-        planes = [
-            torch.where(mask, -slope, slope * share) for mask, share in zip(item.hit, item.share, strict=True)
-        ]
-    if any(term is not None for term in region):
-        planes = [
-            plane + extra for plane, extra in zip(planes, region_planes(item, mass, region), strict=True)
-        ]
-    return torch.stack([plane.to(logits.dtype) for plane in planes], -1 if last else 1)
-
-
-def region_planes(item: Pixels, mass: Tensor | None, region: Sequence[Tensor | None]) -> list[Tensor]:
-    """Chain the region sums through the softmax: ``p_c (h_c - sum_k p_k h_k)``."""
-    by_i, by_p, by_p2 = region
-    p = probabilities(item)
-    slopes: list[Tensor] = []
-    for c, (plane, mask) in enumerate(zip(p, item.hit, strict=True)):
-        h = torch.zeros_like(plane) if by_p is None else by_p[:, c, None]
-        h = h if by_i is None else h + torch.where(mask, by_i[:, c, None], 0.0)
-        slopes.append(h if by_p2 is None else h + 2.0 * by_p2[:, c, None] * plane)
-    mean = add([plane * h for plane, h in zip(p, slopes, strict=True)])
-    return [weighted(plane, mass) * (h - mean) for plane, h in zip(p, slopes, strict=True)]
 
 
 def values(

@@ -20,7 +20,7 @@ class Elements(NamedTuple):
 
     x: Tensor
     y: Tensor
-    hard: bool
+    positive: Tensor | None  # y as a mask, where targets are hard
     valid: Tensor | None
     invalid: Tensor
     mass: Tensor | None
@@ -32,25 +32,26 @@ def elements(logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index
     valid = None if ignore_index is None else label != ignore_index
     if target.ndim < logits.ndim:
         channels = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
-        y = torch.where(label.unsqueeze(1) == channels.view(-1, *[1] * (x.ndim - 2)), 1.0, 0.0)
+        positive = label.unsqueeze(1) == channels.view(-1, *[1] * (x.ndim - 2))
         wrong = ((label < 0) | (label >= x.shape[1])).unsqueeze(1)
         valid = None if valid is None else valid.unsqueeze(1)
     elif target.is_floating_point():
-        y, wrong = label, ~((label >= 0) & (label <= 1))
+        positive, wrong = None, ~((label >= 0) & (label <= 1))
     else:
-        y, wrong = torch.where(label == 1, 1.0, 0.0), (label != 0) & (label != 1)
+        positive, wrong = label == 1, label * label != label
+    y = label if positive is None else torch.where(positive, 1.0, 0.0)
     mass = None if weight is None else weight.to(torch.float32)
     if valid is not None:
         x, y, wrong = torch.where(valid, x, 0.0), torch.where(valid, y, 0.0), wrong & valid
+        positive = None if positive is None else positive & valid
         mass = torch.where(valid, 1.0 if mass is None else mass, 0.0)
-    return Elements(x, y, not target.is_floating_point(), valid, wrong, mass)
+    return Elements(x, y, positive, valid, wrong, mass)
 
 
 def sides(item: Elements, value: Tensor) -> list[Tensor]:
     """Give each element's value to its label: negatives, positives."""
-    if item.hard:
-        positive = item.y > 0
-        return [torch.where(positive, 0.0, value), torch.where(positive, value, 0.0)]
+    if item.positive is not None:
+        return [torch.where(item.positive, 0.0, value), torch.where(item.positive, value, 0.0)]
     return [(1.0 - item.y) * value, item.y * value]
 
 
@@ -60,18 +61,18 @@ def both(item: Elements, form: str, rates: Sequence[Tensor], math: Math) -> tupl
     return as_0, pixel_loss(form, math.split(-item.x), rates)
 
 
-def own(item: Elements, math: Math) -> Parts:
+def own(x: Tensor, positive: Tensor, math: Math) -> Parts:
     """Split the margin of every hard element."""
-    return math.split(torch.where(item.y > 0, -item.x, item.x))
+    return math.split(torch.where(positive, -x, x))
 
 
 def probability(item: Elements, math: Math) -> tuple[Tensor, Tensor]:
     """Return ``p`` and ``1 - p``, from what the pixel loss has computed already where targets are hard."""
-    if not item.hard:
+    if item.positive is None:
         parts = math.split(item.x)
         return parts.u, parts.p
-    parts, positive = own(item, math), item.y > 0
-    return torch.where(positive, parts.p, parts.u), torch.where(positive, parts.u, parts.p)
+    parts = own(item.x, item.positive, math)
+    return torch.where(item.positive, parts.p, parts.u), torch.where(item.positive, parts.u, parts.p)
 
 
 def losses(
@@ -84,8 +85,8 @@ def losses(
 ) -> list[Tensor]:
     """Compute the loss of the negative and of the positive share of every element, alpha applied."""
     alpha_0, alpha_1 = (1.0, 1.0) if alpha is None else (1.0 - alpha, alpha)
-    if item.hard and smoothing is None:
-        negative, positive = sides(item, pixel_loss(form, own(item, math), rates).loss)
+    if item.positive is not None and smoothing is None:
+        negative, positive = sides(item, pixel_loss(form, own(item.x, item.positive, math), rates).loss)
         return [negative * alpha_0, positive * alpha_1]
     (loss_0, _), (loss_1, _) = both(item, form, rates, math)
     loss_0, loss_1 = loss_0 * alpha_0, loss_1 * alpha_1
@@ -127,8 +128,11 @@ def row_planes(row: str, item: Elements, gamma: Tensor, math: Math) -> list[Tens
     if row == "invalid":
         return [torch.where(item.invalid, one, 0.0)]
     if row == "modulation":
-        if item.hard:
-            return [weighted(side, item.mass) for side in sides(item, modulation(own(item, math), gamma))]
+        if item.positive is not None:
+            return [
+                weighted(side, item.mass)
+                for side in sides(item, modulation(own(item.x, item.positive, math), gamma))
+            ]
         as_0, as_1 = (modulation(math.split(x), gamma) for x in (item.x, -item.x))
         return [weighted(sides(item, as_0)[0], item.mass), weighted(sides(item, as_1)[1], item.mass)]
     if row == "weight":
@@ -160,15 +164,15 @@ def gradient(
     ignore_index: int | None,
     math: Math,
 ) -> Tensor:
-    """Compute the gradient by the logits, (N, C, S); ``pull`` for negatives and positives, (N, C, 1) or (N, C, S)."""
+    """Compute the gradient by the logits, (N, C, S); ``pull``: for negatives and positives."""
     item = elements(logits, target, weight, ignore_index)
     grad = torch.zeros_like(item.x)
     rates = curve.unbind(0)
     if pull is not None:
         alpha_0, alpha_1 = (1.0, 1.0) if alpha is None else (1.0 - alpha, alpha)
-        if item.hard and smoothing is None:
-            slope = pixel_loss(form, own(item, math), rates).slope
-            grad = slope * torch.where(item.y > 0, -(pull[1] * alpha_1), pull[0] * alpha_0)
+        if item.positive is not None and smoothing is None:
+            slope = pixel_loss(form, own(item.x, item.positive, math), rates).slope
+            grad = slope * torch.where(item.positive, -(pull[1] * alpha_1), pull[0] * alpha_0)
         else:
             moved = 0.0 if smoothing is None else 0.5 * smoothing
             pull_0, pull_1 = pull[0] * (1.0 - item.y), pull[1] * item.y

@@ -6,23 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from segfocal.losses import operator
 from segfocal.losses.backends import backend_for
-from segfocal.losses.curve import Number, as_row, curve
-from segfocal.losses.fields import DIFFERENTIABLE, Inputs, Spec, layout, unpack
-from segfocal.losses.validate import (
-    check_length,
-    check_logits,
-    check_no_grad,
-    check_settings,
-    check_target,
-    check_want,
-    check_weight,
-    invalid_target,
-)
+from segfocal.losses.curve import Number
+from segfocal.losses.fields import DIFFERENTIABLE, layout, unpack
+from segfocal.losses.operator import map_operator, sums_operator
+from segfocal.losses.prepare import prepare
+from segfocal.losses.validate import check_want, invalid_target
 
 __all__ = ["PixelSums", "backend_for", "pixel_map", "pixel_sums"]
 
@@ -76,7 +67,7 @@ def pixel_sums(
     activation: Activation,
     want: Collection[str],
     gamma: Number = 0.0,
-    alpha: None | Number = None,
+    alpha: Number | None = None,
     form: Form = "focal",
     parameter: float | Tensor | None = None,
     label_smoothing: float | Tensor = 0.0,
@@ -85,40 +76,43 @@ def pixel_sums(
     validate: bool | None = None,
     backend: Backend | None = None,
 ) -> PixelSums:
-    """Compute all sums that losses and scores need, in one pass over the logits, and one more for the gradient.
+    """Compute all sums that losses and scores need: one pass over the logits, one more for the gradient.
 
     Args:
         logits: (N, C, *S), any number of axes of space, any strides; float16, bfloat16, float32 or float64.
-        target: Label map (N, *S) of any integer dtype or bool; or masks (N, C, *S), hard (integer or bool) or soft
-            (floating, in [0, 1]). Binary, that is sigmoid with C = 1: (N, *S) or (N, 1, *S).
+        target: Label map (N, *S) of any integer dtype or bool; or masks (N, C, *S), hard (integer or bool)
+            or soft (floating, in [0, 1]). Binary, that is sigmoid with C = 1: (N, *S) or (N, 1, *S).
         activation: ``"softmax"``: one class per pixel; ``"sigmoid"``: every channel for itself.
         want: Names of the fields of ``PixelSums`` to compute.
         gamma: Focusing exponent, one or C of them; 0 is cross-entropy.
-        alpha: None: all weigh 1. Sigmoid: weight of positives, negatives weigh ``1 - alpha``, one or C of them.
-            Softmax: C weights.
+        alpha: None: all weigh 1. Sigmoid: weight of positives, negatives weigh ``1 - alpha``, one or C of
+            them. Softmax: C weights.
         form: The pixel loss; ``curve.curve`` lists what ``parameter`` means for each.
         parameter: What the form adds to gamma.
-        label_smoothing: Share e of the target given to all classes alike, in [0, 1]; region sums do not see it.
+        label_smoothing: Share e of the target given to all classes alike, in [0, 1]; region sums do not see
+            it.
         ignore_index: Target value that takes no part; nothing at such a pixel matters, not even NaN.
         weight: Pixel weight (N, *S) or (N, 1, *S); under sigmoid also (N, C, *S).
-        validate: Whether to look at values as well as shapes; None: on a CPU only. Without it invalid labels make
-            the sums NaN.
+        validate: Whether to look at values as well as shapes; None: on a CPU only. Without it invalid labels
+            make the sums NaN.
         backend: None: what ``backend_for`` says.
 
     Returns:
         The sums asked for.
 
     Raises:
-        SegfocalError: Shapes, dtypes, devices or values that do not fit; a target or weight that requires grad.
+        SegfocalError: Shapes, dtypes, devices or values that do not fit; a target or weight that requires
+            grad.
 
     Source:
         Lin et al., Focal Loss for Dense Object Detection, 2017, eq. 4 and 5.
 
     Example:
+        >>> import torch
         >>> logits, target = torch.zeros(1, 2, 4), torch.tensor([[0, 1, 1, 1]])
         >>> sums = pixel_sums(logits, target, activation="softmax", want=["loss", "prediction"])
-        >>> sums.loss.tolist(), sums.prediction.tolist()  # log 2 per pixel; half of 4 pixels
-        ([[0.6931471824645996, 2.0794415473937988]], [[2.0, 2.0]])
+        >>> sums.loss.float(), sums.prediction.tolist()  # log 2 per pixel; half of 4 pixels
+        (tensor([[0.6931, 2.0794]]), [[2.0, 2.0]])
     """
     check_want(want)
     inputs, spec, check = prepare(
@@ -135,7 +129,7 @@ def pixel_sums(
         weight,
         validate,
     )
-    floats, ints = torch.ops.segfocal.pixel_sums(
+    floats, ints = sums_operator(
         *inputs, spec.activation, spec.form, " ".join(spec.want), spec.ignore_index, backend
     )
     if check and bool(ints[..., -1].any()):
@@ -154,7 +148,7 @@ def pixel_map(
     *,
     activation: Activation,
     gamma: Number = 0.0,
-    alpha: None | Number = None,
+    alpha: Number | None = None,
     form: Form = "focal",
     parameter: float | Tensor | None = None,
     label_smoothing: float | Tensor = 0.0,
@@ -166,13 +160,15 @@ def pixel_map(
     """Compute the loss of every element; the arguments are those of ``pixel_sums``.
 
     Returns:
-        Nats, alpha and weight applied, 0 where ignored, NaN where the label is none and values are not validated:
-        (N, *S) for softmax, (N, C, *S) for sigmoid; float32, or float64 for float64 logits. Differentiable.
+        Nats, alpha and weight applied, 0 where ignored, NaN where the label is none and values are not
+        validated: (N, *S) for softmax, (N, C, *S) for sigmoid; float32, or float64 for float64 logits.
+            Differentiable.
 
     Raises:
         SegfocalError: As ``pixel_sums``.
 
     Example:
+        >>> import torch
         >>> pixel_map(torch.zeros(1, 2, 2), torch.tensor([[0, 1]]), activation="softmax", gamma=1.0)
         tensor([[0.3466, 0.3466]])
     """
@@ -190,58 +186,9 @@ def pixel_map(
         weight,
         validate,
     )
-    found: Tensor = torch.ops.segfocal.pixel_map(
-        *inputs, spec.activation, spec.form, "", spec.ignore_index, backend
-    )
+    found: Tensor = map_operator(*inputs, spec.activation, spec.form, "", spec.ignore_index, backend)
     if check and bool(found.isnan().any()):
-        counted = torch.ops.segfocal.pixel_sums(
-            *inputs, spec.activation, spec.form, "", spec.ignore_index, "eager"
-        )[1]
+        counted = sums_operator(*inputs, spec.activation, spec.form, "", spec.ignore_index, "eager")[1]
         if bool(counted[..., -1].any()):
             raise invalid_target(logits, inputs.target, spec)
     return found
-
-
-def prepare(
-    logits: Tensor,
-    target: Tensor,
-    activation: str,
-    want: Collection[str],
-    gamma: Number,
-    alpha: None | Number,
-    form: str,
-    parameter: float | Tensor | None,
-    label_smoothing: float | Tensor,
-    ignore_index: int | None,
-    weight: Tensor | None,
-    validate: bool | None,
-) -> tuple[Inputs, Spec, bool]:
-    """Check the arguments of a call and bring them into the form of the operators."""
-    check_logits(logits, activation)
-    check_no_grad(target=target, weight=weight, gamma=gamma, alpha=alpha, parameter=parameter)
-    device = logits.device
-    # while a graph is traced there are no values to look at
-    check = (device.type == "cpu" if validate is None else validate) and not torch.compiler.is_compiling()
-    row = None if alpha is None else as_row(alpha, device)
-    inputs = Inputs(
-        logits=logits,
-        target=check_target(logits, target, activation),
-        weight=check_weight(logits, weight, activation),
-        curve=curve(form, gamma, parameter, device),
-        alpha=row,
-        smoothing=smoothing_of(label_smoothing, device),
-    )
-    spec = Spec(activation, form, tuple(sorted(want)), ignore_index)
-    check_length("gamma", inputs.curve[0], logits.shape[1], scalar=True)
-    if row is not None:
-        check_length("alpha", row, logits.shape[1], scalar=spec.sigmoid)
-    if check:
-        check_settings(inputs, spec, parameter)
-    return inputs, spec, check
-
-
-def smoothing_of(label_smoothing: float | Tensor, device: torch.device) -> Tensor | None:
-    """Return the smoothing as a tensor, None where it is the number 0."""
-    if isinstance(label_smoothing, Tensor):
-        return as_row(label_smoothing, device).reshape(())
-    return None if label_smoothing == 0 else as_row(label_smoothing, device).reshape(())

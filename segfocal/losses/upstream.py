@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segfocal.losses.fields import DIFFERENTIABLE, Spec, layout, unpack
+from segfocal.losses.fields import REGION, Spec, layout, unpack
 
 
 class Upstream(NamedTuple):
@@ -23,9 +23,10 @@ class Upstream(NamedTuple):
         """Whether any of the region sums was asked for."""
         return any(isinstance(term, Tensor) for term in self[1:])
 
-    def narrow(self, images: slice) -> Upstream:
+    def images(self, which: slice) -> Upstream:
         """Keep some of the images."""
-        return Upstream(*[term[images] if isinstance(term, Tensor) else term for term in self])
+        loss = None if self.loss is None else self.loss[which]
+        return Upstream(loss, *[term[which] if isinstance(term, Tensor) else term for term in self[1:]])
 
 
 def spread(tensor: Tensor, ndim: int, dtype: torch.dtype) -> Tensor:
@@ -51,14 +52,9 @@ def upstream_of(grad: Tensor, spec: Spec, soft: bool, ndim: int, dtype: torch.dt
     Returns:
         Gradients that broadcast over (N, C, *S).
     """
-    fields = unpack(grad, layout(spec, soft).floats)
-    terms: dict[str, Tensor | None] = dict.fromkeys(DIFFERENTIABLE)
-    for name in DIFFERENTIABLE:
-        if name in fields:
-            terms[name] = spread(fields[name], ndim + (name == "loss" and 0), dtype)
-    if spec.sigmoid and terms["loss"] is not None:
-        n, channels = grad.shape[:2]
-        terms["loss"] = fields["loss"].to(dtype).reshape(n, channels, *[1] * (ndim - 2), 2)
-    return Upstream(
-        terms["loss"], *[0.0 if terms[name] is None else terms[name] for name in DIFFERENTIABLE[1:]]
-    )
+    fields = {name: field.to(dtype) for name, field in unpack(grad, layout(spec, soft).floats).items()}
+    loss, ones = fields.get("loss"), [1] * (ndim - 2)
+    if loss is not None:
+        loss = loss.reshape(*loss.shape[:2], *ones, *loss.shape[2:])
+    region = [fields[name].reshape(*grad.shape[:2], *ones) if name in fields else 0.0 for name in REGION]
+    return Upstream(loss, *region)

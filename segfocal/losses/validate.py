@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice
-from segfocal.losses.curve import as_row, slope_ratio
-from segfocal.losses.fields import FIELDS, Inputs, Spec
+from segfocal.losses.fields import FIELDS, Spec
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -66,8 +65,8 @@ def check_target(logits: Tensor, target: Tensor, activation: str) -> Tensor:
         activation: ``"sigmoid"`` or ``"softmax"``.
 
     Returns:
-        The target as the backends expect it: binary as masks (N, 1, *S); unsigned integers that torch can hardly
-        compute with widened.
+        The target as the backends expect it: binary as masks (N, 1, *S); unsigned integers that torch can
+        hardly compute with widened.
 
     Raises:
         SegfocalError: Naming the shapes and the repair.
@@ -76,7 +75,8 @@ def check_target(logits: Tensor, target: Tensor, activation: str) -> Tensor:
     got = tuple(target.shape)
     if target.device != logits.device:
         raise SegfocalError(
-            f"target must be on {logits.device} like logits, got {target.device}. Did you mean target.to(logits.device)?"
+            f"target must be on {logits.device} like logits, got {target.device}. "
+            "Did you mean target.to(logits.device)?"
         )
     if got not in (labels, masks):
         expected = f"{labels} or {masks}"
@@ -128,60 +128,6 @@ def check_weight(logits: Tensor, weight: Tensor | None, activation: str) -> Tens
     return weight.unsqueeze(1) if len(got) < logits.ndim else weight
 
 
-def check_length(name: str, row: Tensor, channels: int, *, scalar: bool) -> None:
-    """Raise unless there is one number per class (or one for all, where that has a meaning)."""
-    if row.numel() == channels or (scalar and row.numel() == 1):
-        return
-    if row.numel() == 1:
-        raise SegfocalError(
-            f"{name} must hold one weight per class ({channels}) where softmax is used, got a single number: "
-            f"it could mean several things. Did you mean {name}=[...] with {channels} numbers?"
-        )
-    raise SegfocalError(f"{name} must hold {channels} numbers, one per class, got {row.numel()}.")
-
-
-def check_values(name: str, row: Tensor, low: float, high: float, *, open_ends: bool = False) -> None:
-    """Raise unless every number lies between low and high."""
-    inside = (row > low) & (row < high) if open_ends else (row >= low) & (row <= high)
-    if not bool((inside & row.isfinite()).all()):
-        ends = "()" if open_ends else "[]"
-        found = row.tolist() if row.numel() > 1 else row.item()
-        raise SegfocalError(f"{name} must lie in {ends[0]}{low:g}, {high:g}{ends[1]}, got {found}.")
-
-
-def check_settings(inputs: Inputs, spec: Spec, parameter: float | Tensor | None) -> None:
-    """Raise where alpha, gamma, the parameter of the form or the smoothing are out of range."""
-    device = inputs.curve.device
-    gamma = inputs.curve[0]
-    check_values("gamma", gamma, 0.0, float("inf"))
-    if inputs.alpha is not None:
-        check_values("alpha", inputs.alpha, 0.0, 1.0 if spec.sigmoid else float("inf"))
-    if inputs.smoothing is not None:
-        check_values("label_smoothing", inputs.smoothing, 0.0, 1.0)
-    if spec.form == "focal" or parameter is None:
-        return
-    row = as_row(parameter, device)
-    if spec.form == "poly":
-        check_values("parameter of poly (epsilon)", row, float("-inf"), float("inf"))
-    elif spec.form == "tail":
-        check_values("parameter of tail (tau)", row, 0.0, 1.0)
-    elif spec.form == "convex":
-        check_values("gamma of the convex form", gamma, 0.0, float("inf"), open_ends=True)
-        check_values("second parameter of convex (tau)", row[1:], 0.0, 1.0)
-    else:
-        check_values(f"parameter of {spec.form} (a probability)", row, 0.0, 1.0, open_ends=True)
-        check_knee(spec.form, row, gamma)
-
-
-def check_knee(form: str, row: Tensor, gamma: Tensor) -> None:
-    """Raise where the knee lies so low that focal loss is still steeper than cross-entropy there."""
-    if form == "knee" and bool((slope_ratio(row, gamma) > 1 + 1e-12).any()):
-        raise SegfocalError(
-            f"the knee must lie where focal loss is flatter than cross-entropy, got {row.tolist()} for gamma "
-            f"{gamma.tolist()}. For gamma 2 that is above 0.2976."
-        )
-
-
 def invalid_target(logits: Tensor, target: Tensor, spec: Spec) -> SegfocalError:
     """Describe the values of a target that are no labels."""
     if target.is_floating_point():
@@ -204,5 +150,6 @@ def invalid_target(logits: Tensor, target: Tensor, spec: Spec) -> SegfocalError:
         else "Map them to classes or to ignore_index."
     )
     return SegfocalError(
-        f"labels must lie in [0, {classes - 1}] (ignore_index={spec.ignore_index}), got {listed}{more}. {remedy}"
+        f"labels must lie in [0, {classes - 1}] (ignore_index={spec.ignore_index}), "
+        f"got {listed}{more}. {remedy}"
     )

@@ -1,0 +1,58 @@
+"""What a caller hands to the primitive, checked and brought into the form of the operators."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from segfocal.losses.curve import Number, as_row, curve
+from segfocal.losses.fields import Inputs, Spec
+from segfocal.losses.settings import check_length, check_settings
+from segfocal.losses.validate import check_logits, check_no_grad, check_target, check_weight
+
+
+def prepare(
+    logits: Tensor,
+    target: Tensor,
+    activation: str,
+    want: Collection[str],
+    gamma: Number,
+    alpha: Number | None,
+    form: str,
+    parameter: float | Tensor | None,
+    label_smoothing: float | Tensor,
+    ignore_index: int | None,
+    weight: Tensor | None,
+    validate: bool | None,
+) -> tuple[Inputs, Spec, bool]:
+    """Check the arguments of a call and bring them into the form of the operators."""
+    check_logits(logits, activation)
+    check_no_grad(target=target, weight=weight, gamma=gamma, alpha=alpha, parameter=parameter)
+    device = logits.device
+    # while a graph is traced there are no values to look at
+    check = (device.type == "cpu" if validate is None else validate) and not torch.compiler.is_compiling()
+    row = None if alpha is None else as_row(alpha, device)
+    inputs = Inputs(
+        logits=logits,
+        target=check_target(logits, target, activation),
+        weight=check_weight(logits, weight, activation),
+        curve=curve(form, gamma, parameter, device),
+        alpha=row,
+        smoothing=smoothing_of(label_smoothing, device),
+    )
+    spec = Spec(activation, form, tuple(sorted(want)), ignore_index)
+    check_length("gamma", inputs.curve[0], logits.shape[1], scalar=True)
+    if row is not None:
+        check_length("alpha", row, logits.shape[1], scalar=spec.sigmoid)
+    if check:
+        check_settings(inputs, spec, parameter)
+    return inputs, spec, check
+
+
+def smoothing_of(label_smoothing: float | Tensor, device: torch.device) -> Tensor | None:
+    """Return the smoothing as a tensor, None where it is the number 0."""
+    if isinstance(label_smoothing, Tensor):
+        return as_row(label_smoothing, device).reshape(())
+    return None if label_smoothing == 0 else as_row(label_smoothing, device).reshape(())
