@@ -13,6 +13,7 @@ def write_all(root: Path) -> Path:
     _write_dsb(root / "dsb2018_nuclei", rng)
     _write_camvid(root / "camvid32_lanes", rng)
     _write_idrid(root / "idrid", rng)
+    _write_plain(root / "data", rng)
     return root
 
 
@@ -74,3 +75,10 @@ def _write_idrid(root: Path, rng: np.random.Generator) -> None:
                 if name != "SE" or number % 2:  # a missing file: no such finding
                     _save(mask, root / split / "masks" / name / f"IDRiD_{number:02d}_{name}.png")
             _save(_picture(4 * labels, rng), root / split / "images" / f"IDRiD_{number:02d}.jpg")
+
+
+def _write_plain(root: Path, rng: np.random.Generator) -> None:
+    for index in range(10):
+        labels = _blocks((120, 110), [0, 1, 0], rng)
+        _save(_picture(30 * labels, rng)[..., 0], root / "images" / f"{index}.png")
+        _save(labels, root / "masks" / f"{index}.png")
