@@ -15,7 +15,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/segfocal demo
+	rm -rf demo
+	$(BIN)/segfocal fit --config configs/train/demo.yaml --run demo/run
+	$(BIN)/segfocal test --run demo/run
+	$(BIN)/segfocal generate --out demo/data --kind lesions --foreground 0.02 --channels 1 --size 128 --count 4
+	$(BIN)/segfocal predict --run demo/run --images demo/data/images --out demo/predictions --overlay
 
 lint: setup
 	$(BIN)/ruff check .
