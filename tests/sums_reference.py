@@ -1,4 +1,4 @@
-"""The sums written out naively: float64 probabilities, one-hot targets, autograd. Slow, and plainly the formulas."""
+"""The sums written out naively: float64 probabilities, one-hot targets, autograd. Plainly the formulas."""
 
 import math
 
