@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,10 @@ class RunCheckpoints(Checkpoint):
         self.every_n_steps = every_n_steps
         self.best_score: float | None = None
         self.saved_step = -1
+        self.total_steps = math.inf
+        self.due = False
+        self.gathering = False
+        self.cut_short = False
         self.run = RunPaths(".")
         self.stop = StopSignal()
         self.on_best: Callable[[Trainer, LightningModule], None] | None = None
@@ -77,22 +82,32 @@ class RunCheckpoints(Checkpoint):
         """Take over the best score so far."""
         self.best_score = state_dict["best_score"]
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the steps once, and take SIGTERM back from Lightning, which would leave without saving."""
+        self.total_steps = trainer.estimated_stepping_batches
+        self.stop.take_over()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Save what is due, and stop on a signal: here the step before is done, its numbers are logged."""
+        if self.gathering:
+            return  # gradients of the batches before are in no checkpoint
+        if trainer.global_step != self.saved_step and (self.due or self.stop.name is not None):
+            with _before_this_batch(trainer):
+                self.save_last(trainer)
+        self.stop.raise_if_asked()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop on a signal; save every few steps; ask for a validation of the very last step."""
-        if trainer.fit_loop._should_accumulate():
-            return  # the gradients gathered so far are in no checkpoint
-        if self.stop.name is not None:
-            self.save_last(trainer)
-            self.stop.raise_if_asked()
-        if trainer.global_step >= trainer.estimated_stepping_batches or trainer.should_stop:
+        """Note every few steps that a save is due; ask for a validation of the very last step."""
+        self.gathering = trainer.fit_loop._should_accumulate()
+        if trainer.global_step >= self.total_steps or trainer.should_stop:
             trainer.should_stop = True
             trainer.check_val_every_n_epoch = 1
-        elif (
-            self.every_n_steps and trainer.global_step % self.every_n_steps == 0 and not trainer.is_last_batch
-        ):
-            self.save_last(trainer)  # after the last batch of an epoch the validation saves
+        elif self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+            self.due = True  # not yet saved: the loop has still to log this step
 
     def on_validation_batch_start(
         self,
@@ -107,6 +122,7 @@ class RunCheckpoints(Checkpoint):
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, WeightAveraging):  # it lent its weights to the network
                     callback.on_validation_epoch_end(trainer, pl_module)
+            self.cut_short = True
             self.save_last(trainer)
         self.stop.raise_if_asked()
 
@@ -125,7 +141,7 @@ class RunCheckpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Mark a validation that was cut short as still to be done."""
-        if trainer.validating and self.stop.name is not None:
+        if self.cut_short:
             checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = _VALIDATION_PENDING
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -180,7 +196,7 @@ class RunCheckpoints(Checkpoint):
             SegfocalError: If the disk is full or may not be written to; the old file stays.
         """
         last = self.run.checkpoints / "last.ckpt"
-        self.saved_step = trainer.global_step
+        self.saved_step, self.due = trainer.global_step, False
         _save(trainer, last)
         if trainer.is_global_zero:
             entry = checkpoint_info(last, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
@@ -200,6 +216,22 @@ class RunCheckpoints(Checkpoint):
         _copy(self.run.checkpoints / "last.ckpt", best)
         entry = checkpoint_info(best, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
         update_info(self.run, checkpoints={"best": entry})
+
+
+@contextmanager
+def _before_this_batch(trainer: Trainer) -> Iterator[None]:
+    """Let the loop's counters say that the batch which it just fetched is still to come."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    is_last = progress.is_last_batch
+    progress.is_last_batch = False
+    progress.total.ready -= 1
+    progress.current.ready -= 1
+    try:
+        yield
+    finally:
+        progress.total.ready += 1
+        progress.current.ready += 1
+        progress.is_last_batch = is_last
 
 
 def _save(trainer: Trainer, path: Path) -> None:

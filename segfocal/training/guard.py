@@ -91,8 +91,8 @@ class LossGuard:
         if loss.device.type == "cpu":
             if not bool(torch.isfinite(loss)):
                 raise SegfocalError(
-                    f"The loss became {float(loss)} at {where} (files {describe_names(batch['name'])}). "
-                    f"{find_cause(batch, **cause)}"
+                    f"The loss became {float(loss.detach())} at {where} "
+                    f"(files {describe_names(batch['name'])}). {find_cause(batch, **cause)}"
                 )
             return
         self._pending.append((f"{where} (files {describe_names(batch['name'])})", loss.detach()))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupted(BaseException):
     """Raised between two steps once a signal has come. No KeyboardInterrupt: Lightning would exit with 1."""
@@ -25,6 +27,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.name: str | None = None
+        self.listens = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Take the signal; of two, the second raises where the program stands.
@@ -49,6 +52,12 @@ class StopSignal:
         if self.name is not None:
             raise Interrupted(self.name)
 
+    def take_over(self) -> None:
+        """Become the handler again where another was set since, if this one was listening at all."""
+        if self.listens:
+            for number in _NUMBERS:
+                signal.signal(number, self)
+
     @contextmanager
     def listening(self) -> Iterator[StopSignal]:
         """Take SIGINT and SIGTERM inside the block and give them back afterwards.
@@ -56,10 +65,11 @@ class StopSignal:
         Yields:
             This object.
         """
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self) for number in numbers}
+        before = {number: signal.signal(number, self) for number in _NUMBERS}
+        self.listens = True
         try:
             yield self
         finally:
+            self.listens = False
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -23,6 +23,10 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # "does not have many workers", "is not resumable" (SegmentationData is) and the like
         warnings.simplefilter("ignore", PossibleUserWarning)
+        # a checkpoint is scored without the callbacks that only train
+        warnings.filterwarnings(
+            "ignore", message="Be aware that when using `ckpt_path`", category=UserWarning
+        )
         # Lightning's own call of a torch function
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         for name in _LOGGERS:

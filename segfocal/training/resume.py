@@ -82,9 +82,10 @@ class ResumeState(Callback):
     ) -> None:
         """Add epoch, batches done in it, and the random states."""
         progress = trainer.fit_loop.epoch_progress.current
-        within = progress.ready > progress.completed
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready if within else 0
-        checkpoint[_KEY] = {"epoch": trainer.current_epoch, "batch": done, "random": random_states()}
+        begun = progress.ready > progress.completed
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready if begun else 0
+        place = {"epoch": trainer.current_epoch, "batch": done, "begun": begun}
+        checkpoint[_KEY] = place | {"random": random_states()}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -96,8 +97,8 @@ class ResumeState(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, SegmentationData):
             data.resume_at(saved["epoch"], saved["batch"])
-        # an epoch that begins anew is seeded by on_train_epoch_start
-        self._pending = saved if saved["batch"] else None
+        # an epoch that is yet to begin is seeded by on_train_epoch_start
+        self._pending = saved if saved["begun"] else None
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

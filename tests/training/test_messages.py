@@ -1,0 +1,88 @@
+"""One short message per wrong configuration; a test per form that the parser's complaints take."""
+
+import pytest
+
+from segfocal.errors import SegfocalError
+from segfocal.training.arguments import config_files, new_run_dir, take_option
+from segfocal.training.messages import explain, losses
+
+KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.max_steps"]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "Group 'model' does not accept option 'netwrk'",
+            "no key 'model.netwrk'. Did you mean 'model.network'?",
+        ),
+        ("Subcommand 'fit' does not accept option 'modl.loss'", "no key 'modl'. Did you mean 'model'?"),
+        ("unrecognized arguments: --trainer.max_step 3", "Did you mean 'trainer.max_steps'?"),
+        (
+            "Parser key \"model.loss\":\n  Problem with given class_path 'segfocal.losses.FocalLoss':\n"
+            "    Option 'gama' is not accepted",
+            "segfocal.losses.FocalLoss (model.loss) has no argument 'gama'. Did you mean 'gamma'?",
+        ),
+        (
+            'Parser key "model.loss":\n  - Expected a path but x either not accessible or invalid\n'
+            "  - Problem with given class_path 'segfocal.losses.Focall':\n    no attribute 'Focall'",
+            "There is no loss 'segfocal.losses.Focall'. Did you mean 'segfocal.losses.FocalLoss'? Known: ",
+        ),
+        (
+            "Parser key \"model.network\":\n  - Problem with given class_path 'nowhere.Net':\n"
+            "    No module named 'nowhere'",
+            "model.network: there is no class 'nowhere.Net'. The package 'nowhere' is not installed.",
+        ),
+        (
+            "Parser key \"model.schedule\":\n  Expected a typing.Literal['cosine', 'poly']. Got value: cosin",
+            "model.schedule must be 'cosine' or 'poly', got 'cosin'. Did you mean 'cosine'?",
+        ),
+        (
+            "Parser key \"trainer.max_steps\":\n  Expected a <class 'int'>. Got value: 1.5",
+            "trainer.max_steps must be int, got '1.5'.",
+        ),
+        ("while parsing a block mapping", "while parsing a block mapping"),
+    ],
+)
+def test_complaints_become_one_sentence(said, shown):
+    message = str(explain(said, known=KNOWN))
+    assert shown in message
+    assert "\n" not in message
+
+
+def test_losses_are_those_that_can_be_made():
+    assert {"FocalLoss", "DiceLoss", "CompoundLoss"} <= set(losses())
+    assert "SegmentationLoss" not in losses()
+
+
+def test_option_is_taken_in_both_forms():
+    assert take_option(["a", "--run", "x"], "--run") == ("x", ["a"])
+    assert take_option(["--run=x", "a"], "--run") == ("x", ["a"])
+    assert take_option(["a"], "--run") == (None, ["a"])
+
+
+@pytest.mark.parametrize("argv", [["--run"], ["--run", "--config"], ["--run", "a", "--run", "b"]])
+def test_option_without_one_value_is_refused(argv):
+    with pytest.raises(SegfocalError, match="--run"):
+        take_option(argv, "--run")
+
+
+def test_config_files_are_found_in_every_form():
+    assert config_files(["--config", "a", "-c", "b", "--config=c", "--other", "d"]) == ["a", "b", "c"]
+
+
+def test_unnamed_runs_never_collide(tmp_path):
+    first = new_run_dir(None, config="configs/x.yaml", base=tmp_path)
+    first.mkdir(parents=True)
+    second = new_run_dir(None, config="configs/x.yaml", base=tmp_path)
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "x"
+
+
+def test_empty_folder_may_be_named(tmp_path):
+    assert new_run_dir(str(tmp_path), config="x.yaml") == tmp_path
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SegfocalError, match="holds file"):
+        new_run_dir(str(tmp_path), config="x.yaml")
+    with pytest.raises(SegfocalError, match="got the file"):
+        new_run_dir(str(tmp_path / "file"), config="x.yaml")

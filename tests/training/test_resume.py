@@ -1,0 +1,217 @@
+"""A run that was stopped, gently or not, ends where an undisturbed one does."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from segfocal.__main__ import main
+from segfocal.runs.info import read_info
+from segfocal.training.checkpoints import RunCheckpoints
+from segfocal.training.interrupt import Interrupted, StopSignal
+from segfocal.training.resume import random_states, seed_epoch, set_random_states
+
+EMA = "{class_path: EMAWeightAveraging, init_args: {decay: 0.9}}"
+
+
+def last(run):
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+
+
+def same_end(one, other):
+    first, second = last(one), last(other)
+    assert first["global_step"] == second["global_step"]
+    for key in ("state_dict", "current_model_state"):
+        for name, value in first.get(key, {}).items():
+            assert torch.equal(value, second[key][name]), name
+    moments = [stored["optimizer_states"][0]["state"] for stored in (first, second)]
+    assert all(
+        torch.equal(moments[0][index][name], moments[1][index][name])
+        for index in moments[0]
+        for name in ("exp_avg", "exp_avg_sq")
+    )
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+class StopAt:
+    """Ask to stop as a signal would, at a step or in a validation."""
+
+    def __init__(self, monkeypatch, *, step=None, validation=None):
+        self.step, self.validation, self.validations = step, validation, 0
+        batch_end, val_start = RunCheckpoints.on_train_batch_end, RunCheckpoints.on_validation_batch_start
+
+        def on_train_batch_end(callback, trainer, *args):
+            if trainer.global_step == self.step:
+                callback.stop.name = "SIGINT"
+            batch_end(callback, trainer, *args)
+
+        def on_validation_batch_start(callback, trainer, module, batch, index, loader=0):
+            self.validations += index == 0
+            if index == 1 and self.validations == self.validation:
+                callback.stop.name = "SIGTERM"
+            val_start(callback, trainer, module, batch, index, loader)
+
+        monkeypatch.setattr(RunCheckpoints, "on_train_batch_end", on_train_batch_end)
+        monkeypatch.setattr(RunCheckpoints, "on_validation_batch_start", on_validation_batch_start)
+
+
+@pytest.fixture
+def averaged(config):
+    config.write_text(config.read_text().replace("trainer: {", f"trainer: {{callbacks: [{EMA}], "))
+    return config
+
+
+@pytest.mark.parametrize("stop", [{"step": 3}, {"step": 6}, {"step": 8}, {"validation": 1}])
+def test_interrupted_run_resumes_bit_for_bit(stop, averaged, tmp_path, monkeypatch, capsys):
+    """Epochs have six steps: within the first, at its end, within the second, amid the first validation."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(["fit", "--config", str(averaged), "--run", str(whole)]) == 0
+    with monkeypatch.context() as patch:
+        StopAt(patch, **stop)
+        assert main(["fit", "--config", str(averaged), "--run", str(stopped)]) == 130
+    assert read_info(stopped)["status"] == "interrupted"
+    assert f"segfocal fit --resume {stopped}" in capsys.readouterr().err
+    assert main(["fit", "--resume", str(stopped)]) == 0
+    assert read_info(stopped)["status"] == "finished"
+    same_end(whole, stopped)
+    entries = [read_info(run)["checkpoints"] for run in (whole, stopped)]
+    assert entries[0]["best"]["step"] == entries[1]["best"]["step"]
+    assert entries[0]["best"]["score"] == entries[1]["best"]["score"]
+
+
+def test_flag_wins_over_the_checkpoint_on_resuming(config, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        StopAt(patch, step=4)
+        assert main(["fit", "--config", str(config), "--run", str(run)]) == 130
+    words = ["--model.learning_rate", "0.5", "--model.schedule", "constant", "--model.weight_decay", "0.25"]
+    assert main(["fit", "--resume", str(run), *words]) == 0
+    groups = last(run)["optimizer_states"][0]["param_groups"]
+    assert [group["lr"] for group in groups] == [0.5, 0.5]
+    assert [group["weight_decay"] for group in groups] == [0.25, 0.0]
+    kept = yaml.safe_load((run / "config.yaml").read_text())["model"]
+    assert (kept["learning_rate"], kept["schedule"]) == (0.5, "constant")
+
+
+def test_resumed_metrics_are_cut_to_the_checkpoint(config, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        StopAt(patch, step=4)
+        assert main(["fit", "--config", str(config), "--run", str(run)]) == 130
+    with (run / "metrics.csv").open("a") as file:
+        file.write("7,1,train/loss,99.0\n8,1,train/lo")  # a later line and a torn one
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert "99.0" not in (run / "metrics.csv").read_text()
+
+
+def test_finished_run_resumes_with_more_steps(config, tmp_path):
+    run = tmp_path / "run"
+    assert main(["fit", "--config", str(config), "--run", str(run), "--trainer.max_steps", "6"]) == 0
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "8"]) == 0
+    assert last(run)["global_step"] == 8
+
+
+def test_random_states_survive_the_safe_loader(tmp_path):
+    torch.save(random_states(), tmp_path / "states")
+    first = torch.rand(2).tolist(), np.random.rand(), random.random()  # noqa: NPY002
+    set_random_states(torch.load(tmp_path / "states", weights_only=True))
+    assert (torch.rand(2).tolist(), np.random.rand(), random.random()) == first  # noqa: NPY002
+
+
+def test_epochs_and_ranks_have_their_own_randomness():
+    drawn = []
+    for epoch, rank in ((0, 0), (1, 0), (0, 1), (0, 0)):
+        seed_epoch(epoch, rank=rank)
+        drawn.append(torch.rand(1).item())
+    assert drawn[0] == drawn[3]
+    assert len(set(drawn)) == 3
+
+
+def test_second_signal_stops_at_once():
+    stop = StopSignal()
+    with stop.listening():
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.name == "SIGTERM"
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def start(words, folder):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "segfocal", *words], env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+
+
+def wait_for_step(process, run, step):
+    """Wait until a checkpoint of this step or a later one is on the disk."""
+    for _ in range(6000):
+        if (run / "run.json").is_file():
+            entry = read_info(run).get("checkpoints", {}).get("last", {})
+            if entry.get("step", 0) >= step:
+                return
+        assert process.poll() is None, "the run ended before it could be stopped"
+        time.sleep(0.005)
+    pytest.fail("no checkpoint within 30 s")
+
+
+def long_config(config, steps, workers):
+    text = config.read_text().replace("max_steps: 9", f"max_steps: {steps}")
+    config.write_text(text.replace("batch_size: 2", f"num_workers: {workers}, batch_size: 2"))
+    return str(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_run_resumes_bit_for_bit(workers, config, tmp_path):
+    words = ["fit", "--config", long_config(config, 120, workers), "--run"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start([*words, str(whole)], tmp_path).wait(timeout=120) == 0
+    process = start([*words, str(killed)], tmp_path)
+    wait_for_step(process, killed, 9)
+    process.kill()
+    process.wait(timeout=30)
+    assert read_info(killed)["status"] == "running"  # nobody had time to say otherwise
+    assert start(["fit", "--resume", str(killed)], tmp_path).wait(timeout=120) == 0
+    same_end(whole, killed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_exits_with_130(number, config, tmp_path):
+    run = tmp_path / "run"
+    words = ["fit", "--config", long_config(config, 100_000, 0), "--run", str(run)]
+    process = start(words, tmp_path)
+    wait_for_step(process, run, 3)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 130
+    assert f"interrupted by {number.name}. Go on with" in Path(tmp_path / "log").read_text()
+    info = read_info(run)
+    assert (info["status"], info["reason"]) == ("interrupted", number.name)
+    assert last(run)["global_step"] == info["checkpoints"]["last"]["step"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="needs /dev/full or no root")
+def test_full_disk_leaves_the_last_checkpoint_whole(config, tmp_path):
+    """A file size limit stands for a full disk: the checkpoint grows past it, run.json does not."""
+    run = tmp_path / "run"
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from segfocal.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", code, "fit", "--config", str(config), "--run", str(run)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "cannot write" in done.stderr
+    assert not list((run / "checkpoints").glob("*tmp*"))
