@@ -9,7 +9,12 @@ from contextlib import contextmanager
 
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 
-_LOGGERS = ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
+_LEVELS = {
+    "pytorch_lightning": logging.WARNING,
+    "lightning_fabric": logging.WARNING,
+    "pytorch_lightning.utilities.rank_zero": logging.WARNING,
+    "torch.utils.cpp_extension": logging.ERROR,  # torch.compile on a CPU misses a CUDA runtime
+}
 
 
 @contextmanager
@@ -19,7 +24,7 @@ def quiet_lightning() -> Iterator[None]:
     Yields:
         Nothing.
     """
-    before = {name: logging.getLogger(name).level for name in _LOGGERS}
+    before = {name: logging.getLogger(name).level for name in _LEVELS}
     with warnings.catch_warnings():
         # "does not have many workers", "is not resumable" (SegmentationData is) and the like
         warnings.simplefilter("ignore", PossibleUserWarning)
@@ -29,8 +34,8 @@ def quiet_lightning() -> Iterator[None]:
         )
         # Lightning's own call of a torch function
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        for name in _LOGGERS:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for name, level in _LEVELS.items():
+            logging.getLogger(name).setLevel(level)
         try:
             yield
         finally:

@@ -73,7 +73,7 @@ def _print(values: dict[str, float], cli: SegfocalCLI, *, stage: str, path: Path
     data: Any = cli.datamodule
     short = {name.removeprefix(f"{stage}/"): value for name, value in values.items()}
     assert cli.model.scores is not None
-    images = len(cli.model.scores.fixed.image_names())
+    images = len(groups_of(data, stage)) or len(cli.model.scores.fixed.image_names())
     table = score_table(
         short,
         data.class_names,
