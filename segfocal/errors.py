@@ -44,9 +44,8 @@ def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
     """
     known = list(choices)
     if value not in known:
-        raise SegfocalError(
-            f"{argument} must be one of {', '.join(map(repr, known))}, got {value!r}.{nearest(str(value), known)}"
-        )
+        listed = ", ".join(map(repr, known))
+        raise SegfocalError(f"{argument} must be one of {listed}, got {value!r}.{nearest(str(value), known)}")
 
 
 def check_range(
@@ -69,13 +68,16 @@ def check_range(
         open_high: Whether ``high`` itself is excluded.
 
     Raises:
-        SegfocalError: Naming the interval.
+        SegfocalError: Naming the interval, or for anything that is no number.
 
     Example:
         >>> check_range("tail", 0.1, low=0.0, high=1.0)
     """
-    above = value > low if open_low else value >= low
-    below = value < high if open_high else value <= high
+    try:
+        above = value > low if open_low else value >= low
+        below = value < high if open_high else value <= high
+    except TypeError:  # None, a string, a list
+        raise SegfocalError(f"{argument} must be a number, got {value!r}.") from None
     if not (above and below):  # also catches NaN, which compares false
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
         raise SegfocalError(f"{argument} must lie in {interval}, got {value!r}.")

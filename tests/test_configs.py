@@ -12,7 +12,7 @@ from segfocal.runs import RunPaths, read_info
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 # the command line hides Lightning's advice from users; pytest would turn it into errors
 pytestmark = pytest.mark.filterwarnings("ignore")
-HEADER = ("segfocal ", "Measured")
+HEADER = ("# Run: ", "# Time: ", "# Expected: ")
 
 
 @pytest.fixture(scope="module")
