@@ -27,6 +27,11 @@ SUMS_OF_REDUCTION: dict[str, frozenset[str]] = {
 }
 
 
+# a smaller sum of modulating factors counts as underflown: 1 / sum, times the scale of a half-precision
+# gradient, would overflow float32, and 0 * inf is NaN
+LEAST_MODULATION = 1e-30
+
+
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Divide, and give 0 (with zero gradient) where the denominator is 0.
 
@@ -56,7 +61,7 @@ def reduce_sums(sums: PixelSums, reduction: Reduction, *, task: Task, alpha: Ten
             channel for sigmoid; those of weight 0 count); ``weighted_mean`` by the sum of alpha times weight;
             ``positives`` by the foreground elements, at least 1; ``class_sum`` and ``class_mean`` take the
             mean per class and then the sum or the mean over the classes that occur; ``modulation`` divides by
-            the sum of weight times (1 - p_t)^gamma, held constant.
+            the sum of weight times (1 - p_t)^gamma, held constant, and is 0 where that sum underflows.
         task: Decides what a class is: binary, the two sides; multiclass, the label (0 is the background);
             multilabel, the channel with both its sides.
         alpha: The weights already inside ``sums.loss``, needed by ``weighted_mean``.
@@ -81,7 +86,8 @@ def _denominator(sums: PixelSums, reduction: Reduction, task: Task, alpha: Tenso
     dtype = sums.loss.dtype
     if reduction == "modulation":
         assert sums.modulation is not None
-        return sums.modulation.detach().sum()
+        total = sums.modulation.detach().sum()
+        return torch.where(total < LEAST_MODULATION, torch.zeros_like(total), total)
     if reduction == "weighted_mean":
         assert sums.weight is not None
         return _alpha_weighted(sums.weight, task, alpha).sum()

@@ -1,6 +1,7 @@
 """Focal loss and cross-entropy against torch and against a dense float64 reference."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -425,12 +426,25 @@ def test_wrong_settings_say_what_to_do(arguments, message):
         ({"knee": 0.29}, "knee must lie above p0 = 0.2976"),
         ({"knee": 1.0}, "knee must lie in"),
         ({"tail": 1.5}, "tail must lie in"),
+        ({"tail": None}, "tail must be a number, got None"),
         ({"poly": float("nan")}, "poly must lie in"),
     ],
 )
 def test_wrong_keywords_say_what_to_do(settings, message):
     with pytest.raises(SegfocalError, match=message):
         FocalLoss("binary", **settings)
+
+
+@pytest.mark.parametrize("margin", [-30.0, -40.0, -47.0, -50.0, -52.0, -200.0])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_an_underflown_modulation_keeps_the_gradient_finite(task, margin):
+    logits = torch.zeros(1, 1 if task == "binary" else 2, 4)
+    logits[:, 0] = margin if task == "binary" else -margin
+    logits.requires_grad_()
+    loss = FocalLoss(task, reduction="modulation")(logits, torch.zeros(1, 4, dtype=torch.uint8))
+    (65536 * loss).backward()  # the first scale of mixed precision
+    assert loss.item() == pytest.approx(math.exp(margin), rel=1e-5, abs=1e-15)
+    assert logits.grad.abs().max().item() < 1e-7
 
 
 def test_variants_refuse_what_they_are_not():
