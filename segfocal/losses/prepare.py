@@ -7,7 +7,9 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from segfocal.errors import SegfocalError
 from segfocal.losses.curve import Number, as_row, curve
+from segfocal.losses.elements import valid_elements
 from segfocal.losses.fields import Inputs, Spec
 from segfocal.losses.settings import check_length, check_settings
 from segfocal.losses.validate import check_logits, check_no_grad, check_target, check_weight
@@ -48,7 +50,26 @@ def prepare(
         check_length("alpha", row, logits.shape[1], scalar=spec.sigmoid)
     if check:
         check_settings(inputs, spec, parameter)
+        check_distribution(inputs, spec)
     return inputs, spec, check
+
+
+def check_distribution(inputs: Inputs, spec: Spec) -> None:
+    """Raise where masks under softmax do not share out every pixel; values that are no labels come later."""
+    target = inputs.target
+    if spec.sigmoid or target.ndim < inputs.logits.ndim:
+        return
+    masks = target.float() if target.dtype in (torch.float16, torch.bfloat16) else target
+    off = (masks.sum(1) - 1).abs() > 0.01  # halves are rounded
+    valid = valid_elements(target, spec.ignore_index)
+    if valid is not None:
+        off &= valid.all(1)
+    wrong = int(off.sum())
+    if wrong and bool(((masks >= 0) & (masks <= 1)).movedim(1, -1)[off].all()):
+        raise SegfocalError(
+            f"masks under softmax must sum to 1 over the classes, background included, got {wrong} pixels "
+            "where they do not. Add the background as class 0, or use the task multilabel."
+        )
 
 
 def smoothing_of(label_smoothing: float | Tensor, device: torch.device) -> Tensor | None:

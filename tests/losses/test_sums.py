@@ -73,7 +73,7 @@ def test_gradcheck(activation, kind, smoothing):
     if kind != "labels":
         target = F.one_hot(target, 3).movedim(-1, 1)
     if kind == "soft":
-        target = torch.rand(2, 3, 4, dtype=torch.float64)
+        target = torch.rand(2, 3, 4, dtype=torch.float64).softmax(1)
     want = ["loss", "intersection", "prediction", "prediction_squared"]
 
     def run(x):

@@ -45,6 +45,8 @@ CASES = {
         r"lie in \[0, 1\], got 96 values.*1\.5 to 1\.5",
     ),
     "soft nan": ((LOGITS, torch.full((2, 3, 4, 4), torch.nan)), {}, r"lie in \[0, 1\]"),
+    "no background": ((LOGITS, torch.zeros(2, 3, 4, 4).byte()), {}, "sum to 1.*32 pixels.*background"),
+    "two classes at once": ((LOGITS, torch.ones(2, 3, 4, 4)), {}, "sum to 1.*32 pixels.*multilabel"),
     "scalar alpha": ((LOGITS, LABELS), {"alpha": 0.25}, r"one weight per class \(3\).*alpha=\[\.\.\.\]"),
     "alpha length": ((LOGITS, LABELS), {"alpha": [1.0, 2.0]}, "alpha must hold 3 numbers.*got 2"),
     "gamma length": ((LOGITS, LABELS), {"gamma": [1.0, 2.0]}, "gamma must hold 3 numbers"),
