@@ -11,7 +11,7 @@ from segfocal.errors import SegfocalError, check_range
 from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.checks import numbers
 from segfocal.losses.needs import Needs, PixelTerm
-from segfocal.losses.overlap import Overlap, overlap, raised, tversky
+from segfocal.losses.overlap import Overlap, average, overlap, raised, tversky
 from segfocal.losses.reduction import ratio
 from segfocal.losses.sums import PixelSums
 
@@ -142,9 +142,9 @@ class UnifiedFocalLoss(SegmentationLoss):
             classes = self._with_background(classes, sums)
         term = tversky(classes, fp_weight=1 - self.delta, fn_weight=self.delta, smooth=self.smooth)
         exponent = 1 - self.gamma.to(term)
-        if self.symmetric:
-            return raised(term, exponent).mean()
-        return torch.cat([term[:, :1], raised(term[:, 1:], exponent)], dim=1).mean()
+        first = raised(term[:, :1], exponent) if self.symmetric else term[:, :1]
+        focal = torch.cat([first, raised(term[:, 1:], exponent)], dim=1)
+        return average(focal, classes.target, "include")
 
     def _with_background(self, foreground: Overlap, sums: PixelSums) -> Overlap:
         """Put the sums of the background, 1 - p and 1 - t, before those of the only channel."""

@@ -108,6 +108,13 @@ def test_nothing_labelled_is_zero_with_zero_gradient():
         assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_batch_without_images_is_zero(symmetric):
+    for task, channels in (("binary", 1), ("multiclass", 3)):
+        loss = UnifiedFocalLoss(task, symmetric=symmetric)
+        assert loss(torch.randn(0, channels, 4), torch.zeros(0, 4, dtype=torch.int64)) == 0
+
+
 def test_perfect_prediction_has_finite_gradients():
     logits = torch.tensor([[[80.0, -80.0]]], requires_grad=True)
     UnifiedFocalLoss("binary")(logits, torch.tensor([[1, 0]])).backward()
