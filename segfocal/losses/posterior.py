@@ -32,7 +32,7 @@ def focal_posterior(scores: Tensor, gamma: float | Sequence[float] | Tensor, tas
         Posteriors, same shape, float64 for float64 scores, else float32.
 
     Raises:
-        SegfocalError: For an unknown task, a negative gamma, or integer scores.
+        SegfocalError: For an unknown task, a negative gamma, or scores that are no probabilities.
 
     Source:
         Charoenphakdee et al., "On Focal Loss for Class-Posterior Probability Estimation", 2021, Theorem 11:
@@ -108,10 +108,9 @@ def invert(scores: Tensor, task: Task, term: PixelTerm) -> Tensor:
         Posteriors of the scores' shape.
 
     Raises:
-        SegfocalError: Where the scores are not floating point.
+        SegfocalError: Where the scores are no probabilities, or gamma has another number of classes.
     """
-    if not scores.is_floating_point():
-        raise SegfocalError(f"scores must be floating-point probabilities, got {scores.dtype}.")
+    _check_scores(scores, term)
     result = torch.float64 if scores.dtype == torch.float64 else torch.float32
     v = scores.detach().to(sum_dtype(scores.device))
     smoothing = term.label_smoothing
@@ -128,6 +127,25 @@ def invert(scores: Tensor, task: Task, term: PixelTerm) -> Tensor:
         logit = logit - torch.logit(_along(term.alpha, v))
     q = (logit.sigmoid() - smoothing / 2) / (1 - smoothing)
     return q.clamp(0, 1).to(result)
+
+
+def _check_scores(scores: Tensor, term: PixelTerm) -> None:
+    """Raise where scores are integers or lie outside [0, 1], as logits do, or do not fit gamma and alpha."""
+    if not scores.is_floating_point():
+        raise SegfocalError(f"scores must be floating-point probabilities, got {scores.dtype}.")
+    slack = 1e-2  # sums of rounded halves, blended tiles
+    if not torch.compiler.is_compiling() and bool(((scores < -slack) | (scores > 1 + slack)).any()):
+        raise SegfocalError(
+            f"scores must lie in [0, 1], got [{scores.min().item():g}, {scores.max().item():g}]. "
+            "Apply sigmoid or softmax to the logits first."
+        )
+    classes = scores.shape[min(scores.ndim, 2) - 1] if scores.ndim else 1
+    for name, values in {"gamma": term.gamma, "alpha": term.alpha}.items():
+        if values is not None and values.numel() not in (1, classes):
+            raise SegfocalError(
+                f"{name} holds {values.numel()} numbers, but scores of shape {tuple(scores.shape)} have "
+                f"{classes} classes. Put the classes along axis 1."
+            )
 
 
 def _log_weight(v: Tensor, term: PixelTerm) -> Tensor:

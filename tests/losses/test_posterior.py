@@ -159,6 +159,18 @@ def test_a_scaled_focal_loss_keeps_its_posterior():
     assert loss.posterior(torch.tensor([0.75])).item() == pytest.approx(0.9501, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("scores", "gamma", "message"),
+    [
+        ([-3.0, 7.0], 2.0, r"scores must lie in \[0, 1\], got \[-3, 7\]. Apply sigmoid"),
+        ([[0.2, 0.3, 0.5]], [1.0, 2.0], "gamma holds 2 numbers.*3 classes"),
+    ],
+)
+def test_scores_that_do_not_fit_are_refused(scores, gamma, message):
+    with pytest.raises(SegfocalError, match=message):
+        focal_posterior(torch.tensor(scores), gamma, "multiclass")
+
+
 def test_integer_scores_are_refused():
     with pytest.raises(SegfocalError, match="floating-point"):
         focal_posterior(torch.tensor([1]), 2.0, "binary")
