@@ -98,7 +98,7 @@ def balanced_alpha(counts: Any, task: Task) -> Tensor:
         >>> balanced_alpha([[990, 10]], "binary").tolist()
         0.99
     """
-    table = torch.as_tensor(counts).to("cpu", torch.float64)
+    table = _table(counts)
     wanted = "(C,)" if task == "multiclass" else "(1, 2)" if task == "binary" else "(K, 2)"
     fits = table.ndim == 1 if task == "multiclass" else table.ndim == 2 and table.shape[1] == 2
     if not fits or (task == "binary" and table.shape[0] != 1) or bool((table < 0).any()):
@@ -122,6 +122,17 @@ def balanced_alpha(counts: Any, task: Task) -> Tensor:
     return alpha[0] if task == "binary" else alpha
 
 
+def _table(counts: Any) -> Tensor:
+    """Turn counts into a float64 tensor of finite numbers."""
+    try:
+        table = torch.as_tensor(counts).to("cpu", torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise SegfocalError(f"counts must be a list, array or tensor of numbers, got {counts!r}.") from None
+    if not bool(table.isfinite().all()):
+        raise SegfocalError(f"counts must be finite, got {table.tolist()}. Give numbers of labels.")
+    return table
+
+
 def check_channels(logits: Tensor, task: Task) -> None:
     """Raise where the number of logits contradicts the task.
 
@@ -132,6 +143,11 @@ def check_channels(logits: Tensor, task: Task) -> None:
     Raises:
         SegfocalError: One channel in a multiclass task (its softmax is constant), several in a binary one.
     """
+    if not isinstance(logits, Tensor):
+        raise SegfocalError(
+            f"logits must be a tensor, got {type(logits).__name__}. Outputs of several resolutions go to "
+            "DeepSupervision(loss); for arrays take torch.from_numpy."
+        )
     if logits.ndim < 2:
         raise SegfocalError(f"logits must have shape (N, C, *S), got {tuple(logits.shape)}.")
     channels = logits.shape[1]

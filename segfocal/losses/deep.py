@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError
 from segfocal.losses.base import SegmentationLoss
@@ -14,6 +14,7 @@ from segfocal.losses.checks import numbers
 from segfocal.losses.evaluation import Evaluation
 from segfocal.losses.explain import LossShares
 from segfocal.losses.needs import Needs
+from segfocal.losses.pixelwise import PixelwiseLoss
 from segfocal.losses.sums import PixelSums
 
 
@@ -40,9 +41,11 @@ class DeepSupervision(SegmentationLoss):
     """
 
     def __init__(self, loss: SegmentationLoss, weights: list[float] | None = None) -> None:
+        check_wrapped(loss)
         super().__init__(loss.task, ignore_index=loss.ignore_index, validate=loss.validate)
         self.loss = loss
-        self.weights: list[float] | None = None if weights is None else numbers("weights", weights).tolist()
+        row = None if weights is None else numbers("weights", weights).reshape(-1)
+        self.weights: list[float] | None = None if row is None else row.tolist()
 
     def forward(
         self, logits: Sequence[Tensor] | Tensor, target: Tensor, weight: Tensor | None = None
@@ -122,6 +125,17 @@ class DeepSupervision(SegmentationLoss):
                 "Give as many, or weights=None for 1, 1/2, 1/4, ..."
             )
         return self.weights
+
+
+def check_wrapped(loss: nn.Module) -> None:
+    """Raise where a loss is from elsewhere, or gives maps, which outputs of several sizes cannot add."""
+    if not isinstance(loss, SegmentationLoss):
+        raise SegfocalError(
+            f"loss must be a loss of segfocal, got {type(loss).__name__}. Add it to one: "
+            'DeepSupervision(DiceLoss("binary") + other).'
+        )
+    if isinstance(loss, PixelwiseLoss) and loss.reduction == "none":
+        raise SegfocalError('loss has reduction "none", whose maps do not add up. Use reduction="mean".')
 
 
 def nearest(values: Tensor, size: Sequence[int]) -> Tensor:

@@ -317,6 +317,8 @@ def test_arrays_and_tensors_are_numbers_too():
         ("binary", [1, 2], r"counts must be \(1, 2\)"),
         ("binary", [[1, 2], [3, 4]], r"counts must be \(1, 2\)"),
         ("multilabel", [[5, 0]], "negatives and positives in every channel"),
+        ("multiclass", [1, float("nan")], "counts must be finite"),
+        ("multiclass", "counted", "counts must be a list"),
     ],
 )
 def test_counts_that_do_not_fit_are_refused(task, counts, message):

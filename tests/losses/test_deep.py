@@ -82,6 +82,15 @@ def test_number_of_weights_must_match():
         DeepSupervision(FocalLoss("multiclass"), [-1.0])
 
 
+def test_losses_that_outputs_cannot_share_are_refused():
+    with pytest.raises(SegfocalError, match="must be a loss of segfocal, got BCELoss"):
+        DeepSupervision(torch.nn.BCELoss())
+    with pytest.raises(SegfocalError, match='reduction "none"'):
+        DeepSupervision(FocalLoss("binary", reduction="none"))
+    with pytest.raises(SegfocalError, match=r"got list.*DeepSupervision"):
+        FocalLoss("binary")([torch.zeros(1, 1, 4)], torch.zeros(1, 4))
+
+
 def test_it_wraps_sums_and_is_no_term_of_one():
     with pytest.raises(SegfocalError, match=r"Wrap the sum"):
         DeepSupervision(FocalLoss("multiclass")) + DiceLoss("multiclass")
