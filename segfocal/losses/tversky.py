@@ -59,10 +59,7 @@ class TverskyLoss(RegionLoss):
             ignore_index=ignore_index,
             validate=validate,
         )
-        check_range("fp_weight", fp_weight, low=0.0, open_high=True)
-        check_range("fn_weight", fn_weight, low=0.0, open_high=True)
-        if fp_weight == 0 and fn_weight == 0:
-            raise SegfocalError("fp_weight and fn_weight must not both be 0: the loss would be constant.")
+        check_weights(fp_weight, fn_weight)
         self.fp_weight = float(fp_weight)
         self.fn_weight = float(fn_weight)
 
@@ -127,8 +124,7 @@ class FocalTverskyLoss(RegionLoss):
             ignore_index=ignore_index,
             validate=validate,
         )
-        check_range("fp_weight", fp_weight, low=0.0, open_high=True)
-        check_range("fn_weight", fn_weight, low=0.0, open_high=True)
+        check_weights(fp_weight, fn_weight)
         check_range("exponent", exponent, low=0.0, open_low=True, open_high=True)
         self.fp_weight = float(fp_weight)
         self.fn_weight = float(fn_weight)
@@ -143,6 +139,16 @@ class FocalTverskyLoss(RegionLoss):
         """Return the constructor's arguments."""
         own = {"fp_weight": self.fp_weight, "fn_weight": self.fn_weight, "exponent": self.exponent}
         return weighted_settings(super().settings(), own)
+
+
+def check_weights(fp_weight: float, fn_weight: float) -> None:
+    """Raise where a weight is negative, or both are 0."""
+    check_range("fp_weight", fp_weight, low=0.0, open_high=True)
+    check_range("fn_weight", fn_weight, low=0.0, open_high=True)
+    if fp_weight == 0 and fn_weight == 0:
+        raise SegfocalError(
+            "fp_weight and fn_weight must not both be 0: the loss would be constant. Raise one of them."
+        )
 
 
 def weighted_settings(settings: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -220,6 +220,7 @@ def test_generalised_dice_lets_a_rare_class_weigh():
         (lambda: DiceLoss("binary", include_background=False), "needs a background class"),
         (lambda: TverskyLoss("binary", -0.1, 0.5), "fp_weight must lie in"),
         (lambda: TverskyLoss("binary", 0, 0), "must not both be 0"),
+        (lambda: FocalTverskyLoss("binary", 0, 0), "must not both be 0"),
         (lambda: FocalTverskyLoss("binary", exponent=0), "exponent must lie in"),
         (lambda: GeneralizedDiceLoss("binary", weighting="squares"), "Did you mean 'square'"),
     ],
