@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_range
+from segfocal.losses.elements import valid_elements
 from segfocal.losses.fields import sum_dtype
 from segfocal.losses.reduction import Task
 
@@ -93,7 +94,8 @@ def _hardest(losses: Tensor, fractions: Tensor) -> Tensor:
 
 def _sides(values: Tensor, target: Tensor, task: Task, ignore_index: int | None) -> tuple[Tensor, Tensor]:
     """Return, in the shape of the values, which elements are foreground and which are not ignored."""
-    ignored = torch.zeros_like(target, dtype=torch.bool) if ignore_index is None else target == ignore_index
+    valid = valid_elements(target, ignore_index)
+    ignored = torch.zeros_like(target, dtype=torch.bool) if valid is None else ~valid
     if task == "multiclass":
         if target.ndim == values.ndim:
             return target != 0, ~ignored

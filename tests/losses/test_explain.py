@@ -35,6 +35,12 @@ def test_ignored_pixels_are_on_neither_side():
     assert shares.foreground.isnan().all()
 
 
+def test_a_label_that_the_dtype_cannot_hold_is_not_taken_modulo_256():
+    target = torch.full((1, 3), 156, dtype=torch.uint8)  # -100 + 256
+    shares = CrossEntropyLoss("multiclass", ignore_index=-100).explain(torch.zeros(1, 200, 3), target, [0.5])
+    assert shares.foreground_elements == 3
+
+
 @pytest.mark.parametrize("task", ["binary", "multilabel", "multiclass"])
 @pytest.mark.parametrize("soft", [False, True])
 def test_every_target_form_has_the_same_sides(task, soft):
