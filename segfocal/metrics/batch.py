@@ -171,6 +171,8 @@ def _wide_enough(target: Tensor, *values: int | None) -> Tensor:
     """Widen small integer types that cannot hold the values: torch would compare modulo 256."""
     if target.dtype == torch.bool:
         target = target.view(torch.uint8)
+    if target.dtype in (torch.uint32, torch.uint64):  # torch can hardly compute with them
+        return target.long()
     info = torch.iinfo(target.dtype)
     fits = all(value is None or info.min <= value <= info.max for value in values)
     return target if fits and target.dtype != torch.uint16 else target.int()

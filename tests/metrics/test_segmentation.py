@@ -61,7 +61,18 @@ def test_counts_equal_brute_force(task, classes, space, ignore):
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool]
+    "dtype",
+    [
+        torch.uint8,
+        torch.uint16,
+        torch.uint32,
+        torch.uint64,
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+        torch.bool,
+    ],
 )
 def test_every_label_type_gives_the_same_counts(dtype):
     probabilities, target, names = batch("binary", 1, (9, 9))
