@@ -154,14 +154,14 @@ def start(words, folder):
 
 def wait_for_step(process, run, step):
     """Wait until a checkpoint of this step or a later one is on the disk."""
-    for _ in range(6000):
+    for _ in range(18_000):
         if (run / "run.json").is_file():
             entry = read_info(run).get("checkpoints", {}).get("last", {})
             if entry.get("step", 0) >= step:
                 return
         assert process.poll() is None, "the run ended before it could be stopped"
         time.sleep(0.005)
-    pytest.fail("no checkpoint within 30 s")
+    pytest.fail("no checkpoint within 90 s")
 
 
 def long_config(config, steps, workers):
