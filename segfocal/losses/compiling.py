@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from segfocal.losses import fastmath, planes
+from segfocal.losses.curve import whole_gamma
 from segfocal.losses.fields import Inputs
 
 # one loop for all sums (the default splits them, computing everything twice), and fused multiply-add
@@ -63,16 +64,7 @@ def build(
 def call(function: Callable[..., Any], inputs: Inputs, *arguments: Any, **static: Any) -> Any:
     """Run the compiled form of a function; arguments are tensors, None, or sequences of them."""
     key = (inputs.logits.shape[1], *map(shape_key, arguments))
-    return build(function, inputs.logits.device.type, power_of(inputs), key, **static)(*arguments)
-
-
-def power_of(inputs: Inputs) -> int | None:
-    """Return gamma where it is 0, 1, 2 or 3 for all classes and a look at it costs nothing."""
-    curve = inputs.curve
-    if curve.device.type != "cpu" or curve.shape[1] > 1:
-        return None
-    gamma = curve[0, 0].item()
-    return int(gamma) if gamma in (0, 1, 2, 3) else None
+    return build(function, inputs.logits.device.type, whole_gamma(inputs.curve), key, **static)(*arguments)
 
 
 def shape_key(argument: Tensor | Sequence[Tensor | None] | None) -> Any:
@@ -82,12 +74,14 @@ def shape_key(argument: Tensor | Sequence[Tensor | None] | None) -> Any:
     if not isinstance(argument, Tensor):
         return tuple(map(shape_key, argument))
     ones = tuple(size == 1 for size in argument.shape)
-    return argument.dtype, ones, tuple(stride == 1 for stride in argument.stride())
+    steps = tuple(stride == 1 for stride in argument.stride())
+    return argument.dtype, ones, steps, argument.is_contiguous()
 
 
 def opened(tensor: Tensor, space: int = 2) -> Tensor:
     """Tell the compiler that the sizes of batch and space vary."""
+    alone = tensor.data  # no view: of a view the compiler would also fix the shape of its base
     for axis in (0, space):
         if axis < tensor.ndim and tensor.shape[axis] > 1:
-            torch._dynamo.maybe_mark_dynamic(tensor, axis)
-    return tensor
+            torch._dynamo.maybe_mark_dynamic(alone, axis)
+    return alone

@@ -83,3 +83,16 @@ def parameter_rows(form: str, gamma: Tensor, value: Tensor) -> list[Tensor]:
         return [margin, value.log()]
     tau = slope_ratio(value, gamma)
     return [margin, tau, (tau - (1 - value) ** gamma) * -value.log()]
+
+
+def whole_gamma(rows: Tensor) -> int | None:
+    """Return gamma where it is 0, 1, 2 or 3 for all classes and a look at it costs nothing.
+
+    Example:
+        >>> whole_gamma(curve("focal", 2.0, None, torch.device("cpu")))
+        2
+    """
+    if rows.device.type != "cpu" or rows.shape[1] > 1:
+        return None
+    gamma = rows[0, 0].item()
+    return int(gamma) if gamma in (0, 1, 2, 3) else None

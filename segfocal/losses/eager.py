@@ -16,7 +16,7 @@ from segfocal.losses import eager_sigmoid, eager_soft, eager_softmax
 from segfocal.losses.fields import Inputs, Spec, layout, pack, sum_dtype, work_dtype
 from segfocal.losses.upstream import Upstream, upstream_of
 
-BLOCK_CPU = 2**18  # logits: 1 MiB in float32, what a core's cache holds with the intermediates beside it
+BLOCK_CPU = 2**17  # logits: 512 KiB in float32, so that a core's cache holds the intermediates as well
 BLOCK_DEVICE = 2**26
 
 Span = tuple[slice, slice]  # images; first axis of space

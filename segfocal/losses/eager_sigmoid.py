@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.curve import whole_gamma
 from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
 from segfocal.losses.pixel import Parts, modulation, pixel_loss, split
@@ -18,9 +19,11 @@ class Elements(NamedTuple):
 
     x: Tensor
     y: Tensor
+    share: Tensor  # y in the dtype of x
     valid: Tensor | None
     weight: Tensor | None
     invalid: Tensor | None
+    power: int | None  # gamma where it is a small whole number
 
 
 class Sides(NamedTuple):
@@ -45,7 +48,8 @@ def elements(block: Inputs, spec: Spec) -> Elements:
     if valid is not None:
         x = x.masked_fill(~valid, 0)
         y = y.masked_fill(~valid, 0)
-    return Elements(x, y, valid, element_weight(block.weight, valid, x.dtype), invalid)
+    weight = element_weight(block.weight, valid, x.dtype)
+    return Elements(x, y, y.to(x.dtype), valid, weight, invalid, whole_gamma(block.curve))
 
 
 def divide(value: Tensor, y: Tensor) -> Sides:
@@ -53,6 +57,11 @@ def divide(value: Tensor, y: Tensor) -> Sides:
     if y.dtype == torch.bool:
         return Sides(value.masked_fill(y, 0), value.masked_fill(~y, 0))
     return Sides(value * (1 - y), value * y)
+
+
+def signed(item: Elements) -> Tensor:
+    """Return the margin of every hard element: a product, which is faster than a choice."""
+    return item.x * (1 - 2 * item.share)
 
 
 def alphas(block: Inputs, ndim: int) -> tuple[Tensor | float, Tensor | float]:
@@ -73,11 +82,15 @@ def loss_sides(block: Inputs, spec: Spec, item: Elements) -> Sides:
     curve = curve_rows(block, item.x.ndim)
     alpha_0, alpha_1 = alphas(block, item.x.ndim)
     if item.y.dtype == torch.bool and block.smoothing is None:
-        loss = pixel_loss(spec.form, split(item.x * (1 - 2 * item.y.to(item.x.dtype))), curve).loss
+        loss = pixel_loss(spec.form, split(signed(item), item.power), curve).loss
         negative, positive = divide(loss, item.y)
-        return Sides(negative * alpha_0, positive * alpha_1)
-    as_0 = alpha_0 * pixel_loss(spec.form, split(item.x), curve).loss
-    as_1 = alpha_1 * pixel_loss(spec.form, split(-item.x), curve).loss
+        return (
+            Sides(negative, positive)
+            if block.alpha is None
+            else Sides(negative * alpha_0, positive * alpha_1)
+        )
+    as_0 = alpha_0 * pixel_loss(spec.form, split(item.x, item.power), curve).loss
+    as_1 = alpha_1 * pixel_loss(spec.form, split(-item.x, item.power), curve).loss
     moved = 0.0 if block.smoothing is None else block.smoothing.to(item.x.dtype) / 2
     positive = divide(as_1 + moved * (as_0 - as_1), item.y).positive
     negative = divide(as_0 + moved * (as_1 - as_0), item.y).negative
@@ -88,8 +101,11 @@ def modulation_sides(block: Inputs, item: Elements) -> Sides:
     """Compute ``u^g`` of every element."""
     gamma = curve_rows(block, item.x.ndim)[0]
     if item.y.dtype == torch.bool:
-        return divide(modulation(split(item.x * (1 - 2 * item.y.to(item.x.dtype))), gamma), item.y)
-    return Sides((1 - item.y) * modulation(split(item.x), gamma), item.y * modulation(split(-item.x), gamma))
+        return divide(modulation(split(signed(item), item.power), gamma), item.y)
+    return Sides(
+        (1 - item.y) * modulation(split(item.x, item.power), gamma),
+        item.y * modulation(split(-item.x, item.power), gamma),
+    )
 
 
 def total(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -138,7 +154,7 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
 def region_sums(item: Elements, want: set[str]) -> dict[str, Tensor]:
     """Compute I, P, P2, Y, Y2."""
     found: dict[str, Tensor] = {}
-    y = item.y.to(item.x.dtype)
+    y = item.share
     if want & {"intersection", "prediction", "prediction_squared"}:
         p = torch.sigmoid(item.x)
         mass = weighted(p, item.weight)
@@ -176,7 +192,7 @@ def gradient(block: Inputs, spec: Spec, upstream: Upstream) -> Tensor:
     if upstream.loss is not None:
         grad = loss_gradient(block, spec, item, upstream.loss)
     if upstream.region:
-        parts: Parts = split(item.x)
+        parts: Parts = split(item.x, item.power)
         p = parts.u
         pull = upstream.prediction + item.y * upstream.intersection + 2 * p * upstream.prediction_squared
         grad = grad + p * parts.p * pull
@@ -189,17 +205,16 @@ def loss_gradient(block: Inputs, spec: Spec, item: Elements, upstream: Tensor) -
     alpha_0, alpha_1 = alphas(block, item.x.ndim)
     up_0, up_1 = upstream.unbind(-1)
     if item.y.dtype == torch.bool and block.smoothing is None:
-        slope = pixel_loss(spec.form, split(item.x * (1 - 2 * item.y.to(item.x.dtype))), curve).slope
-        y = item.y.to(slope.dtype)
-        return slope * ((1 - y) * (alpha_0 * up_0) - y * (alpha_1 * up_1))
+        slope = pixel_loss(spec.form, split(signed(item), item.power), curve).slope
+        return slope * ((1 - item.share) * (alpha_0 * up_0) - item.share * (alpha_1 * up_1))
     moved = 0.0 if block.smoothing is None else block.smoothing.to(item.x.dtype) / 2
-    y = item.y.to(item.x.dtype)
+    y = item.share
     pull_0, pull_1 = up_0 * (1 - y), up_1 * y
     as_0 = alpha_0 * (pull_0 + moved * (pull_1 - pull_0))
     as_1 = alpha_1 * (pull_1 + moved * (pull_0 - pull_1))
     return (
-        as_0 * pixel_loss(spec.form, split(item.x), curve).slope
-        - as_1 * pixel_loss(spec.form, split(-item.x), curve).slope
+        as_0 * pixel_loss(spec.form, split(item.x, item.power), curve).slope
+        - as_1 * pixel_loss(spec.form, split(-item.x, item.power), curve).slope
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.curve import whole_gamma
 from segfocal.losses.eager_softmax import wrong_classes
 from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
@@ -65,7 +66,7 @@ def distribution(block: Inputs, spec: Spec) -> Distribution:
         x = x.masked_fill(~valid, 0)
     weight = element_weight(block.weight, valid, x.dtype)
     hard = not block.target.is_floating_point()
-    return Distribution(x, q, split(margins(x)), valid, weight, invalid, hard)
+    return Distribution(x, q, split(margins(x), whole_gamma(block.curve)), valid, weight, invalid, hard)
 
 
 def weighted(value: Tensor, item: Distribution) -> Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.curve import whole_gamma
 from segfocal.losses.elements import element_weight, invalid_labels, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
 from segfocal.losses.pixel import FINITE, Parts, modulation, pixel_loss, split
@@ -59,7 +60,7 @@ def pixels(block: Inputs, spec: Spec) -> Pixels:
     (largest, log_scale), shares = wrong_classes(x, label)
     margin = (largest - x.gather(1, label)) + log_scale
     weight = element_weight(block.weight, valid, x.dtype)
-    return Pixels(x, label, shares, split(margin), valid, weight, invalid)
+    return Pixels(x, label, shares, split(margin, whole_gamma(block.curve)), valid, weight, invalid)
 
 
 def by_label(values: list[Tensor], label: Tensor, classes: int) -> list[Tensor]:

@@ -9,7 +9,7 @@ NaN.
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -25,14 +25,14 @@ class Parts(NamedTuple):
     """What every pixel loss is made of: the margin, ``p`` of the true class, ``u = 1 - p``, ``nll = -log p``.
 
     ``exp`` and ``split`` are the functions to go on with; a backend may bring its own. ``power`` is gamma
-    where a backend knows it to be a small whole number, for which multiplying is cheaper.
+    where a backend knows it to be a small whole number: multiplying is cheaper; ``log_u`` may then be None.
     """
 
     margin: Tensor
     p: Tensor
     u: Tensor
     nll: Tensor
-    log_u: Tensor
+    log_u: Tensor | None
     exp: Callable[[Tensor], Tensor]
     split: Callable[[Tensor], Parts]
     power: int | None = None
@@ -45,30 +45,35 @@ class PixelLoss(NamedTuple):
     slope: Tensor
 
 
-def split(margin: Tensor) -> Parts:
+def split(margin: Tensor, power: int | None = None) -> Parts:
     """Compute probabilities and logarithms from the margin, each to full relative precision.
 
     Args:
         margin: Any shape, floating point, infinities allowed.
+        power: Gamma, where it is known to be a small whole number.
 
     Returns:
-        The parts, each of the margin's shape. ``log_u`` stays finite, so that ``gamma * log_u`` is never 0 *
-        inf.
+        The parts, each of the margin's shape. ``log_u`` stays finite: ``gamma * log_u`` is never 0 * inf.
 
     Example:
         >>> parts = split(torch.tensor([0.0]))
         >>> parts.p.item(), parts.u.item(), round(parts.nll.item(), 4)
         (0.5, 0.5, 0.6931)
     """
-    rest = torch.log1p(torch.exp(-margin.abs()))
+    small = margin.abs().neg_().exp_()
+    larger = (1 + small).reciprocal_()
+    # one of the two factors is 1, the other the small exponential: a maximum is faster than a choice
+    wrong = margin.sign().relu_()
+    rest = torch.log1p(small)
     return Parts(
         margin=margin,
-        p=torch.sigmoid(-margin),
-        u=torch.sigmoid(margin),
+        p=torch.maximum(small, 1 - wrong).mul_(larger),
+        u=torch.maximum(small, wrong).mul_(larger),
         nll=torch.relu(margin) + rest,
-        log_u=margin.clamp(min=-FINITE, max=0) - rest,
+        log_u=margin.clamp(min=-FINITE, max=0).sub_(rest) if power is None else None,
         exp=torch.exp,
         split=split,
+        power=power,
     )
 
 
@@ -77,8 +82,9 @@ def modulation(parts: Parts, gamma: Number, *, log_scale: Number | None = None) 
     if log_scale is not None:  # a division: backends' exponentials take no positive arguments
         return modulation(parts, gamma) / parts.exp(gamma * (torch.zeros_like(parts.u) + log_scale))
     if parts.power is None:
+        assert parts.log_u is not None
         return parts.exp(gamma * parts.log_u)
-    return math.prod([parts.u] * parts.power, start=torch.ones_like(parts.u))
+    return functools.reduce(torch.mul, [parts.u] * parts.power) if parts.power else torch.ones_like(parts.u)
 
 
 def cross_entropy(parts: Parts) -> PixelLoss:

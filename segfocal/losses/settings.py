@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from segfocal.errors import SegfocalError
@@ -23,10 +25,11 @@ def check_length(name: str, row: Tensor, channels: int, *, scalar: bool) -> None
 
 def check_values(name: str, row: Tensor, low: float, high: float, *, open_ends: bool = False) -> None:
     """Raise unless every number lies between low and high."""
-    inside = (row > low) & (row < high) if open_ends else (row >= low) & (row <= high)
-    if not bool((inside & row.isfinite()).all()):
+    values = row.reshape(-1).tolist()
+    inside = all(low < v < high if open_ends else low <= v <= high for v in values)
+    if not (inside and all(map(math.isfinite, values))):
         ends = "()" if open_ends else "[]"
-        found = row.tolist() if row.numel() > 1 else row.item()
+        found = values if len(values) > 1 else values[0]
         raise SegfocalError(f"{name} must lie in {ends[0]}{low:g}, {high:g}{ends[1]}, got {found}.")
 
 
