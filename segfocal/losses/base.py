@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError, check_choice
-from segfocal.losses.checks import check_channels
+from segfocal.losses.checks import check_channels, check_ignore_index
 from segfocal.losses.evaluation import COUNTS, Evaluation, counts_of, result_dtype
 from segfocal.losses.fields import sum_dtype
 from segfocal.losses.needs import Activation, Needs, compute
@@ -41,12 +41,13 @@ class SegmentationLoss(nn.Module, ABC):
             makes the loss NaN.
 
     Raises:
-        SegfocalError: For an unknown task.
+        SegfocalError: For an unknown task, or an ignore_index that is no label.
     """
 
     def __init__(self, task: Task, *, ignore_index: int | None = None, validate: bool | None = None) -> None:
         super().__init__()
         check_choice("task", task, ("binary", "multiclass", "multilabel"))
+        check_ignore_index(ignore_index)
         self.task: Task = task
         self.ignore_index = ignore_index
         self.validate = validate

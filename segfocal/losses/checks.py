@@ -49,6 +49,12 @@ def _plain(value: Any) -> Any:
         return None
 
 
+def check_ignore_index(ignore_index: Any) -> None:
+    """Raise unless ignore_index is an integer or None."""
+    if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, int)):
+        raise SegfocalError(f"ignore_index must be an integer label or None, got {ignore_index!r}.")
+
+
 def alpha_numbers(alpha: Any, task: Task) -> Tensor:
     """Check alpha against the task and return its numbers.
 

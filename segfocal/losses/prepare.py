@@ -12,7 +12,13 @@ from segfocal.losses.curve import Number, as_row, curve
 from segfocal.losses.elements import valid_elements
 from segfocal.losses.fields import Inputs, Spec
 from segfocal.losses.settings import check_length, check_settings
-from segfocal.losses.validate import check_logits, check_no_grad, check_target, check_weight
+from segfocal.losses.validate import (
+    check_logits,
+    check_no_grad,
+    check_target,
+    check_weight,
+    check_weight_values,
+)
 
 
 def prepare(
@@ -51,6 +57,7 @@ def prepare(
     if check:
         check_settings(inputs, spec, parameter)
         check_distribution(inputs, spec)
+        check_weight_values(inputs.weight)
     return inputs, spec, check
 
 

@@ -18,9 +18,18 @@ def shape(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raise unless a value is a tensor."""
+    if not isinstance(value, Tensor):
+        raise SegfocalError(
+            f"{name} must be a tensor, got {type(value).__name__}. Did you mean torch.as_tensor({name})?"
+        )
+
+
 def check_logits(logits: Tensor, activation: str) -> None:
     """Raise unless logits are floating point (N, C, *S) with enough channels for the activation."""
     check_choice("activation", activation, ACTIVATIONS)
+    check_tensor("logits", logits)
     if not logits.is_floating_point():
         raise SegfocalError(
             f"logits must be floating point, got {logits.dtype}. Did you swap logits and target?"
@@ -71,6 +80,7 @@ def check_target(logits: Tensor, target: Tensor, activation: str) -> Tensor:
     Raises:
         SegfocalError: Naming the shapes and the repair.
     """
+    check_tensor("target", target)
     labels, masks = (logits.shape[0], *logits.shape[2:]), tuple(logits.shape)
     got = tuple(target.shape)
     if target.device != logits.device:
@@ -114,6 +124,7 @@ def check_weight(logits: Tensor, weight: Tensor | None, activation: str) -> Tens
     """Check the pixel weight and return it as (N, 1, *S) or (N, C, *S)."""
     if weight is None:
         return None
+    check_tensor("weight", weight)
     pixel = (logits.shape[0], *logits.shape[2:])
     one = (logits.shape[0], 1, *logits.shape[2:])
     allowed = [pixel, one, *([tuple(logits.shape)] if activation == "sigmoid" else [])]
@@ -126,6 +137,16 @@ def check_weight(logits: Tensor, weight: Tensor | None, activation: str) -> Tens
     if weight.device != logits.device:
         raise SegfocalError(f"weight must be on {logits.device} like logits, got {weight.device}.")
     return weight.unsqueeze(1) if len(got) < logits.ndim else weight
+
+
+def check_weight_values(weight: Tensor | None) -> None:
+    """Raise where a pixel weight is negative, infinite or NaN."""
+    if weight is not None and not bool(((weight >= 0) & (weight < float("inf"))).all()):
+        wrong = int((~((weight >= 0) & (weight < float("inf")))).sum())
+        raise SegfocalError(
+            f"pixel weights must be finite and not negative, got {wrong} that are. "
+            "A weight of 0 takes a pixel out of the sums, ignore_index takes it out of the mean too."
+        )
 
 
 def invalid_target(logits: Tensor, target: Tensor, spec: Spec) -> SegfocalError:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from segfocal.errors import SegfocalError
+from segfocal.losses.focal import FocalLoss
 from segfocal.losses.sums import pixel_map, pixel_sums
 
 LOGITS = torch.zeros(2, 3, 4, 4)
@@ -103,3 +104,27 @@ def test_an_ignore_index_that_the_dtype_cannot_hold_ignores_nothing():
     target = torch.full((2, 4, 4), 1, dtype=torch.uint8)
     sums = pixel_sums(LOGITS, target, activation="softmax", want=["count"], ignore_index=-255)
     assert sums.count.sum() == 32
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_weights_that_are_no_weights_are_refused(wrong):
+    weight = torch.ones(1, 2, 2)
+    weight[0, 0, 0] = wrong
+    with pytest.raises(SegfocalError, match="pixel weights must be finite and not negative, got 1"):
+        pixel_sums(
+            torch.zeros(1, 1, 2, 2), torch.ones(1, 2, 2), activation="sigmoid", want=["loss"], weight=weight
+        )
+
+
+@pytest.mark.parametrize("name", ["logits", "target", "weight"])
+def test_what_is_no_tensor_is_refused_by_name(name):
+    given = {"logits": torch.zeros(1, 1, 2), "target": torch.ones(1, 2), "weight": torch.ones(1, 2)}
+    given[name] = given[name].numpy()
+    with pytest.raises(SegfocalError, match=f"{name} must be a tensor, got ndarray"):
+        pixel_sums(given.pop("logits"), given.pop("target"), activation="sigmoid", want=["loss"], **given)
+
+
+@pytest.mark.parametrize("label", [255.0, "255", True])
+def test_an_ignore_index_that_is_no_label_is_refused(label):
+    with pytest.raises(SegfocalError, match="ignore_index must be an integer label or None"):
+        FocalLoss("binary", ignore_index=label)
