@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -77,6 +77,29 @@ def build_optimizer(
     nesterov = momentum > 0
     return torch.optim.SGD(
         chosen, lr=learning_rate, momentum=momentum, nesterov=nesterov, fused=fused or None
+    )
+
+
+def optimizer_from(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Make the optimizer that a task's settings describe.
+
+    Args:
+        network: Whose parameters.
+        settings: ``optimizer``, ``learning_rate``, ``weight_decay``, ``momentum``, ``decay_norm_and_bias``.
+
+    Returns:
+        The optimizer.
+    """
+    groups = parameter_groups(
+        network,
+        weight_decay=settings["weight_decay"],
+        decay_norm_and_bias=settings["decay_norm_and_bias"],
+    )
+    return build_optimizer(
+        groups,
+        name=settings["optimizer"],
+        learning_rate=settings["learning_rate"],
+        momentum=settings["momentum"],
     )
 
 

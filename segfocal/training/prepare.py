@@ -137,6 +137,22 @@ def resolved_alpha(loss: nn.Module) -> Any:
     return None
 
 
+def plain_settings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a task's arguments as values that load with ``weights_only=True``.
+
+    Args:
+        arguments: The local variables of its constructor.
+
+    Returns:
+        The same without the task, network and loss replaced by class path and ``repr``.
+    """
+    settings = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+    for name in ("network", "loss"):
+        kind, text = type(settings[name]), repr(settings[name])
+        settings[name] = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "repr": text}
+    return settings
+
+
 def start_at_prior(
     network: nn.Module,
     prior: str | float,

@@ -24,6 +24,7 @@ from segfocal.training.prepare import (
     check_head,
     check_ignored,
     check_tasks,
+    plain_settings,
     resolve_loss,
     spatial_dims,
     start_at_prior,
@@ -156,7 +157,8 @@ class SegmentationTask(LightningModule):
         self.total_steps = float(self.trainer.estimated_stepping_batches)
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert not isinstance(optimizer, list)
-        optim.apply_settings(optimizer.optimizer, self._optimizer(), scheduler)  # type: ignore[arg-type]
+        fresh = optim.optimizer_from(self.network, self.hparams)
+        optim.apply_settings(optimizer.optimizer, fresh, scheduler)  # type: ignore[arg-type]
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of one batch.
@@ -214,13 +216,8 @@ class SegmentationTask(LightningModule):
         self._finish("test")
 
     def configure_optimizers(self) -> Any:
-        """Return optimizer and schedule.
-
-        Returns:
-            Lightning's dict; the schedule moves once per step.
-        """
-        settings = self.hparams
-        optimizer = self._optimizer()
+        """Return optimizer and schedule, which moves once per step."""
+        settings, optimizer = self.hparams, optim.optimizer_from(self.network, self.hparams)
         scheduler = optim.build_schedule(
             optimizer,
             schedule=settings["schedule"],
@@ -250,28 +247,7 @@ class SegmentationTask(LightningModule):
         if _given_hyperparameters.get() is not None:  # the command line gives class paths
             self.save_hyperparameters(logger=False)
             return
-        settings = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
-        for name in ("network", "loss"):
-            kind = type(settings[name])
-            settings[name] = {
-                "class_path": f"{kind.__module__}.{kind.__qualname__}",
-                "repr": repr(settings[name]),
-            }
-        self.save_hyperparameters(settings, logger=False)
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        settings = self.hparams
-        groups = optim.parameter_groups(
-            self.network,
-            weight_decay=settings["weight_decay"],
-            decay_norm_and_bias=settings["decay_norm_and_bias"],
-        )
-        return optim.build_optimizer(
-            groups,
-            name=settings["optimizer"],
-            learning_rate=settings["learning_rate"],
-            momentum=settings["momentum"],
-        )
+        self.save_hyperparameters(plain_settings(arguments), logger=False)
 
     def _facts(self) -> DataFacts:
         if self.facts is None:
