@@ -7,7 +7,9 @@ import logging
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -34,12 +36,14 @@ def compiler_found(device: str) -> bool:
     if device == "cuda":
         return torch.utils._triton.has_triton()
     name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    if device == "cpu" and shutil.which(name) is None:
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    missing = [] if shutil.which(name) else [f"the C++ compiler {name}"]
+    missing += [] if header.exists() else [f"the header {header}"]
+    if device == "cpu" and missing:
         logger.warning(
-            "No C++ compiler (%s): segfocal computes its losses in plain torch, several times slower.", name
+            "segfocal computes its losses in plain torch, several times slower: no %s.", ", no ".join(missing)
         )
-        return False
-    return device == "cpu"
+    return device == "cpu" and not missing
 
 
 @functools.cache

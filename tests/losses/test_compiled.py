@@ -51,10 +51,10 @@ def agree(found, rtol=1e-6):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_sample_of_options_agrees_with_the_naive_formulas(seed, small):
     rng = random.Random(seed)
-    for _ in range(4):
+    for _ in range(2):
         logits, target, options = sample_case(rng, spaces=((37,), (5, 6), (3, 4, 5)))
         compare(logits.float(), target, options, backend="compiled", rtol=1e-5, atol=3e-6)
 
