@@ -77,7 +77,7 @@ class Cases:
         """Return the image of a case."""
         found = self._pictures.get(index)
         if found is None:
-            with naming(self.source.names[index]):
+            with naming(self.source.place(index)):
                 stored = self.source.image(index)
                 image = self.preprocess.select(stored)
                 found = Picture(image, stored.shape[:2], *self.preprocess.moments(image))
@@ -102,7 +102,7 @@ class Cases:
         picture, labels = self.picture(index), self.labels(index)
         if picture.stored_size != labels.stored_size:
             raise SegfocalError(
-                f"{self.source.names[index]}: image and mask must have the same height and width, got an "
+                f"{self.source.place(index)}: image and mask must have the same height and width, got an "
                 f"image of {picture.stored_size} and a mask of {labels.stored_size}. Pair the right files."
             )
         return picture, labels

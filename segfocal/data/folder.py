@@ -158,6 +158,10 @@ class FolderSource(Source):
         size = next(iter(sizes.values())) if sizes else self.image(index).shape[:2]
         return np.stack([np.zeros(size, dtype=np.uint8) if layer is None else layer for layer in layers])
 
+    def place(self, index: int) -> str:
+        """Return the path of the image."""
+        return str(self.pairs[index].image)
+
     def identity(self, index: int) -> bytes:
         """Return a hash of the masks' bytes and of name and size of the image file."""
         pair = self.pairs[index]

@@ -57,7 +57,7 @@ class PatchDataset(Dataset[Sample]):
         picture, labels = self.cases.pair(case)
         top, left = self._corner(labels, rng)
         bottom, right = top + self.patch_size[0], left + self.patch_size[1]
-        with naming(self.cases.source.names[case]):
+        with naming(self.cases.source.place(case)):
             image, mask = self._padded(
                 picture.image[top:bottom, left:right], labels.mask[..., top:bottom, left:right]
             )

@@ -55,14 +55,7 @@ def read_array(path: Path, *, palette: Palette) -> Array:
         raise SegfocalError(
             f"{path}: expected an image, got something else. Replace or remove the file."
         ) from error
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        tifffile.TiffFileError,
-        Image.DecompressionBombError,
-    ) as error:
+    except Exception as error:  # on a damaged file decoders raise whatever they stumble over
         raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error
     if array.ndim not in (2, 3):
         raise SegfocalError(f"{path}: expected shape (H, W) or (H, W, C), got {array.shape}.")

@@ -35,6 +35,10 @@ class Source(ABC):
     def mask(self, index: int) -> Array:
         """Return class numbers: ``(H, W)``, or 0/1 ``(K, H, W)`` for multilabel; ignore label included."""
 
+    def place(self, index: int) -> str:
+        """Return how messages call the image of a case: its file, or its name where it has none."""
+        return self.names[index]
+
     def identity(self, index: int) -> bytes:
         """Return bytes that change whenever the case does; they enter the fingerprint."""
         digest = hashlib.sha256()

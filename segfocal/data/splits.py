@@ -49,6 +49,10 @@ class Split:
 
     def __post_init__(self) -> None:
         check_range("split.val_share", self.val_share, low=0.0, high=1.0, open_high=True)
+        try:
+            re.compile(self.group or "")
+        except re.error as error:
+            raise SegfocalError(f"split.group {self.group!r} is no regular expression: {error}.") from error
         if self.train is None and self.val is None and self.test is None:
             raise SegfocalError("split needs a rule for at least one of train, val and test.")
         if self.val is not None and self.val_share:

@@ -173,7 +173,7 @@ def spoil(root, kind, name="p00_L"):
     [
         ("missing mask", r"1 of 6 images .* no mask: p00_L"),
         ("extra mask", r"belong to no image: p00_L\.png"),
-        ("size", r"p00_L: .*\(40, 50\).*\(39, 50\)"),
+        ("size", r"p00_L\.png: .*\(40, 50\).*\(39, 50\)"),
         ("values", r"p00_L\.png: .*7 \(100 pixels\)"),
         ("colours", r"p00_L\.png: .*#ff00ff \(42 pixels\)"),
         ("truncated", r"p00_L\.png"),
@@ -195,7 +195,7 @@ def test_nan_images_are_named(write_set):
     image = np.zeros((40, 50, 3), dtype=np.float32)
     image[0, 0] = np.nan
     tifffile.imwrite(root / "images" / "p00_L.tif", image, photometric="rgb")
-    with pytest.raises(SegfocalError, match=r"p00_L.*3 NaN"):
+    with pytest.raises(SegfocalError, match=r"images/p00_L\.tif: .*3 NaN"):
         read_all(folder(root))
 
 

@@ -121,3 +121,13 @@ def test_pickled_arrays_are_refused(tmp_path):
 def test_pillow_still_cuts_sixteen_bit_colours(tmp_path):
     """Why those go through OpenCV; when this fails, Pillow alone will do."""
     assert np.asarray(Image.open(write(tmp_path / "a.png", DEEP))).dtype == np.uint8
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kept", [0, 3, 8, 20, 400])
+def test_cut_tiff_is_named(compression, kept, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB, compression=compression)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(SegfocalError, match=r"a\.tif: cannot be read"):
+        read_array(path, palette="colors")

@@ -76,6 +76,7 @@ def test_rules_that_cannot_be_met(rules, words, tmp_path):
         ({"train": 5, "val": 2, "val_share": 0.2}, "val_share"),
         ({"test": 5, "val_share": 0.2}, "no rule"),
         ({"train": 5, "val_share": 1.5}, "val_share"),
+        ({"train": 5, "group": "("}, "no regular expression"),
     ],
 )
 def test_rules_that_contradict_each_other(rules, words):
