@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 
 class SegfocalError(ValueError):
-    """Raised for every wrong input: what was expected, what came, what to do about it."""
+    """Raised for every wrong input: what was expected, what came, what to do about it.
+
+    Args:
+        message: The sentence; of the traceback as which a loader process hands it over, the sentence is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition("segfocal.errors.SegfocalError: ")[2].rstrip("\n"))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from segfocal.errors import SegfocalError
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, tensors and plain values only: nothing in the file is executed.
 
     Args:
         path: A ``.ckpt`` file that segfocal wrote.
+        mmap: Whether the tensors stay in the file until they are used.
 
     Returns:
         What Lightning stored: ``state_dict``, ``epoch``, ``global_step``, ...
@@ -27,7 +28,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             has no ``state_dict``.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError as error:
         raise SegfocalError(f"Expected a checkpoint at {path}, found no such file.") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

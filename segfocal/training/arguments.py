@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import yaml
+
 from segfocal.errors import SegfocalError
 
 
@@ -60,6 +62,25 @@ def config_files(argv: Sequence[str]) -> list[str]:
         elif word.startswith("--config="):
             files.append(word.removeprefix("--config="))
     return files
+
+
+def check_config_files(argv: Sequence[str]) -> None:
+    """Raise unless every configuration file can be read and is a mapping.
+
+    Args:
+        argv: The words.
+
+    Raises:
+        SegfocalError: Naming the file and the place in it.
+    """
+    for file in config_files(argv):
+        try:
+            content = yaml.safe_load(Path(file).read_text("utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SegfocalError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            found = "nothing" if content is None else f"a {type(content).__name__}"
+            raise SegfocalError(f"{file} must hold the sections model, data and trainer, got {found}.")
 
 
 def new_run_dir(wanted: str | None, *, config: str, base: str | Path = "runs") -> Path:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, WeightAveraging
 
@@ -258,16 +257,3 @@ def _copy(source: Path, path: Path) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise disk_error(error, path) from error
-
-
-def checkpoint_extra(path: str | Path) -> dict[str, Any]:
-    """Return what the task added to a checkpoint, without its weights.
-
-    Args:
-        path: The checkpoint.
-
-    Returns:
-        Step, epoch, thresholds and the like.
-    """
-    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return {key: loaded.get(key) for key in ("epoch", "global_step", "thresholds", "class_counts")}

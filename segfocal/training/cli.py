@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -17,7 +18,7 @@ from pytorch_lightning.loggers import Logger
 
 from segfocal.errors import SegfocalError
 from segfocal.models.downloads import without_downloads
-from segfocal.training.arguments import config_files
+from segfocal.training.arguments import check_config_files, config_files
 from segfocal.training.checkpoints import RunCheckpoints
 from segfocal.training.messages import explain
 from segfocal.training.task import SegmentationTask
@@ -79,6 +80,7 @@ class SegfocalCLI(LightningCLI):
         Raises:
             SegfocalError: As the class.
         """
+        check_config_files(self.argv)
         try:
             with contextlib.redirect_stderr(io.StringIO()):
                 self.config = parser.parse_args(args)
@@ -95,7 +97,10 @@ class SegfocalCLI(LightningCLI):
         Raises:
             SegfocalError: Naming the class whose arguments contradict one another.
         """
-        self.config_init = self.parser.instantiate_classes(self.config)
+        try:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except Exception as error:  # constructors of other packages raise whatever they like
+            raise _own_error(error) or explain(str(error), known=[]) from error
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
         self.checkpoints: RunCheckpoints = self._get(self.config_init, "checkpoint")
@@ -153,7 +158,17 @@ class SegfocalCLI(LightningCLI):
         settings["logger"] = [*loggers, *own] or False
         settings["default_root_dir"] = root
         settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in settings["callbacks"])
-        return Trainer(**settings)
+        try:
+            return Trainer(**settings)
+        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+            raise _own_error(error) or SegfocalError(f"trainer: {error}") from error
+
+
+def _own_error(error: BaseException | None) -> SegfocalError | None:
+    """Return the error of ours that the parser wrapped into its own, if there is one."""
+    while error is not None and not isinstance(error, SegfocalError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _mentions_weights(argv: Sequence[str]) -> bool:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
 from segfocal.runs.info import create_info, read_info, update_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import config_files, new_run_dir, take_option
 from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_process
-from segfocal.training.checkpoints import checkpoint_extra
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.quiet import quiet_lightning
@@ -103,16 +103,20 @@ def _start(argv: list[str], *, wanted: str | None) -> int:
             fields = describe(cli.model, cli.datamodule, seed=cli.seed)
             create_info(run, command=["segfocal", "fit", *argv], **fields)
             write_text(run.config, cli.dump())
-        return _train(cli, run=run, stop=stop, resume_from=None)
+        return _train(cli, run=run, stop=stop)
 
 
 def _resume(argv: list[str], *, run: RunPaths) -> int:
     info = read_info(run)
+    last = checkpoint(run, "last")
+    stored = read_checkpoint(last, mmap=True)
+    step = int(stored["global_step"])
     cli = SegfocalCLI(["--config", str(run.config), *argv])
     cli.check_end()
     stop = StopSignal()
     with stop.listening():
         _prepare(cli)
+        load_weights(cli.model.network, network_weights(stored), origin=last)  # or say what does not fit
         found = cli.datamodule.fingerprint()  # type: ignore[attr-defined]
         known = info.get("data", {}).get("sha256", found["sha256"])
         if known != found["sha256"]:
@@ -124,7 +128,14 @@ def _resume(argv: list[str], *, run: RunPaths) -> int:
             update_info(run, status="running", reason=None)
             if argv:
                 write_text(run.config, cli.dump())
-        return _train(cli, run=run, stop=stop, resume_from=str(checkpoint(run, "last")))
+        code = _train(cli, run=run, stop=stop, resume_from=str(last), step=step)
+    if (
+        code == 0
+        and info.get("status") == "finished"
+        and read_info(run)["checkpoints"]["last"]["step"] == step
+    ):
+        _say(f"nothing was left to train: give a later end, e.g. --trainer.max_steps {2 * step}")
+    return code
 
 
 def _prepare(cli: SegfocalCLI) -> None:
@@ -134,19 +145,25 @@ def _prepare(cli: SegfocalCLI) -> None:
     cli.model.prepare(cli.datamodule, "fit")
 
 
-def _train(cli: SegfocalCLI, *, run: RunPaths, stop: StopSignal, resume_from: str | None) -> int:
+def _train(
+    cli: SegfocalCLI,
+    *,
+    run: RunPaths,
+    stop: StopSignal,
+    resume_from: str | None = None,
+    step: int | None = None,
+) -> int:
     cli.checkpoints.attach(run, stop, on_best=partial(record_best, run))
-    step = None if resume_from is None else int(checkpoint_extra(resume_from)["global_step"])
-    trainer = cli.build_trainer(
-        loggers=fit_loggers(run, resume_step=step),
-        callbacks=fit_callbacks(run, cli.checkpoints),
-        root=str(run.root),
-    )
     start = time.monotonic()
     before = read_info(run).get("timings", {}).get("fit_s", 0.0)
     _say(f"run directory {run.root}")
     _say(cli.summary())
     try:
+        trainer = cli.build_trainer(
+            loggers=fit_loggers(run, resume_step=step),
+            callbacks=fit_callbacks(run, cli.checkpoints),
+            root=str(run.root),
+        )
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume_from, weights_only=True)
     except Interrupted as signal:
         _record_end(run, status="interrupted", reason=str(signal))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,10 @@ from torch import Tensor
 from segfocal.errors import SegfocalError
 
 _MOST_NAMES = 8
+_DIVERGED = (
+    "The weights diverged: lower model.learning_rate, add trainer.gradient_clip_val, or train in "
+    "trainer.precision=32-true."
+)
 
 
 def describe_names(names: Sequence[str]) -> str:
@@ -59,10 +64,27 @@ def find_cause(batch: Mapping[str, Any], *, num_classes: int, ignore_index: int 
             return (
                 f"The mask of {describe_names([name])} holds labels outside 0..{highest}: {', '.join(wrong)}."
             )
-    return (
-        "Images and labels of the batch are sound, so the weights diverged: lower model.learning_rate, add "
-        "trainer.gradient_clip_val, or train in trainer.precision=32-true."
-    )
+    return f"Images and labels of the batch are sound. {_DIVERGED}"
+
+
+@contextmanager
+def naming_images(batch: Mapping[str, Any], logits: Tensor, *, step: int) -> Iterator[None]:
+    """Say in errors raised inside which images were scored, at which step, and whether the network diverged.
+
+    Args:
+        batch: With ``name``.
+        logits: What the network made of it.
+        step: Optimizer steps taken.
+
+    Raises:
+        SegfocalError: In place of the one raised inside.
+    """
+    try:
+        yield
+    except SegfocalError as error:
+        finite = bool(torch.isfinite(logits).all())
+        why = str(error) if finite else f"the network's output is not finite. {_DIVERGED}"
+        raise SegfocalError(f"step {step}, image {describe_names(batch['name'])}: {why}") from error
 
 
 @dataclass

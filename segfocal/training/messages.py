@@ -40,6 +40,8 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
     if found := _NO_OPTION.search(message):
         return _unknown_key(".".join(part for part in found.groups() if part), list(known))
     if found := _OPTION.search(message):
+        if not classes and not keys:
+            return _unknown_key(found.group(1), list(known))
         return _unknown_argument(found.group(1), classes, keys)
     if classes and not _importable(classes[-1]):
         return _unknown_class(classes[-1], ".".join(keys))
@@ -130,8 +132,15 @@ def _arguments(class_path: str) -> list[str]:
     module, _, name = class_path.rpartition(".")
     if not _importable(class_path):
         return []
-    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    return [name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    found: dict[str, None] = {}
+    # **settings hands on what the next class of the line takes
+    for owner in inspect.getmro(getattr(importlib.import_module(module), name)):
+        parameters = inspect.signature(owner).parameters
+        variable = [p for p in parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        found |= dict.fromkeys(name for name, p in parameters.items() if p not in variable)
+        if not any(p.kind == p.VAR_KEYWORD for p in variable):
+            break
+    return list(found)
 
 
 def _importable(class_path: str) -> bool:

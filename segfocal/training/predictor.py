@@ -59,7 +59,7 @@ class Predictor:
         divisor: Multiple that the network's input sizes must have; ``None``: found by trying.
 
     Raises:
-        SegfocalError: For an unknown task, or thresholds that do not fit it.
+        SegfocalError: For an unknown task, thresholds that do not fit it, or a device that is not there.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Predictor:
         self.class_names = tuple(class_names)
         self.thresholds = _thresholds(thresholds, task=task, channels=len(self.class_names))
         self.loss = loss
-        self.device = torch.device(device) if device is not None else _best_device()
+        self.device = _device(device)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
         self.divisor = size_divisor(self.network, in_channels=preprocess.in_channels, divisor=divisor)
 
@@ -202,8 +202,18 @@ def load(
     )
 
 
-def _best_device() -> torch.device:
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+def _device(wanted: torch.device | str | None) -> torch.device:
+    best = torch.accelerator.current_accelerator(check_available=True)
+    if wanted is None:
+        return best or torch.device("cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three
+        here = "cpu" if best is None else f"cpu and {torch.accelerator.device_count()} of {best}"
+        why = str(error).splitlines()[0]
+        raise SegfocalError(f"device must be of this machine ({here}), got {str(wanted)!r}: {why}") from error
+    return device
 
 
 def _thresholds(

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from segfocal.data.synthetic import SyntheticData
 from segfocal.data.synthetic.bayes import bayes_dice
+from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.log import MetricsLog
 from segfocal.runs.provenance import file_sha256
-from segfocal.training.checkpoints import checkpoint_extra
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import StopSignal
 from segfocal.training.previews import Previews
@@ -38,10 +38,12 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
         SegfocalError: Where configuration, data and checkpoint contradict one another.
     """
     stage = "test" if verb == "test" else "val"
+    stored = read_checkpoint(path, mmap=True)
     cli = SegfocalCLI(["--config", str(run.config), *argv], pretrained=False)
     cli.datamodule.prepare_data()
     cli.datamodule.setup(verb)
     cli.model.prepare(cli.datamodule, verb)
+    load_weights(cli.model.network, network_weights(stored), origin=path)  # or say what does not fit
     cli.checkpoints.attach(run, stop)
     previews = Previews(run)
     trainer = cli.build_trainer(
@@ -50,8 +52,7 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     evaluate = trainer.test if verb == "test" else trainer.validate
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=str(path), weights_only=True, verbose=False)
     values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    extra = checkpoint_extra(path)
-    epoch = int(extra["epoch"]) + 1
+    epoch = int(stored["epoch"]) + 1
     assert cli.model.scores is not None
     write_scores(
         run,
@@ -64,7 +65,7 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     )
     if trainer.is_global_zero:
         previews.write(stage, list(cli.datamodule.class_names))  # type: ignore[attr-defined]
-        MetricsLog(run.metrics).append(values, step=int(extra["global_step"]), epoch=epoch)
+        MetricsLog(run.metrics).append(values, step=int(stored["global_step"]), epoch=epoch)
         _print(values, cli, stage=stage, path=path, run=run)
     return values
 

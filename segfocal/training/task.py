@@ -18,7 +18,7 @@ from segfocal.models.stride import size_divisor
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
-from segfocal.training.guard import LossGuard
+from segfocal.training.guard import LossGuard, naming_images
 from segfocal.training.prepare import (
     DataFacts,
     check_head,
@@ -276,7 +276,8 @@ class SegmentationTask(LightningModule):
         facts = self._facts()
         logits = whole_logits(self.network, self._formatted(batch["image"]), multiple=facts.divisor)
         probabilities = probabilities_of(logits, task=facts.task)
-        self.scores.update(probabilities, batch, loss=self.loss(logits, batch["mask"]))
+        with naming_images(batch, logits, step=self.global_step):
+            self.scores.update(probabilities, batch, loss=self.loss(logits, batch["mask"]))
         return {"probabilities": probabilities}
 
     def _finish(self, prefix: str) -> None:

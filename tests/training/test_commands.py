@@ -184,6 +184,15 @@ def test_full_folder_is_refused_and_untouched(finished_run, config, capsys):
         (["--model.schedule", "cosin"], "Did you mean 'cosine'"),
         (["--data.init_args.train_images", "0"], "there are no train images"),
         (["--config", "missing.yaml"], "does not exist"),
+        (["--data.init_args.augment", "medcal"], "Did you mean 'medical'?"),
+        (["--model.loss.init_args.gamma", "-1"], "gamma"),
+        (
+            [
+                "--model.network=segmentation_models_pytorch.Unet",
+                "--model.network.init_args.encoder_name=resnet1x",
+            ],
+            "resnet1x",
+        ),
     ],
 )
 def test_contradictions_leave_nothing_behind(words, message, config, tmp_path, capsys):
@@ -213,6 +222,62 @@ def test_wrong_monitor_names_what_is_logged(config, tmp_path, capsys):
     assert main(words) == 2
     assert "Did you mean 'val/dice'?" in capsys.readouterr().err
     assert read_info(tmp_path / "run")["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a: [", "no valid YAML"), ("- a", "got a list"), ("", "nothing")]
+)
+def test_file_that_is_no_configuration_is_named(content, message, tmp_path, capsys):
+    (tmp_path / "odd.yaml").write_text(content)
+    assert main(["fit", "--config", str(tmp_path / "odd.yaml"), "--run", str(tmp_path / "run")]) == 2
+    shown = capsys.readouterr().err
+    assert "odd.yaml" in shown
+    assert message in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_trainer_that_cannot_be_made_fails_in_one_line(config, tmp_path, capsys):
+    words = ["--run", str(tmp_path / "run"), "--trainer.accelerator", "gpuu"]
+    assert main(["fit", "--config", str(config), *words]) == 2
+    shown = capsys.readouterr().err
+    assert "gpuu" in shown
+    assert shown.count("\n") == 1
+    assert read_info(tmp_path / "run")["status"] == "failed"
+
+
+def test_damaged_checkpoints_are_named(run_copy, capsys):
+    for file in (run_copy / "checkpoints").iterdir():
+        content = file.read_bytes()
+        file.unlink()  # best.ckpt and last.ckpt may share their bytes
+        file.write_bytes(content[: len(content) // 2])
+    for words in (["test", "--run"], ["validate", "--run"], ["fit", "--resume"]):
+        assert main([*words, str(run_copy)]) == 2
+        assert "ckpt as plain tensors; it is damaged" in capsys.readouterr().err
+    assert read_info(run_copy)["status"] == "finished"
+
+
+@pytest.mark.parametrize("words", [["test", "--run"], ["fit", "--resume"]])
+def test_another_network_than_the_checkpoint_is_refused_and_the_run_left_alone(words, run_copy, capsys):
+    before = (run_copy / "config.yaml").read_text()
+    assert main([*words, str(run_copy), "--model.network.init_args.channels", "[4, 4]"]) == 2
+    shown = capsys.readouterr().err
+    assert "do not fit SmallUNet" in shown
+    assert shown.count("\n") == 1
+    assert (run_copy / "config.yaml").read_text() == before
+    assert read_info(run_copy)["status"] == "finished"
+
+
+def test_finished_run_says_that_nothing_is_left(run_copy, capsys):
+    assert main(["fit", "--resume", str(run_copy)]) == 0
+    assert "nothing was left to train" in capsys.readouterr().out
+
+
+def test_diverged_training_names_step_and_image(config, tmp_path, capsys):
+    words = ["--run", str(tmp_path / "run"), "--model.learning_rate", "1e30", "--trainer.max_steps", "1"]
+    assert main(["fit", "--config", str(config), *words]) == 2
+    shown = capsys.readouterr().err
+    assert "step 1, image 'val_00000': the network's output is not finite" in shown
+    assert "lower model.learning_rate" in shown
 
 
 def test_run_without_checkpoints_is_refused(run_copy, capsys):

@@ -18,6 +18,12 @@ KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.
         ),
         ("Subcommand 'fit' does not accept option 'modl.loss'", "no key 'modl'. Did you mean 'model'?"),
         ("unrecognized arguments: --trainer.max_step 3", "Did you mean 'trainer.max_steps'?"),
+        ("Option 'trianer.max_steps' is not accepted", "no key 'trianer'. Did you mean 'trainer'?"),
+        (
+            "Parser key \"data\":\n  Problem with given class_path 'segfocal.data.FolderData':\n"
+            "    Option 'patches_per_epok' is not accepted",
+            "has no argument 'patches_per_epok'. Did you mean 'patches_per_epoch'?",
+        ),
         (
             "Parser key \"model.loss\":\n  Problem with given class_path 'segfocal.losses.FocalLoss':\n"
             "    Option 'gama' is not accepted",

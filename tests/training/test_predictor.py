@@ -171,3 +171,11 @@ def test_broken_weights_are_not_passed_off_as_a_mask():
     nn.init.constant_(model.network[0].weight, float("nan"))
     with pytest.raises(SegfocalError, match="not finite"):
         model(picture(8, 8, 3))
+
+
+@pytest.mark.parametrize("device", ["grafic", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(SegfocalError, match=f"device must be of this machine .*{device}"):
+        Predictor(
+            nn.Conv2d(3, 1, 1), task="binary", preprocess=Preprocess(), class_names=["x"], device=device
+        )
