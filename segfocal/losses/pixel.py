@@ -88,12 +88,7 @@ def modulation(parts: Parts, gamma: Number, *, log_scale: Number | None = None) 
 
 
 def cross_entropy(parts: Parts) -> PixelLoss:
-    """Compute cross-entropy ``-log p``; slope ``u``.
-
-    Example:
-        >>> cross_entropy(split(torch.tensor([0.0]))).slope.item()
-        0.5
-    """
+    """Compute cross-entropy ``-log p``; slope ``u``."""
     return PixelLoss(parts.nll, parts.u)
 
 
@@ -194,13 +189,6 @@ def pixel_loss(form: str, parts: Parts, curve: Sequence[Tensor]) -> PixelLoss:
     Returns:
         Loss in nats and slope, each of the margin's shape.
     """
-    functions = {
-        "focal": focal,
-        "poly": poly,
-        "tail": tail,
-        "knee": knee,
-        "reduced": reduced,
-        "convex": convex,
-    }
-    found: PixelLoss = functions[form](parts, *curve)  # type: ignore[operator]
+    forms = {"focal": focal, "poly": poly, "tail": tail, "knee": knee, "reduced": reduced, "convex": convex}
+    found: PixelLoss = forms[form](parts, *curve)  # type: ignore[operator]
     return found
