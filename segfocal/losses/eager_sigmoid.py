@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from segfocal.losses.curve import whole_gamma
+from segfocal.losses.eager_elements import Elements, Sides, count_sums, divide, region_sums, total, weighted
 from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
 from segfocal.losses.pixel import Parts, modulation, pixel_loss, split
 from segfocal.losses.upstream import Upstream, spread
-
-
-class Elements(NamedTuple):
-    """A block's pixels: ``x`` is 0 where ignored, ``y`` is bool (hard) or floating (soft)."""
-
-    x: Tensor
-    y: Tensor
-    share: Tensor  # y in the dtype of x
-    valid: Tensor | None
-    weight: Tensor | None
-    invalid: Tensor | None
-    power: int | None  # gamma where it is a small whole number
-
-
-class Sides(NamedTuple):
-    """A value of every element, apart for its share of negative and of positive; the other share is 0."""
-
-    negative: Tensor
-    positive: Tensor
 
 
 def elements(block: Inputs, spec: Spec) -> Elements:
@@ -50,13 +30,6 @@ def elements(block: Inputs, spec: Spec) -> Elements:
         y = y.masked_fill(~valid, 0)
     weight = element_weight(block.weight, valid, x.dtype)
     return Elements(x, y, y.to(x.dtype), valid, weight, invalid, whole_gamma(block.curve))
-
-
-def divide(value: Tensor, y: Tensor) -> Sides:
-    """Give each element's value to its label, in shares where the label is soft."""
-    if y.dtype == torch.bool:
-        return Sides(value.masked_fill(y, 0), value.masked_fill(~y, 0))
-    return Sides(value * (1 - y), value * y)
 
 
 def signed(item: Elements) -> Tensor:
@@ -108,17 +81,6 @@ def modulation_sides(block: Inputs, item: Elements) -> Sides:
     )
 
 
-def total(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Sum over space."""
-    axes = tuple(range(2, value.ndim))
-    return value.sum(axes, dtype=dtype) if axes else value.to(dtype) if dtype else value
-
-
-def weighted(value: Tensor, weight: Tensor | None) -> Tensor:
-    """Multiply by the weight, if there is one."""
-    return value if weight is None else value * weight
-
-
 def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
     """Compute the wanted sums of a block.
 
@@ -148,40 +110,6 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
         found["invalid"] = total(item.invalid.expand(-1, item.x.shape[1], *item.x.shape[2:]), torch.int64)
         if block.target.ndim < item.x.ndim:
             found["invalid"][:, 1:] = 0  # one label map serves all channels
-    return found
-
-
-def region_sums(item: Elements, want: set[str]) -> dict[str, Tensor]:
-    """Compute I, P, P2, Y, Y2."""
-    found: dict[str, Tensor] = {}
-    y = item.share
-    if want & {"intersection", "prediction", "prediction_squared"}:
-        p = torch.sigmoid(item.x)
-        mass = weighted(p, item.weight)
-        found["intersection"] = total(mass * y)
-        found["prediction"] = total(mass)
-        found["prediction_squared"] = total(mass * p)
-    if want & {"target", "target_squared"}:
-        found["target"] = total(weighted(y, item.weight))
-        found["target_squared"] = total(weighted(y * y, item.weight))
-    return found
-
-
-def count_sums(item: Elements, want: set[str]) -> dict[str, Tensor]:
-    """Count elements, and hard decisions at logit 0; a soft label above 0.5 is positive."""
-    found: dict[str, Tensor] = {}
-    hard = item.y.dtype == torch.bool
-    if "count" in want:
-        sides = divide(torch.ones_like(item.x), item.y) if not hard else Sides((~item.y), item.y)
-        if item.valid is not None:
-            sides = Sides(sides.negative * item.valid, sides.positive)
-        found["count"] = torch.stack([total(side, torch.int64 if hard else None) for side in sides], -1)
-    if want & {"tp", "fp", "fn"}:
-        y = item.y if hard else item.y > 0.5
-        positive = item.x > 0
-        found["tp"] = total(positive & y, torch.int64)
-        found["fp"] = total(positive & ~y, torch.int64)
-        found["fn"] = total(~positive & y, torch.int64)
     return found
 
 

@@ -200,23 +200,3 @@ def decisions(item: Pixels) -> list[Tensor]:
         best, winner = torch.where(better, plane, best), torch.where(better, float(c), winner)
     won = [winner == c for c in range(len(item.x))]
     return won if item.valid is None else [mask & item.valid for mask in won]
-
-
-def values(
-    logits: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    curve: Tensor,
-    alpha: Tensor | None,
-    *,
-    form: str,
-    ignore_index: int | None,
-    math: Math,
-) -> Tensor:
-    """Compute the loss of every pixel, (N, S), NaN where the label is none; alpha (C,)."""
-    item = pixels(logits, target, ignore_index, math)
-    loss = pixel_loss(form, item.parts, curve_of(item, curve)).loss
-    if alpha is not None:
-        loss = loss * of_label(item, alpha.unbind(0))
-    (wrong,) = row_planes("invalid", item, None, [], form)
-    return torch.where(wrong > 0, torch.nan, weighted(loss, weight_of(item, weight)))

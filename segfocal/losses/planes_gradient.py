@@ -1,4 +1,4 @@
-"""The gradient of ``planes``: softmax on label maps, written for a compiler."""
+"""Gradient and map of softmax on label maps, written for a compiler as ``planes`` is."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from segfocal.losses.planes import (
     of_label,
     pixels,
     probabilities,
+    row_planes,
     weight_of,
     weighted,
 )
@@ -83,3 +84,23 @@ def region_planes(item: Pixels, mass: Tensor | None, region: Sequence[Tensor | N
         slopes.append(h if by_p2 is None else h + 2.0 * by_p2[:, c, None] * plane)
     mean = add([plane * h for plane, h in zip(p, slopes, strict=True)])
     return [weighted(plane, mass) * (h - mean) for plane, h in zip(p, slopes, strict=True)]
+
+
+def values(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    curve: Tensor,
+    alpha: Tensor | None,
+    *,
+    form: str,
+    ignore_index: int | None,
+    math: Math,
+) -> Tensor:
+    """Compute the loss of every pixel, (N, S), NaN where the label is none; alpha (C,)."""
+    item = pixels(logits, target, ignore_index, math)
+    loss = pixel_loss(form, item.parts, curve_of(item, curve)).loss
+    if alpha is not None:
+        loss = loss * of_label(item, alpha.unbind(0))
+    (wrong,) = row_planes("invalid", item, None, [], form)
+    return torch.where(wrong > 0, torch.nan, weighted(loss, weight_of(item, weight)))

@@ -7,7 +7,7 @@ import torch
 from sums_cases import compare, sample_case
 from torch._dynamo.utils import counters
 
-from segfocal.losses import compiled, compiling
+from segfocal.losses import compiled, compiling, views
 from segfocal.losses.fields import FIELDS
 from segfocal.losses.sums import pixel_sums
 
@@ -18,7 +18,7 @@ WANT = ["loss", "intersection", "prediction", "target", "count"]
 def small(monkeypatch):
     """Let the compiled backend take images of a few pixels, in chunks of sixteen."""
     monkeypatch.setattr(compiled, "LEAST_SPACE", 16)
-    monkeypatch.setattr(compiled, "CHUNK", 16)
+    monkeypatch.setattr(views, "CHUNK", 16)
     compiling.build.cache_clear()
 
 
