@@ -8,6 +8,7 @@ from standins import write_all
 
 from segfocal.__main__ import main
 from segfocal.runs import RunPaths, read_info
+from segfocal.runs.read import scan_metrics
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 # the command line hides Lightning's advice from users; pytest would turn it into errors
@@ -63,8 +64,6 @@ def test_loss_falls_over_fifty_steps_on_one_batch(config, real_data, tmp_path, m
     ]
     options = [*one_batch, "--data.init_args.batch_size", "4", "--data.init_args.patch_size", "128"]
     assert run_steps(config, tmp_path / "run", steps=50, options=options) == 0
-    from segfocal.runs import scan_metrics
-
     rows = scan_metrics([tmp_path / "run"]).collect()
     losses = rows.filter(rows["name"] == "train/loss").sort("step")["value"].to_list()
     assert torch.tensor(losses[-5:]).mean() < 0.8 * torch.tensor(losses[:5]).mean()
