@@ -7,6 +7,7 @@ import torch
 from standins import write_all
 
 from segfocal.__main__ import main
+from segfocal.data import EpochBatchSampler
 from segfocal.runs import RunPaths, read_info
 from segfocal.runs.read import scan_metrics
 
@@ -54,15 +55,18 @@ def test_every_config_says_command_and_measured_score(config):
 def test_loss_falls_over_fifty_steps_on_one_batch(config, real_data, tmp_path, monkeypatch):
     folder = next(line.split("/")[-1] for line in config.read_text().splitlines() if "root:" in line)
     monkeypatch.setenv("SEGFOCAL_DATA", str(real_data(folder.strip()).parent))
-    one_batch = [
-        "--trainer.overfit_batches",
-        "1",
-        "--trainer.limit_val_batches",
-        "0",
+    # every epoch is one batch, and every epoch is the first: the same patches fifty times
+    monkeypatch.setattr(EpochBatchSampler, "set_epoch", lambda sampler, epoch: None)
+    options = ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "0"]
+    options += [
         "--trainer.log_every_n_steps",
         "1",
+        "--model.schedule",
+        "constant",
+        "--model.warmup_steps",
+        "0",
     ]
-    options = [*one_batch, "--data.init_args.batch_size", "4", "--data.init_args.patch_size", "128"]
+    options += ["--data.init_args.batch_size", "4", "--data.init_args.patch_size", "128"]
     assert run_steps(config, tmp_path / "run", steps=50, options=options) == 0
     rows = scan_metrics([tmp_path / "run"]).collect()
     losses = rows.filter(rows["name"] == "train/loss").sort("step")["value"].to_list()
