@@ -141,10 +141,12 @@ def check_weight(logits: Tensor, weight: Tensor | None, activation: str) -> Tens
 
 def check_weight_values(weight: Tensor | None) -> None:
     """Raise where a pixel weight is negative, infinite or NaN."""
-    if weight is not None and not bool(((weight >= 0) & (weight < float("inf"))).all()):
-        wrong = int((~((weight >= 0) & (weight < float("inf")))).sum())
+    if weight is None:
+        return
+    wrong = weight.numel() - int(((weight >= 0) & (weight < float("inf"))).sum())
+    if wrong:
         raise SegfocalError(
-            f"pixel weights must be finite and not negative, got {wrong} that are. "
+            f"pixel weights must be finite and not negative, got {wrong} that are not. "
             "A weight of 0 takes a pixel out of the sums, ignore_index takes it out of the mean too."
         )
 
