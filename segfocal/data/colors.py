@@ -59,7 +59,8 @@ def pack(color: str | Sequence[int]) -> int:
     digits = color.removeprefix("#") if isinstance(color, str) else ""
     if isinstance(color, str) and len(digits) == 6 and set(digits.lower()) <= set("0123456789abcdef"):
         return int(digits, 16)
-    if not isinstance(color, str) and len(color) == 3 and all(0 <= int(part) <= 255 for part in color):
+    whole = not isinstance(color, str) and all(isinstance(part, int | np.integer) for part in color)
+    if whole and len(color) == 3 and all(0 <= int(part) <= 255 for part in color):
         return int(color[0]) << 16 | int(color[1]) << 8 | int(color[2])
     raise SegfocalError(f"a colour must be '#rrggbb' or three numbers from 0 to 255, got {color!r}.")
 
@@ -68,17 +69,31 @@ def read_class_table(path: Path) -> dict[str, list[int]]:
     """Return names and colours of a csv file with the columns name, r, g, b, in its order.
 
     Raises:
-        SegfocalError: When file or columns are missing.
+        SegfocalError: When file or columns are missing, or a row holds no colour.
     """
     if not path.is_file():
         raise SegfocalError(f"{path}: there is no such class table.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SegfocalError(f"{path} is no csv file in UTF-8: {error}.") from error
     if not rows or not {"name", "r", "g", "b"} <= rows[0].keys():
         raise SegfocalError(
             f"{path}: expected the columns name, r, g, b, got {list(rows[0]) if rows else 'no rows'}."
         )
-    return {row["name"].strip(): [int(row[part]) for part in "rgb"] for row in rows}
+    return {str(row["name"]).strip(): _row_color(row, f"{path}, row {n}") for n, row in enumerate(rows, 1)}
+
+
+def _row_color(row: dict[str, Any], place: str) -> list[int]:
+    """The row's colour; ``place`` counts rows below the header from 1."""
+    parts = [str(row[part] or "").strip() for part in "rgb"]
+    if not all(part.isdecimal() and int(part) <= 255 for part in parts):
+        raise SegfocalError(
+            f"{place} ({row['name']}): r, g and b must be whole numbers from 0 to 255, "
+            f"got {', '.join(parts)}."
+        )
+    return [int(part) for part in parts]
 
 
 def packed(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:

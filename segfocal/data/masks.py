@@ -66,9 +66,16 @@ class MaskCoding:
         )
         found = listing(numbers, colors=self.colors)
         return SegfocalError(
-            f"expected mask {kind} {expected}, got {found}. Add them to {settings} or {ignore}, or give "
-            "all the rest one class with other. Many different ones: a lossy or resized file."
+            f"expected mask {kind} {expected}, got {found}. {self._background()}Add them to {settings} "
+            f"or {ignore}, or give all the rest one class with other. Many different ones: a lossy or "
+            "resized file."
         )
+
+    def _background(self) -> str:
+        """Binary palettes name the foreground alone, and then the most frequent colour stands for nothing."""
+        if 0 in self.table.values():
+            return ""
+        return "Nothing stands for the background (class 0): set other: 0 to make it all that is not named. "
 
     def _refuse_mixture(self, numbers: Mask) -> None:
         """0/1 and 0/255 files are clear, a mixture is not: 255 may be foreground or ignored."""

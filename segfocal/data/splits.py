@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
+from segfocal.data.lists import listed
 from segfocal.errors import SegfocalError, check_range
 
 SPLITS = ("train", "val", "test")
@@ -24,8 +24,8 @@ class Split:
     All rules that are given must be of one kind:
 
     - a folder of that name below ``root``, holding its own images and masks (``train: training``);
-    - a list of names, wildcards allowed (``val: ["*9"]``), or a text file with one name per line
-      (``train: lists/train.txt``);
+    - a list of names, wildcards allowed (``val: ["*9"]``), or a text file with one name, or the paths of
+      image and mask, per line (``train: lists/train.txt``);
     - a number of images in the order of their names: train from the front, then val, test from the end;
     - a share of the images, drawn with ``seed``, whole groups at a time (``train: 0.7``). Test is drawn first
       and train last, so that a smaller train share is a part of a larger one and the others stay.
@@ -107,7 +107,10 @@ class Split:
         if kinds == {"share"}:
             shares = {split: float(rule) for split, rule in rules.items()}  # type: ignore[arg-type]
             return self._by_share(names, shares)
-        return {split: _listed(names, rule, split=split, root=root) for split, rule in rules.items()}
+        return {
+            split: listed(names, rule, split=split, root=root)  # type: ignore[arg-type]
+            for split, rule in rules.items()
+        }
 
     def finish(self, names: Mapping[str, Sequence[str]]) -> Names:
         """Move ``val_share`` of train to val, and see that no group lies in two splits.
@@ -180,21 +183,3 @@ def _by_number(names: Sequence[str], numbers: Mapping[str, int]) -> Names:
         )
     result = {"train": names[:train], "val": names[train : train + val], "test": names[len(names) - test :]}
     return {split: list(part) for split, part in result.items()}
-
-
-def _listed(names: Sequence[str], rule: object, *, split: str, root: Path) -> list[str]:
-    if isinstance(rule, str):
-        path = root / rule
-        if not path.is_file():
-            raise SegfocalError(f"split.{split}: there is no list file {path}.")
-        entries = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    else:
-        entries = [str(entry) for entry in rule] if isinstance(rule, list) else []
-    found: list[str] = []
-    for entry in entries:
-        stem = Path(entry).name
-        matches = [name for name in names if fnmatchcase(name, stem) or name == Path(entry).stem]
-        if not matches:
-            raise SegfocalError(f"split.{split} lists {entry!r}, and no image has that name.")
-        found += [name for name in matches if name not in found]
-    return sorted(found)

@@ -145,6 +145,22 @@ def test_multilabel_has_no_palette():
         colours(task="multilabel")
 
 
+@pytest.mark.parametrize("row", ["road,4,5.5,6", "road,4,x,6", "road,4,5", "road,4,-1,6", "road,4,5,256"])
+def test_a_class_table_names_the_row_that_is_no_colour(row, tmp_path):
+    (tmp_path / "t.csv").write_text(f"name,r,g,b\nsky,1,2,3\n{row}\n")
+    with pytest.raises(SegfocalError, match=r"t\.csv, row 2 \(road\): r, g and b must be whole numbers"):
+        read_class_table(tmp_path / "t.csv")
+
+
+def test_a_binary_palette_without_background_names_other():
+    stored = np.zeros((2, 2, 3), np.uint8)
+    stored[0, 0] = (255, 0, 0)
+    binary = {"task": "binary", "class_names": ["lane"]}
+    with pytest.raises(SegfocalError, match=r"#000000 \(3 pixels\).*the background .*set other: 0"):
+        colours(**binary).decode(stored)
+    assert colours(**binary, other=0).decode(stored).tolist() == [[1, 0], [0, 0]]
+
+
 def test_a_class_table_keeps_its_order(tmp_path):
     (tmp_path / "t.csv").write_text("index,Name,r,g,b\n0,sky,1,2,3\n1, road ,4,5,6\n")
     assert read_class_table(tmp_path / "t.csv") == {"sky": [1, 2, 3], "road": [4, 5, 6]}

@@ -50,6 +50,16 @@ def test_lists_take_names_wildcards_and_files(tmp_path):
     assert parts == {"train": NAMES[:16], "val": NAMES[18:], "test": ["p08_L"]}
 
 
+def test_listed_names_may_hold_spaces(tmp_path):
+    names = ["left eye 1", "left eye 2", "right"]
+    (tmp_path / "train.txt").write_text("left eye 1\nleft eye 2.png\n")
+    parts = divide(Split(train="train.txt", test=["right"]), names=names, root=tmp_path)
+    assert parts["train"] == names[:2]
+    (tmp_path / "train.txt").write_text("right side\n")  # no image is called so, not even "right"
+    with pytest.raises(SegfocalError, match="'right side'"):
+        divide(Split(train="train.txt"), names=names, root=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
