@@ -11,7 +11,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from segfocal.errors import SegfocalError, check_choice
-from segfocal.metrics.batch import Task, check_batch
+from segfocal.metrics.batch import Task
+from segfocal.metrics.checks import check_batch
 
 
 class ImageMetric(Metric):
@@ -39,10 +40,14 @@ class ImageMetric(Metric):
     ) -> None:
         super().__init__()
         check_choice("task", task, get_args(Task))
+        if not isinstance(num_classes, int) or isinstance(num_classes, bool):
+            raise SegfocalError(f"num_classes must be a whole number, got {num_classes!r}.")
         if num_classes < (2 if task == "multiclass" else 1) or (task == "binary" and num_classes != 1):
             raise SegfocalError(
                 f"num_classes must be 1 for binary, at least 2 for multiclass, got {num_classes} for {task}."
             )
+        if not isinstance(class_names, Sequence | None) or isinstance(class_names, str):
+            raise SegfocalError(f"class_names must be a list of names, got {class_names!r}.")
         names = [str(index) for index in range(num_classes)] if class_names is None else list(class_names)
         if len(names) != num_classes or len(set(names)) != num_classes:
             raise SegfocalError(f"class_names must hold {num_classes} different names, got {names}.")

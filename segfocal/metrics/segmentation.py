@@ -129,7 +129,7 @@ class SegmentationScores(ImageMetric):
 
 
 def _thresholds(thresholds: float | Sequence[float], *, task: Task, num_classes: int) -> list[float]:
-    values = [thresholds] * num_classes if isinstance(thresholds, int | float) else list(thresholds)
+    values = thresholds if isinstance(thresholds, Sequence) else [thresholds] * num_classes
     if len(values) != num_classes:
         raise SegfocalError(f"thresholds must be one number or {num_classes}, one per class, got {values}.")
     for value in values:

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from torchmetrics.functional.segmentation import mean_iou
 
 from segfocal.errors import SegfocalError
-from segfocal.metrics import SegmentationScores
+from segfocal.metrics import PixelCurves, SegmentationScores
 from segfocal.runs import RunPaths
 from segfocal.runs.cases import write_cases
 
@@ -233,6 +233,11 @@ def test_cases_go_straight_into_a_run(tmp_path):
         ({"probabilities": torch.zeros(2, 1, 5).long()}, "floating"),
         ({"names": ["a"]}, "one name per image"),
         ({"names": "ab"}, "one name per image"),
+        ({"names": [1, 2]}, "one name per image"),
+        ({"names": None}, "one name per image"),
+        ({"probabilities": np.zeros((2, 1, 5))}, "torch.Tensor, got ndarray"),
+        ({"target": np.zeros((2, 5), int)}, "torch.Tensor, got ndarray"),
+        ({"target": None}, "torch.Tensor, got NoneType"),
     ],
 )
 def test_wrong_input_is_named_and_counts_nothing(change, message):
@@ -241,6 +246,22 @@ def test_wrong_input_is_named_and_counts_nothing(change, message):
     with pytest.raises(SegfocalError, match=message):
         metric.update(**(good | change))
     assert metric.cases() == []
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -3.0])
+@pytest.mark.parametrize(("task", "classes"), [("binary", 1), ("multiclass", 4), ("multilabel", 3)])
+def test_a_probability_at_an_ignored_pixel_matters_nowhere(task, classes, wrong):
+    probabilities, target, names = batch(task, classes, (12, 15), ignore=255)
+    ignored = target == 255 if task != "multiclass" else (target == 255).unsqueeze(1).expand_as(probabilities)
+    found = []
+    for scores in (probabilities, probabilities.masked_fill(ignored, wrong)):
+        metrics = [kind(task, classes, ignore_index=255) for kind in (SegmentationScores, PixelCurves)]
+        for metric in metrics:
+            metric.update(scores, target, names)
+        found.append([metric.compute() for metric in metrics])
+    assert_close(found[1], found[0], rtol=0, atol=0)
+    with pytest.raises(SegfocalError, match="NaN"):  # and one that is labelled is still refused
+        metrics[0].update(probabilities.masked_fill(~ignored, float("nan")), target, names)
 
 
 def test_a_name_twice_is_an_error_that_names_the_sampler():
@@ -263,6 +284,9 @@ def test_a_name_twice_is_an_error_that_names_the_sampler():
         (("binary", 1), {"empty": "zero"}, "empty must be one of"),
         (("binary", 1), {"beta": -1}, "beta"),
         (("multilabel", 2), {"class_names": ["a", "a"]}, "different names"),
+        (("binary", 1), {"class_names": "a"}, "list of names"),
+        (("binary", 1), {"thresholds": None}, "thresholds must be a number"),
+        (("binary", None), {}, "num_classes must be a whole number"),
     ],
 )
 def test_contradicting_settings_are_refused(arguments, options, message):
