@@ -41,7 +41,7 @@ def count_labels(
         >>> count_labels([[0, 1], [0, 0]], task="binary")
         array([[3, 1]])
     """
-    check_choice("task", task, TASKS)
+    _check_classes(task, num_classes)
     labels = np.asarray(mask)
     if labels.dtype.kind not in "bui":
         raise SegfocalError(f"mask must hold integers or bool, got {labels.dtype}. Round and cast it first.")
@@ -78,7 +78,7 @@ def count_all(
         >>> count_all([[0, 1], [1, 1]], task="multiclass", num_classes=2)
         array([1, 3])
     """
-    check_choice("task", task, TASKS)
+    _check_classes(task, num_classes)
     total = np.zeros((num_classes,) if task == "multiclass" else (num_classes, 2), dtype=np.int64)
     for position, mask in enumerate(masks):
         try:
@@ -86,6 +86,17 @@ def count_all(
         except SegfocalError as error:
             raise SegfocalError(f"mask {position}: {error}") from error
     return total
+
+
+def _check_classes(task: Task, num_classes: int) -> None:
+    check_choice("task", task, TASKS)
+    if not isinstance(num_classes, int | np.integer) or num_classes < 1:
+        raise SegfocalError(f"num_classes must be a whole number of at least 1, got {num_classes!r}.")
+    if task == "binary" and num_classes != 1:
+        raise SegfocalError(
+            f"num_classes must be 1 for binary, whose network has one logit channel, got {num_classes}. "
+            "Leave it out, or take task='multiclass' for a softmax over background and foreground."
+        )
 
 
 def _histogram(labels: npt.NDArray[Any], classes: int, ignore_index: int | None) -> Counts:
@@ -115,13 +126,17 @@ def check_counts(counts: npt.ArrayLike, *, axes: int) -> Counts:
         The counts as an int64 array.
 
     Raises:
-        SegfocalError: For another shape, negative or fractional counts, or nothing counted at all.
+        SegfocalError: For another shape, negative or fractional counts, a sum that int64 cannot hold, or
+            nothing counted at all.
 
     Example:
         >>> check_counts([3.0, 1.0], axes=1)
         array([3, 1])
     """
-    array = np.asarray(counts)
+    try:
+        array = np.asarray(counts)
+    except ValueError as error:  # rows of different lengths
+        raise SegfocalError(f"counts must be an array of numbers, got {counts!r}.") from error
     wanted = "(C,), one count per class" if axes == 1 else "(K, 2), negatives and positives per channel"
     if array.ndim != axes or array.size == 0 or (axes == 2 and array.shape[1] != 2):
         raise SegfocalError(f"counts must have shape {wanted}, got {array.shape}.")
@@ -129,6 +144,8 @@ def check_counts(counts: npt.ArrayLike, *, axes: int) -> Counts:
         raise SegfocalError(f"counts must be whole numbers, got {array.tolist()}. Give pixel counts.")
     if (array < 0).any():
         raise SegfocalError(f"counts must not be negative, got {array.tolist()}.")
+    if array.sum(dtype=np.float64) >= 2.0**63:
+        raise SegfocalError(f"counts must sum to less than 2^63, got {array.tolist()}. Scale them down.")
     if not array.any():
         raise SegfocalError("counts are all zero: nothing is labelled. Check the masks and ignore_index.")
     return array.astype(np.int64)

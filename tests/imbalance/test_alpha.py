@@ -72,6 +72,9 @@ def test_binary_alpha_refuses_a_channel_with_one_side():
         ([], "shape"),
         ([0.5, 1], "whole numbers"),
         ([np.nan, 1], "whole numbers"),
+        ([[1], [1, 2]], "array of numbers"),
+        (np.array([2**63, 10], dtype=np.uint64), r"less than 2\^63, got \[9223372036854775808, 10\]"),
+        ([2.0**63, 10.0], r"less than 2\^63"),
     ],
 )
 def test_wrong_counts(counts, message):

@@ -58,3 +58,11 @@ def test_wrong_type_shape_and_task():
         count_labels(np.zeros((2, 4), dtype=np.uint8), task="multilabel", num_classes=3)
     with pytest.raises(SegfocalError, match="Did you mean 'multilabel'"):
         count_labels([0], task="multilable")
+
+
+def test_binary_has_one_channel():
+    for count in (count_labels, count_all):
+        with pytest.raises(SegfocalError, match=r"1 for binary.*got 2\. .*task='multiclass'"):
+            count([0, 1], task="binary", num_classes=2)
+    with pytest.raises(SegfocalError, match="whole number of at least 1, got None"):
+        count_labels([[0, 1]], task="multilabel", num_classes=None)
