@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,11 @@ from pathlib import Path
 import yaml
 
 from segfocal.errors import SegfocalError
+
+# an option of an argument of a class: --data.init_args.split.val, with or without its init_args
+_NESTED = re.compile(
+    r"--((?:data|model\.network|model\.loss)(?:\.init_args)?|.+?\.init_args)\.((?!init_args\.)[\w-]+)\.(.+)"
+)
 
 
 def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
@@ -81,6 +87,38 @@ def check_config_files(argv: Sequence[str]) -> None:
         if not isinstance(content, dict):
             found = "nothing" if content is None else f"a {type(content).__name__}"
             raise SegfocalError(f"{file} must hold the sections model, data and trainer, got {found}.")
+
+
+def lift_nulls(argv: Sequence[str]) -> list[str]:
+    """Rewrite ``--data.init_args.split.val null`` as ``--data.init_args.split={val: null}``.
+
+    The parser hands a value on from class to class as the text ``str(value)``; so null would arrive there as
+    the word None. A mapping is merged into what is known, and keeps its null.
+
+    Args:
+        argv: The words.
+
+    Returns:
+        The words, other options as they were.
+
+    Example:
+        >>> lift_nulls(["--data.init_args.split.val", "null", "--data.init_args.root", "set"])
+        ['--data.init_args.split={val: null}', '--data.init_args.root', 'set']
+    """
+    words: list[str] = []
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if not equals and words and "=" not in words[-1]:
+            option, value = words[-1], word
+        nested = _NESTED.fullmatch(option)
+        if nested is None or value not in ("null", "Null", "NULL", "~"):
+            words.append(word)
+            continue
+        if not equals:
+            words.pop()
+        keys = nested[3].split(".")
+        words.append(f"--{nested[1]}.{nested[2]}={{{': {'.join(keys)}: null{'}' * len(keys)}")
+    return words
 
 
 def new_run_dir(wanted: str | None, *, config: str, base: str | Path = "runs") -> Path:

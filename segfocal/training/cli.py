@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import Logger
 
 from segfocal.errors import SegfocalError
 from segfocal.models.downloads import without_downloads
-from segfocal.training.arguments import check_config_files, config_files
+from segfocal.training.arguments import check_config_files, config_files, lift_nulls
 from segfocal.training.checkpoints import RunCheckpoints
 from segfocal.training.messages import explain
 from segfocal.training.task import SegmentationTask
@@ -57,7 +57,7 @@ class SegfocalCLI(LightningCLI):
             seed_everything_default=0,
             trainer_defaults=_TRAINER_DEFAULTS,
             parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
-            args=self.argv,
+            args=lift_nulls(self.argv),
             auto_configure_optimizers=False,
             run=False,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import inspect
@@ -17,7 +18,10 @@ _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: --([\w.-]+)")
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[([^\]]+)\]|(\S+))")
-_GIVEN = re.compile(r"(?:Got value|Given value): (.+)")
+_SUBTYPES = re.compile(r"Subtypes: \[<class '([\w.]+)'>")
+_GIVEN = re.compile(r"(?:Got value|Given value|Expected a dot import path string): (.+)")
+# what the parser says of a word or a list where a class or a mapping of its arguments belongs
+_NO_OBJECT = ("Expected a dot import path", "Not a valid subclass of", "has no attribute 'keys'")
 
 
 def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
@@ -45,6 +49,8 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
         return _unknown_argument(found.group(1), classes, keys)
     if classes and not _importable(classes[-1]):
         return _unknown_class(classes[-1], ".".join(keys))
+    if keys and any(sign in message for sign in _NO_OBJECT):
+        return _no_object(message, ".".join(keys))
     if keys and "Expected a" in message:
         return _wrong_value(message, ".".join(keys))
     where = f"{'.'.join(keys)}: " if keys else ""
@@ -80,10 +86,7 @@ def _unknown_key(key: str, known: list[str]) -> SegfocalError:
 
 
 def _wrong_value(message: str, key: str) -> SegfocalError:
-    given = _GIVEN.findall(message)
-    value = given[0].strip() if given else "something else"
-    if nested := re.match(r"NestedArg\(key='.*', val='(.*)'\)", value):
-        value = nested.group(1)
+    value = _given(message)
     expected, choices = [], []
     for kind, literal, other in _EXPECTED.findall(message):
         if literal:
@@ -93,6 +96,37 @@ def _wrong_value(message: str, key: str) -> SegfocalError:
     words = [repr(choice) for choice in choices] or expected
     hint = nearest(value, choices) if choices else ""
     return SegfocalError(f"{key} must be {' or '.join(dict.fromkeys(words))}, got {value!r}.{hint}")
+
+
+def _no_object(message: str, key: str) -> SegfocalError:
+    value, types = _given(message), _SUBTYPES.findall(message)
+    module, _, name = (types[-1] if types else "").rpartition(".")
+    owner = getattr(importlib.import_module(module), name) if types else None
+    if not dataclasses.is_dataclass(owner):
+        if value.isidentifier():
+            return _unknown_class(value, key)
+        return SegfocalError(
+            f"{key} must be a class_path and its init_args, got {value!r}. In a YAML file: class_path: "
+            f"package.Class and init_args: below {key}; as an option: --{key}.class_path package.Class."
+        )
+    names = [field.name for field in dataclasses.fields(owner)]
+    return SegfocalError(
+        f"{key} must be null or a mapping with some of the keys {', '.join(names)}, got {value!r}. In a YAML "
+        f"file: {names[0]}: ... below {key.rpartition('.')[2]}; as an option: --{_option(key)}.{names[0]} ..."
+    )
+
+
+def _option(key: str) -> str:
+    """The parser leaves out the init_args in between."""
+    owner, _, argument = key.rpartition(".")
+    return f"{owner}.init_args.{argument}"
+
+
+def _given(message: str) -> str:
+    given = _GIVEN.findall(message)
+    value = given[0].strip() if given else "something else"
+    nested = re.match(r"NestedArg\(key='.*', val='?(.*?)'?\)$", value)
+    return nested.group(1) if nested else value
 
 
 def _unknown_argument(argument: str, classes: list[str], keys: list[str]) -> SegfocalError:
@@ -114,7 +148,8 @@ def _unknown_class(class_path: str, where: str) -> SegfocalError:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         guess = f" Did you mean {known[close[0]]!r}?" if close else ""
         return SegfocalError(f"There is no loss {class_path!r}.{guess} Known: {', '.join(sorted(known))}.")
-    return SegfocalError(f"{where}: there is no class {class_path!r}.{_nearest_class(module, name)}")
+    home = "segfocal.data" if where.startswith("data") else "segfocal.models"
+    return SegfocalError(f"{where}: there is no class {class_path!r}.{_nearest_class(module or home, name)}")
 
 
 def _nearest_class(module: str, name: str) -> str:

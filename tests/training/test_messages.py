@@ -3,7 +3,7 @@
 import pytest
 
 from segfocal.errors import SegfocalError
-from segfocal.training.arguments import config_files, new_run_dir, take_option
+from segfocal.training.arguments import config_files, lift_nulls, new_run_dir, take_option
 from segfocal.training.messages import explain, losses
 
 KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.max_steps"]
@@ -47,6 +47,24 @@ KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.
             "Parser key \"trainer.max_steps\":\n  Expected a <class 'int'>. Got value: 1.5",
             "trainer.max_steps must be int, got '1.5'.",
         ),
+        (
+            "Parser key \"data\":\n  - Problem with given class_path 'segfocal.data.FolderData':\n"
+            '      Parser key "split":\n'
+            "        - Expected a path but folders either not accessible or invalid\n"
+            "        Subtypes: [<class 'segfocal.data.splits.Split'>, <class 'NoneType'>]\n"
+            "          - Expected a dot import path string: folders\n          Given value: folders",
+            "data.split must be null or a mapping with some of the keys train, val, test, group, val_share, "
+            "seed, got 'folders'. In a YAML file: train: ... below split; as an option: "
+            "--data.init_args.split.train ...",
+        ),
+        (
+            'Parser key "model.loss":\n  - Expected a dot import path string: 3',
+            "model.loss must be a class_path and its init_args, got '3'.",
+        ),
+        (
+            'Parser key "model.network":\n  - Expected a dot import path string: SmallUnet',
+            "there is no class 'SmallUnet'. Did you mean 'segfocal.models.SmallUNet'?",
+        ),
         ("while parsing a block mapping", "while parsing a block mapping"),
     ],
 )
@@ -54,6 +72,27 @@ def test_complaints_become_one_sentence(said, shown):
     message = str(explain(said, known=KNOWN))
     assert shown in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("null", ["null", "~", "Null"])
+@pytest.mark.parametrize("form", ["{0} {1}", "{0}={1}"])
+@pytest.mark.parametrize(
+    ("option", "lifted"),
+    [
+        ("--data.init_args.split.val", "--data.init_args.split={val: null}"),
+        ("--data.split.val", "--data.split={val: null}"),
+        (
+            "--model.network.init_args.inner.init_args.x",
+            "--model.network.init_args.inner={init_args: {x: null}}",
+        ),
+        ("--data.init_args.colors", None),
+        ("--model.head_prior", None),
+        ("--trainer.logger", None),
+    ],
+)
+def test_null_is_lifted_out_of_nested_options(option, lifted, form, null):
+    words = form.format(option, null).split()
+    assert lift_nulls(["--a", "null", *words, "b"]) == ["--a", "null", *([lifted] if lifted else words), "b"]
 
 
 def test_losses_are_those_that_can_be_made():
