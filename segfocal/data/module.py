@@ -137,13 +137,12 @@ class SegmentationData(pl.LightningDataModule, ABC):
         }
 
     def setup(self, stage: str) -> None:
-        """Find the images of the splits that a stage needs; for fit, see that there is something to learn."""
+        """Find the images that a stage needs; for fit, see that there is something to learn."""
         if stage == "fit":
             check_labels(self._needed("train"))
-        if stage in ("fit", "validate"):
             self.cases("val")
         else:
-            self.cases("test")
+            self._needed("val" if stage == "validate" else "test")
 
     def resume_at(self, epoch: int, batch: int) -> None:
         """Let the next training loader begin at this batch of this epoch."""
@@ -193,7 +192,7 @@ class SegmentationData(pl.LightningDataModule, ABC):
     def _needed(self, split: Split) -> Cases:
         cases = self.cases(split)
         if not len(cases):
-            raise SegfocalError(f"there are no {split} images. Give the {split} split some.")
+            raise SegfocalError(f"there are no {split} images. Give the split {split} of the data some.")
         return cases
 
     def _ranks(self) -> tuple[int, int]:

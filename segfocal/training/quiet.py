@@ -28,6 +28,8 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # "does not have many workers", "is not resumable" (SegmentationData is) and the like
         warnings.simplefilter("ignore", PossibleUserWarning)
+        # no validation split is a choice
+        warnings.filterwarnings("ignore", message="Total length of `list`", category=UserWarning)
         # a checkpoint is scored without the callbacks that only train
         warnings.filterwarnings(
             "ignore", message="Be aware that when using `ckpt_path`", category=UserWarning

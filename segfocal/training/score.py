@@ -10,6 +10,7 @@ from rich.console import Console
 
 from segfocal.data.synthetic import SyntheticData
 from segfocal.data.synthetic.bayes import bayes_dice
+from segfocal.errors import SegfocalError
 from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.log import MetricsLog
@@ -51,9 +52,10 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     )
     evaluate = trainer.test if verb == "test" else trainer.validate
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=str(path), weights_only=True, verbose=False)
+    if cli.model.scores is None:
+        raise SegfocalError(f"The data of {run.root} have no {stage} images: there is nothing to score.")
     values = {name: float(value) for name, value in trainer.callback_metrics.items()}
     epoch = int(stored["epoch"]) + 1
-    assert cli.model.scores is not None
     write_scores(
         run,
         cli.model.scores,
