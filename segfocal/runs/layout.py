@@ -61,6 +61,11 @@ class RunPaths:
         """Folder of ``best.ckpt`` and ``last.ckpt``."""
         return self.root / "checkpoints"
 
+    @property
+    def boards(self) -> Path:
+        """Folder of the TensorBoard events."""
+        return self.root / "tensorboard"
+
 
 def is_run(run_dir: str | Path) -> bool:
     """Return whether a folder holds a ``run.json``.

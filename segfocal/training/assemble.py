@@ -46,5 +46,5 @@ def fit_loggers(run: RunPaths, *, resume_step: int | None) -> list[Logger]:
     Returns:
         Loggers.
     """
-    board = TensorBoardLogger(run.root, name="tensorboard", version="", default_hp_metric=False)
+    board = TensorBoardLogger(run.root, name=run.boards.name, version="", default_hp_metric=False)
     return [RunLogger(run, resume_step=resume_step), board]

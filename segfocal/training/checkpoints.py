@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -176,12 +176,7 @@ class RunCheckpoints(Checkpoint):
         Raises:
             SegfocalError: If nothing of that name was logged.
         """
-        if self.monitor not in metrics:
-            known = sorted(name for name in metrics if name.startswith("val/"))
-            raise SegfocalError(
-                f"checkpoint.monitor must name a logged validation metric, got {self.monitor!r}."
-                f"{nearest(self.monitor, known)} Logged: {', '.join(known)}."
-            )
+        check_monitor("checkpoint.monitor", self.monitor, metrics)
         return float(metrics[self.monitor])
 
     def save_last(self, trainer: Trainer, *, score: float | None = None) -> None:
@@ -215,6 +210,25 @@ class RunCheckpoints(Checkpoint):
         _copy(self.run.checkpoints / "last.ckpt", best)
         entry = checkpoint_info(best, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
         update_info(self.run, checkpoints={"best": entry})
+
+
+def check_monitor(option: str, monitor: str, known: Collection[str]) -> None:
+    """Raise unless a monitored metric is among the names that are logged.
+
+    Args:
+        option: Where the user named it.
+        monitor: The name.
+        known: Names; those of validation are listed.
+
+    Raises:
+        SegfocalError: With the nearest one.
+    """
+    if monitor not in known:
+        names = sorted(name for name in known if name.startswith("val/"))
+        raise SegfocalError(
+            f"{option} must name a logged validation metric, got {monitor!r}.{nearest(monitor, names)} "
+            f"Logged: {', '.join(names)}."
+        )
 
 
 @contextmanager

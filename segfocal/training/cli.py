@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningDataModule, Trainer
-from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 
 from segfocal.errors import SegfocalError
 from segfocal.models.downloads import without_downloads
 from segfocal.training.arguments import check_config_files, config_files, lift_nulls
-from segfocal.training.checkpoints import RunCheckpoints
+from segfocal.training.checkpoints import RunCheckpoints, check_monitor
 from segfocal.training.messages import explain
 from segfocal.training.task import SegmentationTask
 
@@ -137,6 +137,23 @@ class SegfocalCLI(LightningCLI):
                 "Add one to the configuration or the command, e.g. --trainer.max_epochs 20."
             )
 
+    def check_monitors(self, known: Collection[str]) -> None:
+        """Raise where a metric of validation is monitored that ours does not log.
+
+        Args:
+            known: Names that our own validation logs; callbacks from elsewhere may log any others.
+
+        Raises:
+            SegfocalError: With the nearest name.
+        """
+        given = _listed(self._get(self.config_init, "trainer")["callbacks"])
+        if not all(type(callback).__module__.startswith("pytorch_lightning.") for callback in given):
+            return
+        check_monitor("checkpoint.monitor", self.checkpoints.monitor, known)
+        for callback in given:
+            if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val"):
+                check_monitor("the monitor of EarlyStopping", callback.monitor, known)
+
     def build_trainer(
         self, *, loggers: Sequence[Logger], callbacks: Sequence[Callback], root: str, training: bool = True
     ) -> Trainer:
@@ -160,7 +177,7 @@ class SegfocalCLI(LightningCLI):
         settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in settings["callbacks"])
         try:
             return Trainer(**settings)
-        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise _own_error(error) or SegfocalError(f"trainer: {error}") from error
 
 

@@ -11,14 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning import Trainer
+
 from segfocal.errors import SegfocalError, nearest
 from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
+from segfocal.runs.discard import discard_untrained
 from segfocal.runs.info import create_info, read_info, update_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import config_files, new_run_dir, take_option
 from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_process
 from segfocal.training.cli import SegfocalCLI
+from segfocal.training.evaluation import validation_names
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.record import describe, record_best
@@ -143,6 +147,9 @@ def _prepare(cli: SegfocalCLI) -> None:
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
     cli.model.prepare(cli.datamodule, "fit")
+    facts = cli.model.facts
+    assert facts is not None
+    cli.check_monitors(validation_names(task=facts.task, class_names=facts.class_names))
 
 
 def _train(
@@ -158,6 +165,7 @@ def _train(
     before = read_info(run).get("timings", {}).get("fit_s", 0.0)
     _say(f"run directory {run.root}")
     _say(cli.summary())
+    trainer: Trainer | None = None
     try:
         trainer = cli.build_trainer(
             loggers=fit_loggers(run, resume_step=step),
@@ -165,16 +173,36 @@ def _train(
             root=str(run.root),
         )
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume_from, weights_only=True)
-    except Interrupted as signal:
-        _record_end(run, status="interrupted", reason=str(signal))
-        return _say_interrupted(signal, hint=f" Go on with: segfocal fit --resume {run.root}")
+        _check_trained(trainer)
     except BaseException as error:
-        with contextlib.suppress(SegfocalError, OSError):  # the first error is the one to show
-            _record_end(run, status="failed", reason=f"{type(error).__name__}: {error}"[:2000])
-        raise
+        if resume_from is None and (trainer is None or trainer.global_step == 0) and is_main_process():
+            discard_untrained(run)  # so that the same command works once its mistake is mended
+        return _stopped(run, error)
     _record_end(run, status="finished", reason=None, timings={"fit_s": before + time.monotonic() - start})
     _say_finished(run, trainer.global_step)
     return 0
+
+
+def _stopped(run: RunPaths, error: BaseException) -> int:
+    """Record why a training ended early, as far as its folder is still there; raise all but a signal."""
+    kept = run.info.is_file()
+    asked = isinstance(error, Interrupted)
+    status, reason = ("interrupted", str(error)) if asked else ("failed", f"{type(error).__name__}: {error}")
+    if kept:
+        with contextlib.suppress(SegfocalError, OSError):  # the first error is the one to show
+            _record_end(run, status=status, reason=reason[:2000])
+    if not isinstance(error, Interrupted):
+        raise error
+    return _say_interrupted(error, hint=f" Go on with: segfocal fit --resume {run.root}" if kept else "")
+
+
+def _check_trained(trainer: Trainer) -> None:
+    if trainer.global_step == 0:
+        raise SegfocalError(
+            "Not one step was trained: trainer.max_steps, max_epochs, max_time or limit_train_batches ends "
+            f"before it, got max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}, "
+            f"limit_train_batches {trainer.limit_train_batches}. Raise it."
+        )
 
 
 def _record_end(run: RunPaths, **changes: Any) -> None:

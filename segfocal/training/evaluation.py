@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -92,3 +93,25 @@ class StageScores(nn.Module):
         for metric in (self.loss, self.fixed, self.tuned, self.search, self.curves):
             if metric is not None:
                 metric.reset()
+
+
+def validation_names(
+    *, task: Literal["binary", "multiclass", "multilabel"], class_names: Sequence[str]
+) -> list[str]:
+    """Return the names under which a validation in training logs its scores, without seeing an image.
+
+    Args:
+        task: "binary", "multiclass" or "multilabel".
+        class_names: One per logit channel.
+
+    Returns:
+        Names such as ``val/dice``.
+
+    Example:
+        >>> "val/dice/lesion" in validation_names(task="binary", class_names=["lesion"])
+        True
+    """
+    scores = StageScores(task=task, class_names=class_names, ignore_index=None, empty="one", search=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # nothing was counted, which is the point
+        return [f"val/{name}" for name in scores.compute()]

@@ -63,3 +63,47 @@ def test_a_word_for_split_is_answered_with_its_keys(fit, capsys):
     shown = capsys.readouterr().err
     assert "keys train, val, test, group, val_share, seed, got 'folders'" in shown
     assert "--data.init_args.split.train ..." in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--model.learning_rate -1", "learning_rate must lie in"),
+        ("--model.warmup_steps -1", "warmup_steps must lie in"),
+        ("--data.init_args.batch_size 5", "4 samples does not fill one batch of 5"),
+        (
+            "--data.init_args.patch_size 64 --data.init_args.ignore_index null "
+            "--model.loss.init_args.ignore_index null",
+            "smaller than the patch (64, 64)",
+        ),
+        ("--checkpoint.monitor val/dicee", "Did you mean 'val/dice'?"),
+        (
+            "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor val/dcie",
+            "EarlyStopping must name",
+        ),
+        ("--trainer.accelerator cdua", "invalid accelerator name"),
+        ("--trainer.accelerator tpu", "torch_xla"),
+        ("--trainer.max_steps 0", "Not one step was trained"),
+        ("--trainer.limit_train_batches 0", "Not one step was trained"),
+    ],
+)
+def test_an_error_before_the_first_step_leaves_no_folder(options, message, fit, tmp_path, capsys):
+    assert fit(*options.split()) == 2
+    found = capsys.readouterr()
+    assert message in found.err
+    assert "segfocal test" not in found.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_run_did_not_write_stays(fit, tmp_path, monkeypatch):
+    def write(*_args, **_settings):
+        (tmp_path / "run/notes.txt").write_text("mine")
+
+    monkeypatch.setattr("segfocal.training.previews.Previews.setup", write)
+    assert fit("--model.learning_rate", "-1") == 2
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_a_failure_after_the_first_step_is_kept(fit, tmp_path, monkeypatch):
+    assert fit("--model.learning_rate", "1e30", "--trainer.max_steps", "20") == 2
+    assert read_info(tmp_path / "run")["status"] == "failed"
