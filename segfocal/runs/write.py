@@ -20,22 +20,24 @@ if TYPE_CHECKING:
     import polars as pl
 
 _REMEDIES = {
-    errno.ENOSPC: "The disk is full: free some space or choose another folder with --run.",
-    errno.EDQUOT: "Your disk quota is used up: free some space or choose another folder with --run.",
-    errno.EFBIG: "The file grew past the size limit: raise `ulimit -f` or choose another folder with --run.",
-    errno.EROFS: "The file system is read-only: choose another folder with --run.",
-    errno.EACCES: "You may not write there: choose another folder with --run or change its permissions.",
-    errno.EPERM: "You may not write there: choose another folder with --run or change its permissions.",
-    errno.ENOTDIR: "A part of that path is a file: choose another folder with --run.",
+    errno.ENOSPC: "The disk is full: free some space or choose another folder with {option}.",
+    errno.EDQUOT: "Your disk quota is used up: free some space or choose another folder with {option}.",
+    errno.EFBIG: "The file is past the size limit: raise `ulimit -f` or choose another folder with {option}.",
+    errno.EROFS: "The file system is read-only: choose another folder with {option}.",
+    errno.EACCES: "You may not write there: choose another folder with {option} or change its permissions.",
+    errno.EPERM: "You may not write there: choose another folder with {option} or change its permissions.",
+    errno.EEXIST: "A part of that path is a file: choose another folder with {option}.",
+    errno.ENOTDIR: "A part of that path is a file: choose another folder with {option}.",
 }
 
 
-def disk_error(error: OSError, path: str | Path) -> SegfocalError:
+def disk_error(error: OSError, path: str | Path, *, option: str = "--run") -> SegfocalError:
     """Return the error that names a path which could not be written, the cause and the remedy.
 
     Args:
         error: What the operating system said.
-        path: The file that was to be written.
+        path: The file or folder that was to be written.
+        option: Of the command line, which named the place.
 
     Returns:
         An exception to raise.
@@ -44,16 +46,33 @@ def disk_error(error: OSError, path: str | Path) -> SegfocalError:
         >>> print(disk_error(OSError(28, "No space left on device"), "run.json"))
         cannot write run.json: No space left on device. The disk is full: free some space or choose another folder with --run.
     """  # noqa: E501
-    remedy = _REMEDIES.get(error.errno or 0, "Choose another folder with --run.")
-    return SegfocalError(f"cannot write {path}: {error.strerror or error}. {remedy}")
+    remedy = _REMEDIES.get(error.errno or 0, "Choose another folder with {option}.")
+    return SegfocalError(f"cannot write {path}: {error.strerror or error}. {remedy.format(option=option)}")
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def make_folder(path: str | Path, *, option: str = "--run") -> None:
+    """Make a folder and its parents unless they are there.
+
+    Args:
+        path: The folder.
+        option: Named in messages.
+
+    Raises:
+        SegfocalError: Where it cannot be made or is a file.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path, option=option) from error
+
+
+def write_bytes(path: str | Path, data: bytes, *, option: str = "--run") -> None:
     """Replace a file by ``data``, so that a crash leaves the old file or the new one.
 
     Args:
         path: The file; missing parent folders are made.
         data: Its whole content.
+        option: Of the command line, which named the place.
 
     Raises:
         SegfocalError: Where it cannot be written; the old file is untouched then.
@@ -71,7 +90,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise disk_error(error, path) from error
+        raise disk_error(error, path, option=option) from error
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from segfocal.errors import check_range
 from segfocal.training.options import OptionParser
 
 
@@ -39,11 +40,13 @@ def generate(argv: Sequence[str]) -> int:
         Exit code 0.
 
     Raises:
-        SegfocalError: For wrong options, or a folder that holds something.
+        SegfocalError: For wrong options, or a folder that holds something or cannot be written.
     """
     given = parser().parse_args(argv)
+    check_range("--count", given.count, low=1)
     # brings torch, which --help does not need
     from segfocal.data.synthetic import SyntheticData, write_folder
+    from segfocal.runs.write import disk_error
 
     data = SyntheticData(
         kind=given.kind,
@@ -56,6 +59,9 @@ def generate(argv: Sequence[str]) -> int:
         val_images=given.count if given.split == "val" else 0,
         test_images=given.count if given.split == "test" else 0,
     )
-    folder = write_folder(data, given.out, split=given.split)
+    try:
+        folder = write_folder(data, given.out, split=given.split)
+    except OSError as error:
+        raise disk_error(error, given.out, option="--out") from error
     sys.stdout.write(f"{given.count} images and masks written to {folder}/images and {folder}/masks\n")
     return 0

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
 
 from segfocal.training.interrupt import StopSignal
 from segfocal.training.options import OptionParser
 
+if TYPE_CHECKING:
+    from segfocal.training.predict_files import PredictOptions
+
+_LINES = 20
 _TTA = ("none", "mirror", "flips", "turns")
 
 
@@ -44,6 +50,42 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+class Progress:
+    """One line that is rewritten on a terminal, at most twenty lines elsewhere.
+
+    Args:
+        stream: Where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.terminal = stream.isatty()
+        self.open = False
+
+    def show(self, done: int, total: int, name: str) -> None:
+        """Write how far the prediction is, if it is time.
+
+        Args:
+            done: Images predicted.
+            total: Images to predict.
+            name: Of the last one.
+        """
+        text = f"{done}/{total} {name}"
+        if self.terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self.stream.write(f"\r\x1b[K{text[:width]}")
+            self.open = True
+        elif _LINES * done // total > _LINES * (done - 1) // total:
+            self.stream.write(f"{text}\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """End the line that is being rewritten."""
+        if self.open:
+            self.stream.write("\n")
+            self.open = False
+
+
 def predict(argv: Sequence[str]) -> int:
     """Predict images.
 
@@ -58,12 +100,37 @@ def predict(argv: Sequence[str]) -> int:
     """
     given = parser().parse_args(argv)
     # brings torch, which --help does not need
-    from segfocal.training.predict_files import PredictOptions, predict_files
+    from segfocal.training.predict_checks import check_wishes
+    from segfocal.training.predict_files import list_images, predict_files
     from segfocal.training.predictor import load
+
+    options = _options(given)
+    check_wishes(given.run, threshold=options.threshold, posterior=options.posterior, device=given.device)
+    paths = list_images(given.images)
+    predictor = load(given.run, checkpoint=given.checkpoint, device=given.device)
+    stop, progress = StopSignal(), Progress(sys.stdout)
+
+    def after(done: int, total: int, name: str) -> None:
+        progress.show(done, total, name)
+        stop.raise_if_asked()  # between two images: what is written is whole
+
+    try:
+        with stop.listening():
+            written = predict_files(predictor, paths, given.out, options=options, progress=after)
+    finally:
+        progress.close()
+    sys.stdout.write(
+        f"{len(paths)} images predicted, {len(written)} files written to {given.out}, e.g. {written[-1]}\n"
+    )
+    return 0
+
+
+def _options(given: argparse.Namespace) -> PredictOptions:
+    from segfocal.training.predict_files import PredictOptions
     from segfocal.training.tiles import Tiling
 
     thresholds = given.threshold
-    options = PredictOptions(
+    return PredictOptions(
         probabilities=given.probabilities,
         overlay=given.overlay,
         posterior=given.posterior,
@@ -71,15 +138,3 @@ def predict(argv: Sequence[str]) -> int:
         threshold=thresholds[0] if thresholds is not None and len(thresholds) == 1 else thresholds,
         tiling=Tiling(size=given.tile),
     )
-    stop = StopSignal()
-
-    def progress(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-        stop.raise_if_asked()  # between two images: what is written is whole
-
-    predictor = load(given.run, checkpoint=given.checkpoint, device=given.device)
-    with stop.listening():
-        written = predict_files(predictor, given.images, given.out, options=options, progress=progress)
-    sys.stdout.write(f"{len(written)} files written to {given.out}, e.g. {written[-1]}\n")
-    return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segfocal.data.reading import SUFFIXES, read_array
 from segfocal.errors import SegfocalError
-from segfocal.runs.write import write_bytes
+from segfocal.runs.write import make_folder, write_bytes
 from segfocal.training.overlay import overlay
 from segfocal.training.pictures import mask_pictures, png, probability_pictures
 from segfocal.training.predictor import Array, Prediction, Predictor
@@ -45,7 +45,7 @@ def predict_files(
     *,
     options: PredictOptions | None = None,
     reference: Callable[[Path], Array | None] | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Path]:
     """Predict images one after the other; each result file appears whole or not at all.
 
@@ -56,25 +56,28 @@ def predict_files(
             name are replaced.
         options: What to write; ``None``: masks alone.
         reference: Gives the true labels of an image file where they are known, for the overlays.
-        progress: Called with one line per image.
+        progress: Called after each image with how many are done, how many there are, and its name.
 
     Returns:
         The files written.
 
     Raises:
-        SegfocalError: If there are no images, two share a stem, one cannot be read or predicted (it is named,
-            and none of its files are written), or ``out_dir`` cannot be written.
+        SegfocalError: If there are no images, two share a stem, the options do not fit the predictor, one
+            image cannot be read or predicted (it is named, and none of its files are written), or
+            ``out_dir`` cannot be written.
     """
     options = options or PredictOptions()
     paths = list_images(images)
+    predictor.check(tiling=options.tiling, posterior=options.posterior, threshold=options.threshold)
+    make_folder(out_dir, option="--out")
     written: list[Path] = []
     for number, path in enumerate(paths, start=1):
         pictures = _predict_one(predictor, path, options, reference)
         for name, content in pictures.items():
-            write_bytes(Path(out_dir) / name, content)
+            write_bytes(Path(out_dir) / name, content, option="--out")
             written.append(Path(out_dir) / name)
         if progress is not None:
-            progress(f"{number}/{len(paths)} {path.name}")
+            progress(number, len(paths), path.name)
     return written
 
 

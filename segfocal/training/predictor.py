@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.data.preprocess import Preprocess
-from segfocal.errors import SegfocalError, check_choice, check_range
-from segfocal.losses.base import SegmentationLoss
+from segfocal.errors import SegfocalError, check_choice
 from segfocal.models.outputs import main_output
 from segfocal.models.stride import size_divisor
-from segfocal.training.tiles import Tiling, predict_tiled
+from segfocal.training.predict_checks import check_posterior, find_device, full_thresholds
+from segfocal.training.tiles import Tiling, check_tiling, predict_tiled
 from segfocal.training.tta import Symmetry, average_views
 
 Array = npt.NDArray[Any]
@@ -78,9 +78,9 @@ class Predictor:
         self.task = task
         self.preprocess = preprocess
         self.class_names = tuple(class_names)
-        self.thresholds = _thresholds(thresholds, task=task, channels=len(self.class_names))
+        self.thresholds = full_thresholds(thresholds, task=task, channels=len(self.class_names))
         self.loss = loss
-        self.device = _device(device)
+        self.device = find_device(device)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
         self.divisor = size_divisor(self.network, in_channels=preprocess.in_channels, divisor=divisor)
 
@@ -111,15 +111,36 @@ class Predictor:
             SegfocalError: For images that ``preprocess`` refuses, scores that are not finite, a loss
                 without an exact posterior, and a threshold that does not fit.
         """
-        override = None
-        if threshold is not None:
-            override = _thresholds(threshold, task=self.task, channels=len(self.class_names))
+        override = self.check(tiling=tiling, posterior=posterior, threshold=threshold)
         scores = self._scores(image, tiling=tiling, tta=tta)
         probabilities = self._posterior(scores) if posterior else scores
         mask = (
             self._mask(scores, self.thresholds) if override is None else self._mask(probabilities, override)
         )
         return Prediction(mask, probabilities, self.task, self.class_names)
+
+    def check(
+        self,
+        *,
+        tiling: Tiling | None = None,
+        posterior: bool = False,
+        threshold: float | Sequence[float] | None = None,
+    ) -> tuple[float, ...] | None:
+        """Raise for wishes that no image can fulfil; args as for a prediction.
+
+        Returns:
+            One threshold per channel where some were given, else None.
+
+        Raises:
+            SegfocalError: For tiles too small for the network, a loss without an exact posterior, and a
+                threshold that does not fit.
+        """
+        check_tiling(tiling or Tiling(), self.divisor)
+        if posterior:
+            check_posterior(self.loss, channels=len(self.class_names))
+        if threshold is None:
+            return None
+        return full_thresholds(threshold, task=self.task, channels=len(self.class_names))
 
     def _scores(self, image: Array, *, tiling: Tiling | None, tta: Symmetry) -> npt.NDArray[np.float32]:
         prepared = torch.from_numpy(self.preprocess(image))
@@ -149,13 +170,8 @@ class Predictor:
         return logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()
 
     def _posterior(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if not isinstance(self.loss, SegmentationLoss):
-            kind = "no loss" if self.loss is None else type(self.loss).__name__
-            raise SegfocalError(
-                f"posterior needs the segfocal loss that the network was trained with, got {kind}. "
-                f"Calibrate the scores on held-out images instead."
-            )
-        found = self.loss.posterior(torch.from_numpy(scores)[None])[0].float().numpy()
+        loss = check_posterior(self.loss, channels=len(self.class_names))
+        found = loss.posterior(torch.from_numpy(scores)[None])[0].float().numpy()
         return np.asarray(found, dtype=np.float32)
 
     def _mask(self, probabilities: npt.NDArray[np.float32], thresholds: tuple[float, ...] | None) -> Array:
@@ -200,43 +216,6 @@ def load(
         device=device,
         divisor=rebuilt.task.divisor,
     )
-
-
-def _device(wanted: torch.device | str | None) -> torch.device:
-    best = torch.accelerator.current_accelerator(check_available=True)
-    if wanted is None:
-        return best or torch.device("cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three
-        here = "cpu" if best is None else f"cpu and {torch.accelerator.device_count()} of {best}"
-        why = str(error).splitlines()[0]
-        raise SegfocalError(f"device must be of this machine ({here}), got {str(wanted)!r}: {why}") from error
-    return device
-
-
-def _thresholds(
-    given: float | Sequence[float] | None, *, task: str, channels: int
-) -> tuple[float, ...] | None:
-    if task == "multiclass":
-        if given is not None:
-            raise SegfocalError(
-                f"A multiclass mask is the largest probability: threshold must be None, got {given}."
-            )
-        return None
-    values = (
-        [0.5] * channels
-        if given is None
-        else [given] * channels
-        if isinstance(given, (int, float))
-        else [*given]
-    )
-    if len(values) != channels:
-        raise SegfocalError(f"threshold must be one number or {channels}, one per class, got {len(values)}.")
-    for value in values:
-        check_range("threshold", value, low=0.0, high=1.0)
-    return tuple(float(value) for value in values)
 
 
 def _resize(scores: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:

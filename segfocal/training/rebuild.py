@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser
+from torch import nn
 
 from segfocal.errors import SegfocalError
 from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
@@ -106,12 +107,36 @@ def build_task(section: Mapping[str, Any], *, origin: str | Path = "the configur
         settings["network"] = without_downloads(settings["network"])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SegmentationTask, "model")
+    task = _instantiate(parser, {"model": settings}, origin).model
+    assert isinstance(task, SegmentationTask)
+    return task
+
+
+def build_loss(section: Mapping[str, Any], *, origin: str | Path = "the configuration") -> nn.Module:
+    """Build the loss of a task alone.
+
+    Args:
+        section: As for ``build_task``.
+        origin: Named in messages.
+
+    Returns:
+        The loss.
+
+    Raises:
+        SegfocalError: If its class cannot be found or refuses its arguments.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(nn.Module, "loss")
+    loss = _instantiate(parser, {"loss": section.get("loss")}, origin).loss
+    assert isinstance(loss, nn.Module)
+    return loss
+
+
+def _instantiate(parser: ArgumentParser, settings: dict[str, Any], origin: str | Path) -> Any:
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            task = parser.instantiate(parser.parse_object({"model": settings})).model
+            return parser.instantiate(parser.parse_object(settings))
     except SegfocalError:
         raise
     except (argparse.ArgumentError, ValueError, TypeError) as error:
         raise SegfocalError(f"Cannot build the model that {origin} describes: {error}") from error
-    assert isinstance(task, SegmentationTask)
-    return task

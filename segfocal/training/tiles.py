@@ -78,7 +78,7 @@ def predict_tiled(
         tensor(700.)
     """
     tiling = tiling or Tiling()
-    multiple = _multiple(tiling, divisor) if max(image.shape[1:]) > tiling.size else divisor
+    multiple = check_tiling(tiling, divisor) if max(image.shape[1:]) > tiling.size else divisor
     padded = pad_to_multiple(image[None], multiple)[0]
     axes = [axis_windows(length, tiling.size, tiling.overlap, multiple) for length in padded.shape[1:]]
     result: Tensor | None = None
@@ -137,7 +137,20 @@ def _profile(tile: int, *, first: bool, last: bool, margin: int) -> Tensor:
     return weight
 
 
-def _multiple(tiling: Tiling, divisor: int) -> int:
+def check_tiling(tiling: Tiling, divisor: int) -> int:
+    """Return the multiple of pixels at which tiles start.
+
+    Args:
+        tiling: How images are cut.
+        divisor: Multiple of the sizes that the network takes.
+
+    Raises:
+        SegfocalError: If tiles are too small for that and their overlap.
+
+    Example:
+        >>> check_tiling(Tiling(size=64), 16), check_tiling(Tiling(size=256), 16)
+        (16, 32)
+    """
     multiple = math.lcm(divisor, PHASE) if tiling.size >= PHASE_FROM else divisor
     least = math.ceil(multiple / (1 - tiling.overlap))
     if tiling.overlap and tiling.size < least:

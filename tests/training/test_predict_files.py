@@ -10,6 +10,7 @@ from segfocal.data.preprocess import Preprocess
 from segfocal.errors import SegfocalError
 from segfocal.training.predict_files import PredictOptions, list_images, predict_files
 from segfocal.training.predictor import Predictor
+from segfocal.training.tiles import Tiling
 
 CLASSES = {
     "binary": ["vessel"],
@@ -43,10 +44,12 @@ def read(path):
 @pytest.mark.parametrize("task", CLASSES)
 def test_files_say_what_the_predictor_says(task, folder, tmp_path):
     model = predictor(task)
-    lines = []
+    calls = []
     options = PredictOptions(probabilities=True, overlay=True, tta="flips")
-    written = predict_files(model, folder, tmp_path / "out", options=options, progress=lines.append)
-    assert lines == ["1/3 a.jpg", "2/3 b.png", "3/3 c.tif"]
+    written = predict_files(
+        model, folder, tmp_path / "out", options=options, progress=lambda *call: calls.append(call)
+    )
+    assert calls == [(1, 3, "a.jpg"), (2, 3, "b.png"), (3, 3, "c.tif")]
     assert all(path.is_file() for path in written)
     assert sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()) == sorted(written)
     expected = model(read(folder / "b.png"), tta="flips")
@@ -118,5 +121,19 @@ def test_two_images_of_one_stem_are_an_error(folder):
 
 def test_a_full_disk_is_reported(folder, tmp_path):
     (tmp_path / "out").write_text("a file where the folder should be")
-    with pytest.raises(SegfocalError, match="cannot write"):
+    with pytest.raises(SegfocalError, match=r"cannot write .*out: .* another folder with --out\."):
         predict_files(predictor("binary"), folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (PredictOptions(threshold=[0.5, 0.5]), "threshold must be one number or 1, one per class"),
+        (PredictOptions(posterior=True), "posterior needs"),
+        (PredictOptions(tiling=Tiling(size=1)), "tile size must be at least 2 px"),
+    ],
+)
+def test_options_that_fit_no_image_are_not_blamed_on_the_first(options, message, folder, tmp_path):
+    with pytest.raises(SegfocalError, match=f"^{message}"):
+        predict_files(predictor("binary"), folder, tmp_path / "out", options=options)
+    assert not (tmp_path / "out").exists()

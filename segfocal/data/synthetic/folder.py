@@ -72,7 +72,9 @@ def _complete(data: SyntheticData, target: Path) -> Iterator[Path]:
     """Give a folder to write into that takes the target's name at the end, or vanishes on any error."""
     if data.channels not in (1, 3):
         raise SegfocalError(f"PNG holds 1 or 3 channels, got channels={data.channels}.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not target.is_dir():
+        raise SegfocalError(f"{target} must be a new or empty folder, got a file. Name another.")
+    if target.exists() and any(target.iterdir()):
         raise SegfocalError(f"{target} must be a new or empty folder, got one with content. Name another.")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

@@ -1,0 +1,97 @@
+"""What ``predict`` says before it loads a network, and while it works."""
+
+import io
+
+import pytest
+
+from segfocal.__main__ import main
+from segfocal.data.synthetic import SyntheticData, write_folder
+from segfocal.training.predict_command import Progress
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images") / "set"
+    return write_folder(SyntheticData(image_size=32, test_images=23), folder, split="test") / "images"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--threshold 1.5", "threshold must lie in [0, 1], got 1.5."),
+        ("--threshold 0.5 0.5", "threshold must be one number or 1"),
+        ("--tile 0", "tile size must lie in"),
+        ("--posterior", "FocalDiceLoss has no exact posterior"),
+        ("--device warp:9", "device must be of this machine"),
+        ("--images {run}/nothing", "found no "),
+    ],
+)
+def test_options_are_refused_before_the_network_is_loaded(
+    options, message, finished_run, images, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("segfocal.training.predictor.load", lambda *_args, **_settings: pytest.fail("loaded"))
+    words = [word.format(run=finished_run) for word in options.split()]
+    given = [] if "--images" in words else ["--images", str(images)]
+    assert main(["predict", "--run", str(finished_run), *given, "--out", str(tmp_path / "out"), *words]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "test_00000" not in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_called_out(finished_run, images, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "masks"
+    assert main(["predict", "--run", str(finished_run), "--images", str(images), "--out", str(out)]) == 2
+    shown = capsys.readouterr().err
+    assert f"cannot write {out}" in shown
+    assert "another folder with --out." in shown
+
+
+def test_many_images_are_few_lines_and_a_count(finished_run, images, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["predict", "--run", str(finished_run), "--images", str(images), "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 21
+    assert lines[-2] == "23/23 test_00022.png"
+    assert lines[-1].startswith(f"23 images predicted, 23 files written to {out}, ")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_one_line():
+    terminal = Terminal()
+    progress = Progress(terminal)
+    for number in range(1, 4):
+        progress.show(number, 3, "x" * 500)
+    progress.close()
+    text = terminal.getvalue()
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    assert text.count("\r") == 3
+    assert max(map(len, text.split("\r"))) < 200
+
+
+def test_few_images_have_a_line_each():
+    stream = io.StringIO()
+    for number in range(1, 4):
+        Progress(stream).show(number, 3, "a.png")
+    assert stream.getvalue() == "1/3 a.png\n2/3 a.png\n3/3 a.png\n"
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_generate_says_where_it_cannot_write(out, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["generate", "--out", str(tmp_path / out), "--count", "1", "--size", "32"]) == 2
+    shown = capsys.readouterr().err
+    assert str(tmp_path / out) in shown
+    assert "Errno" not in shown
+    assert ("--out" in shown) or ("got a file. Name another" in shown)
+
+
+def test_generate_asks_for_at_least_one_picture(tmp_path, capsys):
+    assert main(["generate", "--out", str(tmp_path / "set"), "--count", "0"]) == 2
+    assert "--count must lie in [1, inf], got 0." in capsys.readouterr().err
