@@ -94,5 +94,5 @@ def whole_gamma(rows: Tensor) -> int | None:
     """
     if rows.device.type != "cpu" or rows.shape[1] > 1:
         return None
-    gamma = rows[0, 0].item()
+    gamma = rows.item() if rows.numel() == 1 else rows[0, 0].item()  # indexing takes longer
     return int(gamma) if gamma in (0, 1, 2, 3) else None

@@ -10,7 +10,7 @@ NaN.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,8 +24,8 @@ Number = Tensor | float
 class Parts(NamedTuple):
     """What every pixel loss is made of: the margin, ``p`` of the true class, ``u = 1 - p``, ``nll = -log p``.
 
-    ``exp`` and ``split`` are the functions to go on with; a backend may bring its own. ``power`` is gamma
-    where a backend knows it to be a small whole number: multiplying is cheaper; ``log_u`` may then be None.
+    ``power`` is gamma where it is known to be a small whole number: multiplying is cheaper, and ``log_u`` may
+    then be None.
     """
 
     margin: Tensor
@@ -33,8 +33,6 @@ class Parts(NamedTuple):
     u: Tensor
     nll: Tensor
     log_u: Tensor | None
-    exp: Callable[[Tensor], Tensor]
-    split: Callable[[Tensor], Parts]
     power: int | None = None
 
 
@@ -71,19 +69,17 @@ def split(margin: Tensor, power: int | None = None) -> Parts:
         u=torch.maximum(small, wrong).mul_(larger),
         nll=torch.relu(margin) + rest,
         log_u=margin.clamp(min=-FINITE, max=0).sub_(rest) if power is None else None,
-        exp=torch.exp,
-        split=split,
         power=power,
     )
 
 
 def modulation(parts: Parts, gamma: Number, *, log_scale: Number | None = None) -> Tensor:
     """Compute the focal factor ``(u / scale)^g``, 1 for ``g = 0`` even where ``u = 0``."""
-    if log_scale is not None:  # a division: backends' exponentials take no positive arguments
-        return modulation(parts, gamma) / parts.exp(gamma * (torch.zeros_like(parts.u) + log_scale))
+    if log_scale is not None:
+        return modulation(parts, gamma) * torch.exp(-gamma * torch.as_tensor(log_scale))
     if parts.power is None:
         assert parts.log_u is not None
-        return parts.exp(gamma * parts.log_u)
+        return torch.exp(gamma * parts.log_u)
     return functools.reduce(torch.mul, [parts.u] * parts.power) if parts.power else torch.ones_like(parts.u)
 
 
@@ -174,7 +170,7 @@ def convex(parts: Parts, gamma: Number, shift: Number, tau: Number) -> PixelLoss
         >>> round(convex(split(torch.tensor([0.0])), 4.0, 0.0, 0.0).loss.item(), 4)  # log 2 / 4
         0.1733
     """
-    steep = parts.split(gamma * parts.margin - shift)
+    steep = split(gamma * parts.margin - shift)
     return PixelLoss(tau * parts.nll + (1 - tau) * (steep.nll / gamma), tau * parts.u + (1 - tau) * steep.u)
 
 

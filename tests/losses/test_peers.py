@@ -691,10 +691,9 @@ FAULTS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _plain_torch(monkeypatch):
-    """Large images would wait for a compiler; test_compiled.py holds that backend to this one."""
-    monkeypatch.setenv("SEGFOCAL_BACKEND", "eager")
+@pytest.fixture(autouse=True, params=["eager", "compiled"])
+def _backend(request, monkeypatch):
+    monkeypatch.setenv("SEGFOCAL_BACKEND", request.param)
 
 
 @pytest.mark.parametrize(("identifier", "fault", "check"), FAULTS, ids=[row[0] for row in FAULTS])

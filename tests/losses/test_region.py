@@ -29,12 +29,6 @@ EVERY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _plain_torch(monkeypatch):
-    """Large images would wait for a compiler; test_compiled.py holds that backend to this one."""
-    monkeypatch.setenv("SEGFOCAL_BACKEND", "eager")
-
-
 def draw(task, *, space=(6, 5), seed=0, ignore=True):
     """Float64 logits and labels, class 3 of the multiclass labels absent from the first image."""
     g = torch.Generator().manual_seed(seed)

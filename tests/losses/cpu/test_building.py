@@ -1,0 +1,84 @@
+"""The kernels are built once, and their absence is said once."""
+
+import logging
+import stat
+
+import pytest
+import torch
+
+from segfocal.losses.backends import backend_for
+from segfocal.losses.cpu import building
+
+LARGE = torch.zeros(1, 1, 256, 256)
+
+
+@pytest.fixture(autouse=True)
+def _anew(monkeypatch):
+    monkeypatch.delenv("SEGFOCAL_BACKEND", raising=False)
+    building.library.cache_clear()
+    yield
+    building.library.cache_clear()
+
+
+def fake_compiler(folder, body):
+    """A program that takes the compiler's place and notes that it ran."""
+    path = folder / "c++"
+    path.write_text(f"#!/bin/sh\necho ran >> {folder}/calls\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_without_a_compiler_one_line_is_logged_and_all_is_eager(monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with caplog.at_level(logging.WARNING):
+        assert [backend_for(LARGE) for _ in range(3)] == ["eager"] * 3
+    assert len(caplog.records) == 1
+    assert "no-such-compiler" in caplog.text
+
+
+def test_a_compiler_that_fails_is_quoted_and_all_is_eager(monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("CXX", str(fake_compiler(tmp_path, "echo no such flag >&2; exit 1")))
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "cache"))
+    with caplog.at_level(logging.WARNING):
+        assert backend_for(LARGE) == backend_for(LARGE) == "eager"
+    assert len(caplog.records) == 1
+    assert "no such flag" in caplog.text
+    assert (tmp_path / "calls").read_text().count("ran") == len(building.FLAGS)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_file_that_does_not_load_is_removed(monkeypatch, caplog, tmp_path):
+    body = 'while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"'
+    monkeypatch.setenv("CXX", str(fake_compiler(tmp_path, body)))
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "cache"))
+    assert building.library() is None
+    assert "plain torch" in caplog.text
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.skipif(building.compiler() is None, reason="no C++ compiler")
+def test_they_are_built_once_and_found_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path))
+    assert backend_for(LARGE) == "compiled"
+    (built,) = tmp_path.iterdir()
+    building.library.cache_clear()
+    monkeypatch.setattr(building, "build", None)
+    assert backend_for(LARGE) == "compiled"
+    assert list(tmp_path.iterdir()) == [built]
+
+
+def test_a_cache_that_cannot_be_made_is_replaced(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "file" / "folder"))
+    assert building.cache_folder().is_dir()
+
+
+def test_the_structures_are_those_of_the_kernels():
+    kernels = building.library()
+    if kernels is None:
+        pytest.skip("no C++ compiler")
+    import ctypes
+
+    from segfocal.losses.cpu.call import Call
+
+    assert kernels.segfocal_size() == ctypes.sizeof(Call)
