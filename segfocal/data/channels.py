@@ -38,7 +38,8 @@ def choose_channels(image: Image, *, wanted: int) -> Image:
         grey = image.astype(np.float32) @ LUMA
         return (np.rint(grey) if image.dtype.kind in "iu" else grey).astype(image.dtype)[:, :, None]
     raise SegfocalError(
-        f"expected an image of {wanted} channels, got {found}. Set preprocess.in_channels: {found}."
+        f"expected an image of {wanted} channels, got {found}. Give images of {wanted}, or set "
+        f"preprocess.in_channels and the network's in_channels to {found} and train."
     )
 
 

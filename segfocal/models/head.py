@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segfocal.errors import SegfocalError
 from segfocal.models.outputs import main_output
 from segfocal.models.probe import probing
-from segfocal.models.stride import size_divisor
+from segfocal.models.stride import other_channels, size_divisor
 
 CONVOLUTIONS = (
     nn.Conv1d,
@@ -46,7 +46,13 @@ def head_width(
     """
     images = _small_input(network, in_channels, spatial_dims, divisor)
     with probing(network):
-        return main_output(network(images)).shape[1]
+        try:
+            output = network(images)
+        except (RuntimeError, AssertionError, IndexError) as error:
+            raise other_channels(str(error), in_channels) or SegfocalError(
+                f"The network cannot be run on an image of shape {tuple(images.shape)}: {error}"
+            ) from error
+        return main_output(output).shape[1]
 
 
 def find_head(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from segfocal.models.probe import probing
 
 # powers of two for convolutional networks; 14 and 7 x 2^k for transformers with such patches and windows
 CANDIDATES = (1, 2, 4, 8, 16, 32, 64, 14, 28, 56, 112)
+_CHANNELS = re.compile(r"expected input\[.*\] to have (\d+) channels, but got (\d+) channels")
 
 
 def size_divisor(
@@ -36,7 +38,7 @@ def size_divisor(
         The multiple, in pixels.
 
     Raises:
-        SegfocalError: If no candidate works, with the network's own complaint.
+        SegfocalError: If the network takes other channels, or no candidate works; with its own complaint.
 
     Example:
         >>> size_divisor(nn.Conv2d(3, 2, 3, padding=1), in_channels=3)
@@ -56,6 +58,8 @@ def size_divisor(
             except SegfocalError:
                 raise
             except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+                if mismatch := other_channels(str(error), in_channels):
+                    raise mismatch from error
                 complaint = f"{type(error).__name__}: {str(error).strip()[:300]}"
                 continue
             if tuple(found) == size:
@@ -65,6 +69,26 @@ def size_divisor(
         f"No input size that is a multiple of {', '.join(map(str, CANDIDATES))} gives logits of the same "
         f"size with {in_channels} input channels; the last attempt: {complaint}. Give the multiple as "
         f"divisor=, or wrap the network so that it resizes its logits to its input."
+    )
+
+
+def other_channels(complaint: str, in_channels: int) -> SegfocalError | None:
+    """Return what to say where the first convolution expects other channels than the images have.
+
+    Args:
+        complaint: What torch said.
+        in_channels: Of the images.
+
+    Returns:
+        An exception to raise; None where the complaint is another.
+    """
+    found = _CHANNELS.search(complaint)
+    if found is None or int(found[2]) != in_channels:
+        return None
+    return SegfocalError(
+        f"The network takes images of {found[1]} channel(s), but they have {in_channels}. Set the network's "
+        f"in_channels to {in_channels}, or let the data give {found[1]} (preprocess.in_channels; channels of "
+        "generated data)."
     )
 
 

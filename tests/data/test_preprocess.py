@@ -71,7 +71,9 @@ def test_a_grey_rgb_image_keeps_its_grey():
 
 
 def test_other_channel_counts_name_the_setting():
-    with pytest.raises(SegfocalError, match="in_channels: 5"):
+    with pytest.raises(
+        SegfocalError, match=r"3 channels, got 5.*preprocess\.in_channels and the network's in_channels to 5"
+    ):
         Preprocess(in_channels=3)(np.zeros((4, 4, 5), dtype=np.uint8))
 
 

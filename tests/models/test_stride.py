@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from segfocal.errors import SegfocalError
-from segfocal.models import SmpNetwork, crop_to, pad_to_multiple, size_divisor
+from segfocal.models import SmallUNet, SmpNetwork, crop_to, head_width, pad_to_multiple, size_divisor
 
 
 class Shrinks(nn.Module):
@@ -64,8 +64,18 @@ def test_a_network_that_never_fits_is_quoted():
         size_divisor(Shrinks(), in_channels=1)
     with pytest.raises(SegfocalError, match="sizes must be multiples of 48"):
         size_divisor(Touchy(48), in_channels=1)
-    with pytest.raises(SegfocalError, match="with 4 input channels"):
-        size_divisor(nn.Conv2d(3, 1, 1), in_channels=4)
+
+
+@pytest.mark.parametrize(
+    "network", [nn.Conv2d(3, 1, 1), nn.Conv3d(3, 1, 1), SmpNetwork(3, 1), SmallUNet(3, 1)]
+)
+def test_other_channels_are_named_with_the_remedy(network):
+    dims = 3 if isinstance(network, nn.Conv3d) else 2
+    said = r"takes images of 3 channel\(s\), but they have 4\. Set the network's in_channels to 4.*preprocess"
+    with pytest.raises(SegfocalError, match=said):
+        size_divisor(network, in_channels=4, spatial_dims=dims)
+    with pytest.raises(SegfocalError, match=said):  # nothing is run to find a divisor that is given
+        head_width(network, in_channels=4, spatial_dims=dims, divisor=32)
 
 
 def test_probing_leaves_no_trace():
