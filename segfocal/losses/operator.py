@@ -100,36 +100,56 @@ def fake_backward(grad: Tensor, *arguments: Any) -> Tensor:
     return torch.empty_like(arguments[0])
 
 
-def remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    """Keep what the gradient is computed from anew: nothing that the caller did not hand in."""
-    ctx.save_for_backward(*inputs[:TENSORS])
-    ctx.choices = inputs[TENSORS:]
+class Differentiable(torch.autograd.Function):
+    """One of the two operators with its gradient; nothing is kept that the caller did not hand in.
+
+    Written out where ``torch.library.register_autograd`` would do, which takes longer than a small loss.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, operator: Any, backward: Any, *arguments: Any) -> Any:
+        """Compute, and keep what the gradient is computed from anew."""
+        ctx.save_for_backward(*arguments[:TENSORS])
+        ctx.choices, ctx.operator = arguments[TENSORS:], backward
+        with torch._C._AutoDispatchBelowAutograd():
+            found = operator(*arguments)
+        if isinstance(found, tuple):
+            ctx.mark_non_differentiable(found[1])
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_counts: Tensor) -> tuple[Tensor | None, ...]:
+        """Chain the gradient by the packed sums, or by the map."""
+        found = ctx.operator(grad, *ctx.saved_tensors, *ctx.choices)
+        return (None, None, found, *[None] * (TENSORS - 1 + len(ctx.choices)))
 
 
-def sums_gradient(ctx: Any, grad: Tensor, _counts: Tensor) -> tuple[Tensor | None, ...]:
-    """Chain the gradient by the packed sums."""
-    found = torch.ops.segfocal.pixel_sums_backward.default(grad, *ctx.saved_tensors, *ctx.choices)
-    return (found, *[None] * (TENSORS - 1 + len(ctx.choices)))
+class Final(torch.autograd.Function):
+    """A gradient, which cannot be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: Any, *arguments: Any) -> Any:
+        """Compute the gradient."""
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator(*arguments)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> NoReturn:
+        """Refuse."""
+        raise SegfocalError(
+            "The gradient of a segfocal loss cannot be differentiated again, got a second derivative. "
+            "Drop create_graph=True, or compute the penalty with a loss written in plain torch."
+        )
 
 
-def map_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """Chain the gradient by the map."""
-    found = torch.ops.segfocal.pixel_map_backward.default(grad, *ctx.saved_tensors, *ctx.choices)
-    return (found, *[None] * (TENSORS - 1 + len(ctx.choices)))
+def register_gradient(name: str) -> Any:
+    """Give an operator and its gradient their places in autograd; return the operator."""
+    operator = getattr(torch.ops.segfocal, name).default
+    backward = getattr(torch.ops.segfocal, f"{name}_backward").default
+    library.impl(name, lambda *arguments: Differentiable.apply(operator, backward, *arguments), "Autograd")
+    library.impl(f"{name}_backward", lambda *arguments: Final.apply(backward, *arguments), "Autograd")
+    return operator
 
 
-def no_second_derivative(ctx: Any, grad: Tensor) -> NoReturn:
-    """Refuse to differentiate the gradient."""
-    raise SegfocalError(
-        "The gradient of a segfocal loss cannot be differentiated again, got a second derivative. "
-        "Drop create_graph=True, or compute the penalty with a loss written in plain torch."
-    )
-
-
-torch.library.register_autograd("segfocal::pixel_sums", sums_gradient, setup_context=remember, lib=library)
-torch.library.register_autograd("segfocal::pixel_map", map_gradient, setup_context=remember, lib=library)
-torch.library.register_autograd("segfocal::pixel_sums_backward", no_second_derivative, lib=library)
-torch.library.register_autograd("segfocal::pixel_map_backward", no_second_derivative, lib=library)
-
-sums_operator = torch.ops.segfocal.pixel_sums.default
-map_operator = torch.ops.segfocal.pixel_map.default
+sums_operator = register_gradient("pixel_sums")
+map_operator = register_gradient("pixel_map")
