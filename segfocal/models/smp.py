@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.models.downloads import fetching
 
 
 class SmpNetwork(nn.Module):
@@ -45,15 +46,16 @@ class SmpNetwork(nn.Module):
         _check_encoder(encoder, encoder_weights)
         _check_options(build, encoder, options or {})
         try:
-            self.network: nn.Module = build(
-                encoder_name=encoder,
-                encoder_weights=encoder_weights,
-                in_channels=in_channels,
-                classes=num_classes,
-                **(options or {}),
-            )
-        except OSError as error:
-            raise _not_fetched(encoder, encoder_weights) from error
+            with fetching({} if encoder_weights is None else {"encoder_weights": encoder_weights}):
+                self.network: nn.Module = build(
+                    encoder_name=encoder,
+                    encoder_weights=encoder_weights,
+                    in_channels=in_channels,
+                    classes=num_classes,
+                    **(options or {}),
+                )
+        except SegfocalError:
+            raise
         except (TypeError, KeyError, ValueError, RuntimeError) as error:
             raise SegfocalError(
                 f"segmentation_models_pytorch cannot build {architecture!r} with encoder {encoder!r}, "
@@ -107,12 +109,3 @@ def _check_options(build: Any, encoder: str, options: Mapping[str, Any]) -> None
             raise SegfocalError(
                 f"{build.__name__} takes the options {', '.join(known)}, got {name!r}.{nearest(name, known)}"
             )
-
-
-def _not_fetched(encoder: str, weights: str | None) -> SegfocalError:
-    return SegfocalError(
-        f"Expected the {weights!r} weights of encoder {encoder!r} in the local cache or from the network, "
-        "could get neither. Offline: set encoder_weights to null for random weights, or build this network "
-        "once on a machine with a network and copy its cache folder (the environment variable HF_HOME, by "
-        "default ~/.cache/huggingface) to this one."
-    )

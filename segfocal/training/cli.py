@@ -17,7 +17,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 
 from segfocal.errors import SegfocalError
-from segfocal.models.downloads import without_downloads
+from segfocal.models.downloads import asked_weights, fetching, without_downloads
 from segfocal.training.arguments import check_config_files, config_files, lift_nulls
 from segfocal.training.checkpoints import RunCheckpoints, check_monitor
 from segfocal.training.messages import explain
@@ -92,13 +92,10 @@ class SegfocalCLI(LightningCLI):
             self.config.model.network = Namespace(without_downloads(network))
 
     def instantiate_classes(self) -> None:
-        """Build task, data and callbacks; the trainer waits until the run directory is known.
-
-        Raises:
-            SegfocalError: Naming the class whose arguments contradict one another.
-        """
+        """Build task, data and callbacks; the trainer waits until the run directory is known."""
         try:
-            self.config_init = self.parser.instantiate_classes(self.config)
+            with fetching(asked_weights(self.config.model.network.as_dict())):
+                self.config_init = self.parser.instantiate_classes(self.config)
         except Exception as error:  # constructors of other packages raise whatever they like
             raise _own_error(error) or explain(str(error), known=[]) from error
         self.datamodule = self._get(self.config_init, "data")
