@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -164,7 +165,7 @@ def _not_fetched(asked: Mapping[str, Any], error: OSError) -> SegfocalError:
 
 
 def _fetches(value: Any) -> bool:
-    return value is True or isinstance(value, str)
+    return value is True or isinstance(value, str | Enum)  # torchvision's weights are enums once parsed
 
 
 def _inside(section: dict[str, Any], change: Any) -> dict[str, Any]:

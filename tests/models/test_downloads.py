@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from urllib.error import URLError
 
 import huggingface_hub.constants
 import pytest
@@ -10,6 +11,7 @@ from segfocal.__main__ import main
 from segfocal.errors import SegfocalError
 from segfocal.models import SmpNetwork
 from segfocal.models.downloads import asked_weights, fetching, reachable
+from segfocal.training.cli import SegfocalCLI
 
 ASKED = {"encoder_weights": "imagenet"}
 
@@ -29,6 +31,32 @@ def test_our_network_says_how_to_go_on(no_network):
         SmpNetwork(3, 1, encoder_weights="imagenet")
 
 
+def config(network):
+    return (
+        f"model:\n  network: {network}\n  loss: {{class_path: segfocal.losses.FocalLoss, "
+        "init_args: {task: binary}}\ndata: {class_path: segfocal.data.SyntheticData}\n"
+    )
+
+
+def test_torchvision_downloads_only_what_was_asked_for(no_network, monkeypatch, tmp_path, capsys):
+    def offline(*_args, **_settings):
+        raise URLError("no route")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    network = (
+        "{class_path: segfocal.models.TakeOutput, init_args: {network: {class_path: %s, init_args: %s}}}"
+    )
+    owner = "torchvision.models.segmentation.lraspp_mobilenet_v3_large"
+    (tmp_path / "c.yaml").write_text(config(network % (owner, "{num_classes: 1}")))
+    SegfocalCLI(["--config", str(tmp_path / "c.yaml")])  # its own default would fetch the backbone
+    asked = config(network % (owner, "{num_classes: 1, weights_backbone: DEFAULT}"))
+    (tmp_path / "c.yaml").write_text(asked)
+    SegfocalCLI(["--config", str(tmp_path / "c.yaml")], pretrained=False)  # a checkpoint replaces them
+    with pytest.raises(SegfocalError, match=r"cannot be fetched .*no route.*set weights_backbone to null"):
+        SegfocalCLI(["--config", str(tmp_path / "c.yaml")])
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_network_by_class_path_says_how_to_go_on(wrapped, no_network, tmp_path, capsys):
     network = (
@@ -37,10 +65,7 @@ def test_a_network_by_class_path_says_how_to_go_on(wrapped, no_network, tmp_path
     )
     if wrapped:
         network = f"{{class_path: segfocal.models.TakeOutput, init_args: {{network: {network}}}}}"
-    (tmp_path / "c.yaml").write_text(
-        f"model:\n  network: {network}\n  loss: {{class_path: segfocal.losses.FocalLoss, "
-        "init_args: {task: binary}}\ndata: {class_path: segfocal.data.SyntheticData}\n"
-    )
+    (tmp_path / "c.yaml").write_text(config(network))
     assert main(["fit", "--config", str(tmp_path / "c.yaml"), "--run", str(tmp_path / "run")]) == 2
     shown = capsys.readouterr().err
     assert "(encoder_weights: imagenet) are not in the local cache and cannot be fetched" in shown
