@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice
+from segfocal.losses.alpha import WithAlpha
 from segfocal.losses.checks import check_channels, check_ignore_index
-from segfocal.losses.evaluation import COUNTS, Evaluation, counts_of, result_dtype
-from segfocal.losses.fields import sum_dtype
+from segfocal.losses.evaluation import (
+    COUNTS,
+    Evaluation,
+    Partial,
+    Started,
+    counts_of,
+    partial_of_batch,
+    result_dtype,
+)
+from segfocal.losses.module import LossModule
 from segfocal.losses.needs import Activation, Needs, compute
+from segfocal.losses.ranks import Ranks
 from segfocal.losses.reduction import Task
 from segfocal.losses.sums import PixelSums
 
 if TYPE_CHECKING:
-    from segfocal.losses.compound import CompoundLoss
     from segfocal.losses.explain import LossShares
 
 
-class SegmentationLoss(nn.Module, ABC):
+class SegmentationLoss(WithAlpha, LossModule, ABC):
     """A loss that is arithmetic on sums over pixels.
 
     A subclass says which sums (:meth:`needs`) and what to make of them (:meth:`from_sums`); ``forward`` joins
@@ -39,22 +46,30 @@ class SegmentationLoss(nn.Module, ABC):
         ignore_index: Label left out of every sum and every count; ``None`` for none.
         validate: Whether labels are checked on each call; ``None``: on a CPU only, elsewhere an invalid label
             makes the loss NaN.
+        sync: Whether sums and denominators are added up over all ranks before the loss is made of them, so
+            that data parallelism gives loss and gradient of the whole batch. Every rank must then call the
+            loss; without gradients or in ``eval()`` nothing is exchanged. See also :meth:`synchronize`.
 
     Raises:
         SegfocalError: For an unknown task, or an ignore_index that is no label.
     """
 
-    def __init__(self, task: Task, *, ignore_index: int | None = None, validate: bool | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        ignore_index: int | None = None,
+        validate: bool | None = None,
+        sync: bool = False,
+    ) -> None:
         super().__init__()
         check_choice("task", task, ("binary", "multiclass", "multilabel"))
         check_ignore_index(ignore_index)
         self.task: Task = task
         self.ignore_index = ignore_index
         self.validate = validate
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments as plain values; ``repr`` prints those that are not defaults."""
+        self.sync = sync
+        self.ranks = Ranks()
 
     @abstractmethod
     def needs(self) -> Needs:
@@ -92,13 +107,46 @@ class SegmentationLoss(nn.Module, ABC):
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, counts: bool = False
     ) -> Evaluation:
         """Return the loss together with its parts and, on request, the hard counts of the same pass."""
+        shared = self.sync and self.training and torch.is_grad_enabled() and self.ranks.several()
+        started = self.start(logits, target, weight, counts=counts, shared=shared)
+        return started.finish(self.ranks.add_up(started.addends))
+
+    def start(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, *, counts: bool, shared: bool
+    ) -> Started:
+        """Run the passes of this rank, up to what adds up over ranks; nothing does unless ``shared``."""
+        sums = self.run(logits, target, weight, counts=counts)
+        addends, finish = self.partial(sums) if shared else ([], lambda _: self.from_passes(sums))
+        found = counts_of(sums[0]) if counts else None
+        return Started(addends, lambda totals: Evaluation(finish(totals).to(result_dtype(logits)), {}, found))
+
+    def run(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, *, counts: bool
+    ) -> tuple[PixelSums, ...]:
+        """Compute the sums of all passes, hard counts with those of the first on request."""
         self.check_call(logits)
         passes = self.passes(logits.shape[1])
         if counts:
             passes = (replace(passes[0], want=passes[0].want | COUNTS), *passes[1:])
-        sums = tuple(compute(each, logits, target, weight) for each in passes)
-        value = self.from_passes(sums).to(result_dtype(logits))
-        return Evaluation(value, {}, counts_of(sums[0]) if counts else None)
+        return tuple(compute(each, logits, target, weight) for each in passes)
+
+    def partial(self, sums: tuple[PixelSums, ...]) -> Partial:
+        """Split :meth:`from_passes` into what adds up over images and ranks, and what is made of the totals.
+
+        Right for every loss of the batch's sums; one of each image's sums has its own.
+        """
+        return partial_of_batch(sums, self.from_passes)
+
+    def synchronize(self, on: bool = True, *, process_group: Any = None) -> None:
+        """Set ``sync`` here and in all terms.
+
+        Args:
+            on: As the argument ``sync``.
+            process_group: Ranks to add up over; ``None``: all.
+        """
+        for term in self.modules():
+            if isinstance(term, SegmentationLoss):
+                term.sync, term.ranks = on, Ranks(process_group)
 
     def posterior(self, scores: Tensor) -> Tensor:
         """Return class posteriors from the scores of a network trained with this loss."""
@@ -113,37 +161,6 @@ class SegmentationLoss(nn.Module, ABC):
             f"{type(self).__name__} has no loss per pixel to explain: it is a ratio of sums over regions."
         )
 
-    def wants_counts(self) -> bool:
-        """Tell whether some alpha is "balanced" and waits for :meth:`with_alpha`."""
-        return any(term.waits_for_alpha() for term in self.modules() if isinstance(term, SegmentationLoss))
-
-    def waits_for_alpha(self) -> bool:
-        """Tell whether this very module's own alpha is still "balanced"."""
-        return False
-
-    def with_alpha(self, counts: Any) -> SegmentationLoss:
-        """Return a copy with every ``alpha="balanced"`` replaced by numbers.
-
-        Args:
-            counts: Labels of the training split: ``(C,)`` for multiclass, ``(K, 2)`` = (negatives, positives)
-                per channel for binary (K = 1) and multilabel; tensor, array or nested list.
-
-        Returns:
-            A deep copy; multiclass: 1 / count scaled to mean 1 over the classes that occur (weight 1 for one
-            that does not); sigmoid: alpha = 1 - foreground fraction.
-
-        Raises:
-            SegfocalError: For counts of the wrong shape, negative ones, or a channel with one side only.
-        """
-        resolved = copy.deepcopy(self)
-        for term in resolved.modules():
-            if isinstance(term, SegmentationLoss) and term.waits_for_alpha():
-                term.resolve_alpha(counts)
-        return resolved
-
-    def resolve_alpha(self, counts: Any) -> None:
-        """Replace this module's own balanced alpha; does nothing where there is none."""
-
     @property
     def activation(self) -> Activation:
         """Return what turns logits into scores: softmax for multiclass, sigmoid otherwise."""
@@ -157,38 +174,3 @@ class SegmentationLoss(nn.Module, ABC):
                 "labels in the training split, and use the loss that it returns."
             )
         check_channels(logits, self.task)
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self)).parameters
-        shown = [f"{k}={v!r}" for k, v in self.settings().items() if v != defaults[k].default]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def __add__(self, other: nn.Module) -> CompoundLoss:
-        from segfocal.losses.compound import add  # compound is built on this class
-
-        return add(self, other)
-
-    def __radd__(self, other: nn.Module | int) -> SegmentationLoss:
-        from segfocal.losses.compound import add
-
-        if isinstance(other, nn.Module):
-            return add(other, self)
-        if other == 0:  # where sum() starts
-            return self
-        raise SegfocalError(f"a loss adds to a loss, got {other!r}.")
-
-    def __mul__(self, factor: float) -> CompoundLoss:
-        from segfocal.losses.compound import scale
-
-        return scale(self, factor)
-
-    __rmul__ = __mul__
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SegmentationLoss:
-        # gamma = 0.3 rounded to bf16 is another loss: buffers follow the device of the network, not its dtype
-        for child in self.children() if recurse else ():
-            child._apply(fn)
-        for name, buffer in self.named_buffers(recurse=False):
-            device = fn(torch.zeros((), device=buffer.device)).device
-            setattr(self, name, buffer.to(device, sum_dtype(device)))
-        return self

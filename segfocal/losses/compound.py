@@ -67,6 +67,7 @@ class FocalDiceLoss(SumOfLosses):
         include_background: As in ``DiceLoss``; the focal term always counts every pixel.
         absent: As in ``DiceLoss``.
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Example:
         >>> import torch
@@ -95,6 +96,7 @@ class FocalDiceLoss(SumOfLosses):
         include_background: bool = True,
         absent: Absent = "include",
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         focal = FocalLoss(
             task,
@@ -107,6 +109,7 @@ class FocalDiceLoss(SumOfLosses):
             tail=tail,
             poly=poly,
             validate=validate,
+            sync=sync,
         )
         dice = DiceLoss(
             task,
@@ -117,6 +120,7 @@ class FocalDiceLoss(SumOfLosses):
             absent=absent,
             ignore_index=ignore_index,
             validate=validate,
+            sync=sync,
         )
         super().__init__([focal, dice], [focal_weight, dice_weight])
 

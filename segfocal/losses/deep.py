@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from segfocal.errors import SegfocalError
 from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.checks import numbers
-from segfocal.losses.evaluation import Evaluation
+from segfocal.losses.evaluation import Evaluation, Started
 from segfocal.losses.explain import LossShares
 from segfocal.losses.needs import Needs
 from segfocal.losses.pixelwise import PixelwiseLoss
@@ -42,8 +43,8 @@ class DeepSupervision(SegmentationLoss):
 
     def __init__(self, loss: SegmentationLoss, weights: list[float] | None = None) -> None:
         check_wrapped(loss)
-        super().__init__(loss.task, ignore_index=loss.ignore_index, validate=loss.validate)
-        self.loss = loss
+        super().__init__(loss.task, ignore_index=loss.ignore_index, validate=loss.validate, sync=loss.sync)
+        self.loss, self.ranks = loss, loss.ranks
         row = None if weights is None else numbers("weights", weights).reshape(-1)
         self.weights: list[float] | None = None if row is None else row.tolist()
 
@@ -75,16 +76,36 @@ class DeepSupervision(SegmentationLoss):
         counts: bool = False,
     ) -> Evaluation:
         """Return the loss with the parts and the counts of the first output."""
+        return super().evaluate(logits, target, weight, counts=counts)  # type: ignore[arg-type]
+
+    def start(
+        self,
+        logits: Sequence[Tensor] | Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        *,
+        counts: bool,
+        shared: bool,
+    ) -> Started:
+        """Run the wrapped loss on every output."""
         if isinstance(logits, Tensor):
-            return self.loss.evaluate(logits, target, weight, counts=counts)
+            return self.loss.start(logits, target, weight, counts=counts, shared=shared)
         shares = self._shares(len(logits))
-        first = self.loss.evaluate(logits[0], target, weight, counts=counts)
-        value = shares[0] * first.value
-        for output, share in zip(logits[1:], shares[1:], strict=True):
+        started = [self.loss.start(logits[0], target, weight, counts=counts, shared=shared)]
+        for output in logits[1:]:
             size = output.shape[2:]
             smaller = None if weight is None else nearest(weight, size)
-            value = value + share * self.loss(output, nearest(target, size), smaller)
-        return Evaluation(value, first.parts, first.counts)
+            started.append(
+                self.loss.start(output, nearest(target, size), smaller, counts=False, shared=shared)
+            )
+
+        def finish(totals: Sequence[Tensor]) -> Evaluation:
+            left = iter(totals)
+            found = [each.finish([next(left) for _ in each.addends]) for each in started]
+            values = [share * each.value for share, each in zip(shares, found, strict=True)]
+            return Evaluation(reduce(torch.add, values), found[0].parts, found[0].counts)
+
+        return Started([each for own in started for each in own.addends], finish)
 
     def needs(self) -> Needs:
         """Return what the wrapped loss needs of each output."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from segfocal.losses.fields import DIFFERENTIABLE, MASSES
 from segfocal.losses.sums import PixelSums
 
 COUNTS = frozenset({"tp", "fp", "fn"})
+ADDED = (*DIFFERENTIABLE, *MASSES, "count")  # the fields that losses are made of
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,39 @@ class Evaluation:
     value: Tensor
     parts: dict[str, Tensor]
     counts: Counts | None
+
+
+# what adds up over images and ranks, and the loss as a function of the totals
+Partial = tuple[list[Tensor], Callable[[Sequence[Tensor]], Tensor]]
+
+
+class Started(NamedTuple):
+    """An evaluation up to what adds up over ranks, and what is left to do with the totals."""
+
+    addends: list[Tensor]
+    finish: Callable[[Sequence[Tensor]], Evaluation]
+
+
+def partial_of_batch(
+    sums: tuple[PixelSums, ...], from_passes: Callable[[tuple[PixelSums, ...]], Tensor]
+) -> Partial:
+    """Add up the sums of all images, as if they were one.
+
+    Args:
+        sums: Of every pass, ``(N, C)``.
+        from_passes: Makes the loss of such sums.
+
+    Returns:
+        The sums over images, ``(1, C)`` each, and the loss as a function of their totals.
+    """
+    names = [[name for name in ADDED if getattr(each, name) is not None] for each in sums]
+    found = [getattr(each, name) for each, own in zip(sums, names, strict=True) for name in own]
+
+    def finish(totals: Sequence[Tensor]) -> Tensor:
+        left = iter(totals)
+        return from_passes(tuple(PixelSums(**{name: next(left) for name in own}) for own in names))
+
+    return [tensor.sum(0, keepdim=True) for tensor in found], finish
 
 
 def counts_of(sums: PixelSums) -> Counts:

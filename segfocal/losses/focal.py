@@ -38,6 +38,7 @@ class FocalLoss(PixelwiseLoss):
         tail: Share of cross-entropy mixed in, ``tail CE + (1 - tail) focal``, in [0, 1].
         poly: Poly-1 term ``+ poly (1 - p_t)^(gamma + 1)``. knee, tail and poly exclude one another.
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Raises:
         SegfocalError: For settings out of range, two of knee, tail and poly, or a scalar multiclass alpha.
@@ -66,6 +67,7 @@ class FocalLoss(PixelwiseLoss):
         tail: float = 0.0,
         poly: float = 0.0,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         given = {"knee": knee is not None, "tail": tail != 0.0, "poly": poly != 0.0}
         if sum(given.values()) > 1:
@@ -91,6 +93,7 @@ class FocalLoss(PixelwiseLoss):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             validate=validate,
+            sync=sync,
         )
         self.check_gamma(self.gamma)
 
@@ -131,6 +134,7 @@ class CrossEntropyLoss(PixelwiseLoss):
         ignore_index: Label left out.
         label_smoothing: In [0, 1).
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Example:
         >>> import torch
@@ -148,6 +152,7 @@ class CrossEntropyLoss(PixelwiseLoss):
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         super().__init__(
             task,
@@ -157,6 +162,7 @@ class CrossEntropyLoss(PixelwiseLoss):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             validate=validate,
+            sync=sync,
         )
 
     def settings(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class ConvexFocalLoss(PixelwiseLoss):
         ignore_index: Label left out.
         label_smoothing: In [0, 1).
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Raises:
         SegfocalError: For another task or settings out of range.
@@ -54,6 +55,7 @@ class ConvexFocalLoss(PixelwiseLoss):
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         if task != "binary":
             raise SegfocalError(
@@ -73,6 +75,7 @@ class ConvexFocalLoss(PixelwiseLoss):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             validate=validate,
+            sync=sync,
         )
         self.check_gamma(self.gamma)
 
@@ -112,6 +115,7 @@ class ReducedFocalLoss(PixelwiseLoss):
         ignore_index: Label left out.
         label_smoothing: In [0, 1).
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Raises:
         SegfocalError: For settings out of range, or reduction "modulation".
@@ -139,6 +143,7 @@ class ReducedFocalLoss(PixelwiseLoss):
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         check_range("threshold", threshold, low=0.0, high=1.0, open_low=True, open_high=True)
         if reduction == "modulation":
@@ -153,6 +158,7 @@ class ReducedFocalLoss(PixelwiseLoss):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             validate=validate,
+            sync=sync,
         )
 
     def settings(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class GeneralizedDiceLoss(RegionLoss):
         include_background: Whether class 0 of a multiclass task takes part.
         ignore_index: Label left out.
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Source:
         Sudre et al., "Generalised Dice overlap", 2017, eq. 1.
@@ -45,6 +46,7 @@ class GeneralizedDiceLoss(RegionLoss):
         include_background: bool = True,
         ignore_index: int | None = None,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         super().__init__(
             task,
@@ -53,6 +55,7 @@ class GeneralizedDiceLoss(RegionLoss):
             include_background=include_background,
             ignore_index=ignore_index,
             validate=validate,
+            sync=sync,
         )
         check_choice("weighting", weighting, ("square", "simple"))
         self.weighting: ClassWeighting = weighting

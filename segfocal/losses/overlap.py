@@ -168,22 +168,24 @@ def generalized_dice(region: Overlap, *, weighting: ClassWeighting, smooth: floa
     return ratio(both - 2 * (v * i).sum(1, keepdim=True), both + smooth)
 
 
-def average(term: Tensor, target: Tensor, absent: Absent) -> Tensor:
-    """Average a term over regions and classes.
+def shares(term: Tensor, target: Tensor, absent: Absent) -> tuple[Tensor, Tensor]:
+    """Sum a term over regions and classes, and count them: numerator and denominator of its mean.
+
+    Both add up over images, and over ranks.
 
     Args:
         term: ``(R, C)``.
         target: ``(R, C)``, 0 where the class is absent from the reference.
-        absent: ``"include"`` divides by R C; ``"skip"`` by how many are present, 0 for none.
+        absent: ``"include"`` counts R C; ``"skip"`` only those that are present.
 
     Returns:
-        A scalar.
+        Two scalars; no images, no loss.
 
     Example:
-        >>> average(torch.tensor([[0.5, 1.0]]), torch.tensor([[9.0, 0.0]]), "skip")
-        tensor(0.5000)
+        >>> shares(torch.tensor([[0.5, 1.0]]), torch.tensor([[9.0, 0.0]]), "skip")
+        (tensor(0.5000), tensor(1.))
     """
     if absent == "include":
-        return ratio(term.sum(), term.new_full((), term.numel()))  # no images, no loss
+        return term.sum(), term.new_full((), term.numel())
     present = target > 0
-    return ratio(torch.where(present, term, torch.zeros_like(term)).sum(), present.sum().to(term.dtype))
+    return torch.where(present, term, torch.zeros_like(term)).sum(), present.sum().to(term.dtype)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.losses.alpha import alpha_numbers, balanced_alpha
 from segfocal.losses.base import SegmentationLoss
-from segfocal.losses.checks import alpha_numbers, balanced_alpha, numbers
-from segfocal.losses.evaluation import COUNTS, Evaluation, counts_of
+from segfocal.losses.checks import numbers
+from segfocal.losses.evaluation import COUNTS, Evaluation, Started, counts_of
 from segfocal.losses.explain import FRACTIONS, LossShares, loss_shares
 from segfocal.losses.needs import Form, Needs, PixelTerm, compute, compute_map
 from segfocal.losses.posterior import check_invertible, invert
@@ -40,8 +41,9 @@ class PixelwiseLoss(SegmentationLoss):
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
-        super().__init__(task, ignore_index=ignore_index, validate=validate)
+        super().__init__(task, ignore_index=ignore_index, validate=validate, sync=sync)
         check_choice("reduction", reduction, SUMS_OF_REDUCTION)
         check_range("label_smoothing", label_smoothing, low=0.0, high=1.0, open_high=True)
         self.reduction: Reduction = reduction
@@ -69,18 +71,18 @@ class PixelwiseLoss(SegmentationLoss):
             raise SegfocalError('reduction "none" gives a map, which sums do not hold. Call the loss itself.')
         return reduce_sums(sums, self.reduction, task=self.task, alpha=self.alpha)
 
-    def evaluate(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, counts: bool = False
-    ) -> Evaluation:
-        """Return the loss, and on request the hard counts, for which reduction "none" takes a pass more."""
+    def start(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, *, counts: bool, shared: bool
+    ) -> Started:
+        """Run the pass; reduction "none" has nothing to add up, and takes a pass more for counts."""
         if self.reduction != "none":
-            return super().evaluate(logits, target, weight, counts=counts)
+            return super().start(logits, target, weight, counts=counts, shared=shared)
         self.check_call(logits)
-        value = self.map(logits, target, weight)
-        if not counts:
-            return Evaluation(value, {}, None)
-        needs = Needs(self.activation, COUNTS, None, self.ignore_index, self.validate)
-        return Evaluation(value, {}, counts_of(compute(needs, logits, target, None)))
+        value, found = self.map(logits, target, weight), None
+        if counts:
+            needs = Needs(self.activation, COUNTS, None, self.ignore_index, self.validate)
+            found = counts_of(compute(needs, logits, target, None))
+        return Started([], lambda _: Evaluation(value, {}, found))
 
     def map(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of every element.
@@ -186,4 +188,5 @@ class PixelwiseLoss(SegmentationLoss):
             "ignore_index": self.ignore_index,
             "label_smoothing": self.label_smoothing,
             "validate": self.validate,
+            "sync": self.sync,
         }

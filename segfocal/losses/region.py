@@ -10,16 +10,10 @@ from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice, check_range
 from segfocal.losses.base import SegmentationLoss
+from segfocal.losses.evaluation import Partial
 from segfocal.losses.needs import Needs
-from segfocal.losses.overlap import (
-    Absent,
-    Overlap,
-    average,
-    dice,
-    jaccard,
-    overlap,
-)
-from segfocal.losses.reduction import Task
+from segfocal.losses.overlap import Absent, Overlap, dice, jaccard, overlap, shares
+from segfocal.losses.reduction import Task, ratio
 from segfocal.losses.sums import PixelSums
 
 
@@ -35,6 +29,7 @@ class RegionLoss(SegmentationLoss):
         absent: See there.
         ignore_index: See there.
         validate: See there.
+        sync: See there.
 
     Raises:
         SegfocalError: For settings out of range, or ``include_background=False`` where there is none.
@@ -51,8 +46,9 @@ class RegionLoss(SegmentationLoss):
         absent: Absent = "include",
         ignore_index: int | None = None,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
-        super().__init__(task, ignore_index=ignore_index, validate=validate)
+        super().__init__(task, ignore_index=ignore_index, validate=validate, sync=sync)
         check_range("smooth", smooth, low=0.0, open_high=True)
         check_choice("absent", absent, ("include", "skip"))
         if task != "multiclass" and not include_background:
@@ -78,13 +74,23 @@ class RegionLoss(SegmentationLoss):
 
     def from_sums(self, sums: PixelSums) -> Tensor:
         """Return the mean of the term over regions and classes."""
+        return ratio(*self.shares(sums))
+
+    def shares(self, sums: PixelSums) -> tuple[Tensor, Tensor]:
+        """Return the sum of the terms, and how many there are."""
         region = overlap(
             sums,
             per_image=self.per_image,
             squared=self.squared,
             include_background=self.include_background,
         )
-        return average(self.term(region), region.target, self.absent)
+        return shares(self.term(region), region.target, self.absent)
+
+    def partial(self, sums: tuple[PixelSums, ...]) -> Partial:
+        """Add up terms of images where each image is a region, else the sums that the region's term needs."""
+        if not self.per_image:
+            return super().partial(sums)
+        return list(self.shares(sums[0])), lambda totals: ratio(*totals)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -97,6 +103,7 @@ class RegionLoss(SegmentationLoss):
             "absent": self.absent,
             "ignore_index": self.ignore_index,
             "validate": self.validate,
+            "sync": self.sync,
         }
 
 
@@ -115,6 +122,7 @@ class DiceLoss(RegionLoss):
             the reference, 0 where none is.
         ignore_index: Label left out of all sums.
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Source:
         Milletari et al., "V-Net", 2016, section 3: ``squared=True, smooth=0``.
@@ -166,6 +174,7 @@ class JaccardLoss(RegionLoss):
         absent: Absent = "include",
         ignore_index: int | None = None,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         super().__init__(
             task,
@@ -175,6 +184,7 @@ class JaccardLoss(RegionLoss):
             absent=absent,
             ignore_index=ignore_index,
             validate=validate,
+            sync=sync,
         )
 
     def term(self, region: Overlap) -> Tensor:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import count
+from itertools import accumulate, count
 from typing import Any
 
 import torch
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 from segfocal.errors import SegfocalError
 from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.checks import numbers
-from segfocal.losses.evaluation import COUNTS, Evaluation, counts_of, result_dtype
+from segfocal.losses.evaluation import Evaluation, Partial, Started, counts_of, result_dtype
 from segfocal.losses.explain import LossShares
-from segfocal.losses.needs import Needs, compute, plan, union
+from segfocal.losses.foreign import call_foreign
+from segfocal.losses.needs import Needs, plan, union
 from segfocal.losses.pixelwise import PixelwiseLoss
 from segfocal.losses.sums import PixelSums
 
@@ -41,9 +41,11 @@ class SumOfLosses(SegmentationLoss):
     def __init__(self, terms: Sequence[nn.Module], weights: Sequence[float]) -> None:
         own = [term for term in terms if isinstance(term, SegmentationLoss)]
         _check_terms(terms, own)
-        super().__init__(own[0].task, ignore_index=own[0].ignore_index, validate=own[0].validate)
+        first, sync = own[0], any(term.sync for term in own)
+        super().__init__(first.task, ignore_index=first.ignore_index, validate=first.validate, sync=sync)
         if len(weights) != len(terms):
             raise SegfocalError(f"weights must be one per term, got {len(weights)} for {len(terms)} terms.")
+        self.ranks = next((term.ranks for term in own if term.sync), self.ranks)
         self.terms = nn.ModuleList(terms)
         self.register_buffer(
             "weights", numbers("weights", list(weights), low=-sys.float_info.max), persistent=False
@@ -52,7 +54,7 @@ class SumOfLosses(SegmentationLoss):
         # positions only: a plan must survive deepcopy and devices
         channels = 1 if self.task == "binary" else 2
         per_term = [term.passes(channels) for term in own]
-        self._ends = _ends(len(each) for each in per_term)
+        self._ends = list(accumulate(len(each) for each in per_term))
         self._plan = plan([needs for each in per_term for needs in each])
 
     def needs(self) -> Needs:
@@ -78,22 +80,24 @@ class SumOfLosses(SegmentationLoss):
         """Return the weighted sum of this package's terms."""
         return self._total(self._values(sums))
 
-    def evaluate(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, *, counts: bool = False
-    ) -> Evaluation:
-        """Return the weighted sum, the values of its terms by name, and on request the hard counts."""
-        self.check_call(logits)
-        passes = self.passes(logits.shape[1])
-        if counts:
-            passes = (replace(passes[0], want=passes[0].want | COUNTS), *passes[1:])
-        sums = tuple(compute(each, logits, target, weight) for each in passes)
-        values = self._values(sums)
-        for i, term in enumerate(self.terms):
-            if i not in values:
-                values[i] = _call_foreign(term, logits, target, weight)
-        value = self._total(values).to(result_dtype(logits))
-        parts = {self._names[i]: values[i].detach() for i in sorted(values)}
-        return Evaluation(value, parts, counts_of(sums[0]) if counts else None)
+    def start(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, *, counts: bool, shared: bool
+    ) -> Started:
+        """Run the passes of this package's terms, and the other terms."""
+        sums = self.run(logits, target, weight, counts=counts)
+        own = {i for i, _ in self.own_terms()}
+        others = {
+            i: call_foreign(term, logits, target, weight) for i, term in enumerate(self.terms) if i not in own
+        }
+        addends, values_of = self._partials(sums) if shared else ([], lambda _: self._values(sums))
+
+        def finish(totals: Sequence[Tensor]) -> Evaluation:
+            values = values_of(totals) | others
+            parts = {self._names[i]: values[i].detach() for i in sorted(values)}
+            value = self._total(values).to(result_dtype(logits))
+            return Evaluation(value, parts, counts_of(sums[0]) if counts else None)
+
+        return Started(addends, finish)
 
     def parts(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Return the detached, unweighted value of each term by its class's name, for logging.
@@ -124,14 +128,36 @@ class SumOfLosses(SegmentationLoss):
         """Return the terms of this package with their positions."""
         return [(i, term) for i, term in enumerate(self.terms) if isinstance(term, SegmentationLoss)]
 
+    def partial(self, sums: tuple[PixelSums, ...]) -> Partial:
+        """Collect what adds up in each of this package's terms."""
+        addends, values_of = self._partials(sums)
+        return addends, lambda totals: self._total(values_of(totals))
+
+    def _partials(
+        self, sums: tuple[PixelSums, ...]
+    ) -> tuple[list[Tensor], Callable[[Sequence[Tensor]], dict[int, Tensor]]]:
+        """Return what adds up, and the values of the terms as a function of the totals."""
+        partials = {i: term.partial(own) for i, term, own in self._sums_of_terms(sums)}
+
+        def values_of(totals: Sequence[Tensor]) -> dict[int, Tensor]:
+            left = iter(totals)
+            return {i: finish([next(left) for _ in own]) for i, (own, finish) in partials.items()}
+
+        return [each for own, _ in partials.values() for each in own], values_of
+
     def _values(self, sums: tuple[PixelSums, ...]) -> dict[int, Tensor]:
         """Return the unweighted value of each of this package's terms."""
+        return {i: term.from_passes(own) for i, term, own in self._sums_of_terms(sums)}
+
+    def _sums_of_terms(
+        self, sums: tuple[PixelSums, ...]
+    ) -> Iterator[tuple[int, SegmentationLoss, tuple[PixelSums, ...]]]:
+        """Hand each of this package's terms the sums of its passes."""
         of_pass = {i: number for number, group in enumerate(self._plan) for i in group}
-        values, start = {}, 0
+        start = 0
         for (i, term), end in zip(self.own_terms(), self._ends, strict=True):
-            values[i] = term.from_passes(tuple(sums[of_pass[j]] for j in range(start, end)))
+            yield i, term, tuple(sums[of_pass[j]] for j in range(start, end))
             start = end
-        return values
 
     def _total(self, values: dict[int, Tensor]) -> Tensor:
         """Return the weighted sum of values of any floating dtype."""
@@ -162,19 +188,6 @@ def _check_terms(terms: Sequence[nn.Module], own: Sequence[SegmentationLoss]) ->
             raise SegfocalError(f"terms must agree in {argument}, got {listed}.")
 
 
-def _call_foreign(term: nn.Module, logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """Call a loss from elsewhere, and refuse to drop pixel weights on the way."""
-    if weight is not None:
-        raise SegfocalError(
-            f"{type(term).__name__} takes no pixel weights. Call it yourself, or leave weight=None."
-        )
-    value = term(logits, target)
-    if not isinstance(value, Tensor) or value.ndim != 0:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise SegfocalError(f"{type(term).__name__} must return a scalar tensor to be added, got {shape}.")
-    return value
-
-
 def _distinct(names: Iterable[str]) -> list[str]:
     """Number repeated names: Name, Name_2, ..."""
     distinct: list[str] = []
@@ -182,11 +195,3 @@ def _distinct(names: Iterable[str]) -> list[str]:
         numbered = (f"{name}_{i}" for i in count(2))
         distinct.append(name if name not in distinct else next(n for n in numbered if n not in distinct))
     return distinct
-
-
-def _ends(lengths: Iterable[int]) -> list[int]:
-    """Return the running sum of the lengths."""
-    ends: list[int] = []
-    for length in lengths:
-        ends.append(length + (ends[-1] if ends else 0))
-    return ends

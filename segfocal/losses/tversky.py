@@ -25,6 +25,7 @@ class TverskyLoss(RegionLoss):
         absent: ``"include"`` or ``"skip"``.
         ignore_index: Label left out.
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Source:
         Salehi et al., "Tversky loss function", 2017, eq. 3. They call fp_weight alpha and fn_weight beta;
@@ -49,6 +50,7 @@ class TverskyLoss(RegionLoss):
         absent: Absent = "include",
         ignore_index: int | None = None,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         super().__init__(
             task,
@@ -58,6 +60,7 @@ class TverskyLoss(RegionLoss):
             absent=absent,
             ignore_index=ignore_index,
             validate=validate,
+            sync=sync,
         )
         check_weights(fp_weight, fn_weight)
         self.fp_weight = float(fp_weight)
@@ -90,6 +93,7 @@ class FocalTverskyLoss(RegionLoss):
         absent: ``"include"`` or ``"skip"``.
         ignore_index: Label left out.
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Source:
         Abraham and Khan, "A novel focal Tversky loss function", 2019, eq. 4, with their weights.
@@ -114,6 +118,7 @@ class FocalTverskyLoss(RegionLoss):
         absent: Absent = "include",
         ignore_index: int | None = None,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
         super().__init__(
             task,
@@ -123,6 +128,7 @@ class FocalTverskyLoss(RegionLoss):
             absent=absent,
             ignore_index=ignore_index,
             validate=validate,
+            sync=sync,
         )
         check_weights(fp_weight, fn_weight)
         check_range("exponent", exponent, low=0.0, open_low=True, open_high=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from segfocal.errors import SegfocalError, check_range
 from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.checks import numbers
+from segfocal.losses.evaluation import Partial
 from segfocal.losses.needs import Needs, PixelTerm
-from segfocal.losses.overlap import Overlap, average, overlap, raised, tversky
+from segfocal.losses.overlap import Overlap, overlap, raised, shares, tversky
 from segfocal.losses.reduction import ratio
 from segfocal.losses.sums import PixelSums
 
@@ -39,6 +41,7 @@ class UnifiedFocalLoss(SegmentationLoss):
         smooth: Added to numerator and denominator of TI; the default is the authors'.
         ignore_index: Label left out.
         validate: Whether labels are checked; ``None``: on a CPU only.
+        sync: Whether sums are added up over ranks, see ``SegmentationLoss``.
 
     Raises:
         SegfocalError: For a multilabel task or settings out of range.
@@ -67,8 +70,9 @@ class UnifiedFocalLoss(SegmentationLoss):
         smooth: float = 1e-7,
         ignore_index: int | None = None,
         validate: bool | None = None,
+        sync: bool = False,
     ) -> None:
-        super().__init__(task, ignore_index=ignore_index, validate=validate)
+        super().__init__(task, ignore_index=ignore_index, validate=validate, sync=sync)
         if self.task == "multilabel":
             raise SegfocalError('UnifiedFocalLoss has no multilabel form. Use task "binary" per label.')
         check_range("delta", delta, low=0.0, high=1.0)
@@ -135,8 +139,27 @@ class UnifiedFocalLoss(SegmentationLoss):
         total = (1 - self.delta) * background + self.delta * foreground
         return ratio(total, first.count.sum().to(total.dtype))
 
+    def partial(self, sums: tuple[PixelSums, ...]) -> Partial:
+        """Add up the pixel part's sums, and the region part's terms where each image is a region."""
+        if not self.per_image:
+            return super().partial(sums)
+        losses = [each.loss.sum(0, keepdim=True) for each in sums if each.loss is not None]
+        count = sums[0].count
+        assert count is not None
+
+        def finish(totals: Sequence[Tensor]) -> Tensor:
+            numerator, denominator, number, *rest = totals
+            pixel = self._pixel(tuple(PixelSums(loss=loss, count=number) for loss in rest))
+            return self.pixel_weight * pixel + self.region_weight * ratio(numerator, denominator)
+
+        return [*self._region_shares(sums[0]), count.sum(0, keepdim=True), *losses], finish
+
     def _region(self, sums: PixelSums) -> Tensor:
         """Return the mean over classes, and images, of the focal Tversky losses."""
+        return ratio(*self._region_shares(sums))
+
+    def _region_shares(self, sums: PixelSums) -> tuple[Tensor, Tensor]:
+        """Return the sum of the focal Tversky losses, and their number."""
         classes = overlap(sums, per_image=self.per_image, squared=False, include_background=True)
         if self.task == "binary":
             classes = self._with_background(classes, sums)
@@ -144,7 +167,7 @@ class UnifiedFocalLoss(SegmentationLoss):
         exponent = 1 - self.gamma.to(term)
         first = raised(term[:, :1], exponent) if self.symmetric else term[:, :1]
         focal = torch.cat([first, raised(term[:, 1:], exponent)], dim=1)
-        return average(focal, classes.target, "include")
+        return shares(focal, classes.target, "include")
 
     def _with_background(self, foreground: Overlap, sums: PixelSums) -> Overlap:
         """Put the sums of the background, 1 - p and 1 - t, before those of the only channel."""
@@ -168,4 +191,5 @@ class UnifiedFocalLoss(SegmentationLoss):
             "smooth": self.smooth,
             "ignore_index": self.ignore_index,
             "validate": self.validate,
+            "sync": self.sync,
         }

@@ -1,0 +1,60 @@
+"""What a loss is as a module: it adds, it scales, it prints, and its numbers keep their precision."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from segfocal.errors import SegfocalError
+from segfocal.losses.fields import sum_dtype
+
+if TYPE_CHECKING:
+    from segfocal.losses.base import SegmentationLoss
+
+
+class LossModule(nn.Module):
+    """Base of ``SegmentationLoss``: everything that is not about sums."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments as plain values; ``repr`` prints those that are not defaults."""
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        shown = [f"{k}={v!r}" for k, v in self.settings().items() if v != defaults[k].default]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __add__(self, other: nn.Module) -> SegmentationLoss:
+        from segfocal.losses.compound import add  # compound is built on this class
+
+        return add(self, other)
+
+    def __radd__(self, other: nn.Module | int) -> SegmentationLoss:
+        from segfocal.losses.compound import add
+
+        if isinstance(other, nn.Module):
+            return add(other, self)
+        if other == 0:  # where sum() starts
+            return self  # type: ignore[return-value]
+        raise SegfocalError(f"a loss adds to a loss, got {other!r}.")
+
+    def __mul__(self, factor: float) -> SegmentationLoss:
+        from segfocal.losses.compound import scale
+
+        return scale(self, factor)
+
+    __rmul__ = __mul__
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LossModule:
+        # gamma = 0.3 rounded to bf16 is another loss: buffers follow the device of the network, not its dtype
+        for child in self.children() if recurse else ():
+            child._apply(fn)
+        for name, buffer in self.named_buffers(recurse=False):
+            device = fn(torch.zeros((), device=buffer.device)).device
+            setattr(self, name, buffer.to(device, sum_dtype(device)))
+        return self
