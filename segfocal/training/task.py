@@ -14,6 +14,7 @@ from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError, check_choice
+from segfocal.losses import SegmentationLoss
 from segfocal.models.stride import size_divisor
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
@@ -152,7 +153,9 @@ class SegmentationTask(LightningModule):
         self.facts = DataFacts(task, tuple(data.class_names), data.ignore_index, divisor)
 
     def on_train_start(self) -> None:
-        """Let settings win over what a checkpoint stored."""
+        """Let settings win over what a checkpoint stored; over ranks, make the loss the whole batch's."""
+        if self.trainer.world_size > 1 and isinstance(self.loss, SegmentationLoss):
+            self.loss.synchronize()
         self.sums = self.sums.to(self.device)
         self.total_steps = float(self.trainer.estimated_stepping_batches)
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
@@ -289,8 +292,10 @@ class SegmentationTask(LightningModule):
 
     def _log_training(self) -> None:
         means, counts = self.sums.take()
+        strategy = self.trainer.strategy
+        means = {name: strategy.reduce(value, reduce_op="mean") for name, value in means.items()}
         values = {f"train/{name}": value for name, value in means.items()}
         if counts is not None:
-            values["train/dataset_dice"] = dataset_dice(counts)
+            values["train/dataset_dice"] = dataset_dice(strategy.reduce(counts, reduce_op="sum"))
         values["learning_rate"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict(values)
