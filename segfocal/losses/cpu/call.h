@@ -32,7 +32,7 @@ struct Call {  // filled by call.py, in this order
   }
 };
 
-constexpr int64_t SPAN = 1 << 14;  // pixels that one thread takes at a time: fixed, so that sums never depend on threads
+constexpr int64_t SPAN = 1 << 14;  // pixels a thread takes at a time: fixed, so that sums never depend on threads
 constexpr int64_t IGNORED = -1, NO_LABEL = -2;
 constexpr int ROWS[] = {1, 4, 2, 2, 3, 3};  // as curve.ROWS, in the order of Form
 
@@ -55,8 +55,8 @@ struct Block {
 
   explicit Block(const Call& c, int64_t planes = 1) : call(c) {
     length = std::clamp<int64_t>(4096 / planes, 64, 512) / 64 * 64;
-    for (float** array : {&weight, &margin, &p, &u, &value, &slope, &factor, &rate[0], &rate[1], &rate[2], &rate[3]})
-      *array = room(1);
+    for (float** array : {&weight, &margin, &p, &u, &value, &slope, &factor}) *array = room(1);
+    for (float*& array : rate) array = room(1);
     label = reinterpret_cast<int32_t*>(room(1));
     fill_rates(0);
   }

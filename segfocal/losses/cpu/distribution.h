@@ -117,7 +117,8 @@ struct Distribution : Block {
       const float* share = q + c * length;
       run(c, false);
       loop(count, [=](int64_t i) { total[i] += phi[c * length + i]; });
-      if (call.wants(MODULATION)) add(MODULATION, c, sum(count, [=](int64_t i) { return weight[i] * (share[i] * factor[i]); }));
+      if (!call.wants(MODULATION)) continue;
+      add(MODULATION, c, sum(count, [=](int64_t i) { return weight[i] * (share[i] * factor[i]); }));
     }
     winners(q, likely);
     for (int32_t c = 0; c < classes; ++c) masses(c), counts(c);
@@ -125,7 +126,8 @@ struct Distribution : Block {
 
   float loss_at(int64_t i, int32_t c) const {
     float share = q[c * length + i], loss = phi[c * length + i];
-    return share == 0.0f ? 0.0f : share * (kept * loss + (smoothed == 0.0f ? 0.0f : smoothed / float(classes) * total[i]));
+    float moved = smoothed == 0.0f ? 0.0f : smoothed / float(classes) * total[i];
+    return share == 0.0f ? 0.0f : share * (kept * loss + moved);
   }
 
   void masses(int32_t c) {
@@ -178,7 +180,9 @@ struct Distribution : Block {
     auto pull = [=](int64_t i, int32_t c) { return q[c * length + i] * (by_map ? margin[i] : call.up(LOSS, n, c)); };
     for (int32_t c = 0; c < classes; ++c) loop(count, [=](int64_t i) { pulled[i] += pull(i, c); });
     auto arriving = [=](int64_t i, int32_t c) {
-      return call.up(PREDICTION, n, c) + q[c * length + i] * call.up(INTERSECTION, n, c) + 2 * call.up(PREDICTION_SQUARED, n, c) * probability[c * length + i];
+      int64_t at = c * length + i;
+      float by_square = 2 * call.up(PREDICTION_SQUARED, n, c) * probability[at];
+      return call.up(PREDICTION, n, c) + q[at] * call.up(INTERSECTION, n, c) + by_square;
     };
     for (int32_t c = 0; c < classes; ++c)
       loop(count, [=](int64_t i) {

@@ -48,7 +48,10 @@ struct Softmax : Block {
     }
     float* total = pull;
     std::fill_n(total, count, 0.0f);
-    loop(count, [=](int64_t i) { largest[i] = largest[i] < -FINITE ? -FINITE : largest[i] > FINITE ? FINITE : largest[i]; });
+    loop(count, [=](int64_t i) {
+      float limited = largest[i] < -FINITE ? -FINITE : largest[i];
+      largest[i] = limited > FINITE ? FINITE : limited;
+    });
     for (int32_t c = 0; c < classes; ++c) {
       const float* plane = x + c * length;
       float* power = e + c * length;
