@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -48,8 +49,7 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
         >>> ratio(torch.tensor([3.0, 0.0]), torch.tensor([2.0, 0.0]))
         tensor([1.5000, 0.0000])
     """
-    there = denominator > 0
-    return numerator * there / torch.where(there, denominator, torch.ones_like(denominator))
+    return numerator / denominator.masked_fill(denominator <= 0, math.inf)
 
 
 def reduce_sums(sums: PixelSums, reduction: Reduction, *, task: Task, alpha: Tensor | None) -> Tensor:
