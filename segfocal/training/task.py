@@ -291,10 +291,8 @@ class SegmentationTask(LightningModule):
         self.log_dict({f"{prefix}/{name}": value for name, value in values.items()})
 
     def _log_training(self) -> None:
-        means, counts = self.sums.take()
-        strategy = self.trainer.strategy
-        means = {name: strategy.reduce(value, reduce_op="mean") for name, value in means.items()}
-        values = {f"train/{name}": value for name, value in means.items()}
+        (means, counts), strategy = self.sums.take(), self.trainer.strategy
+        values = {f"train/{name}": strategy.reduce(value, reduce_op="mean") for name, value in means.items()}
         if counts is not None:
             values["train/dataset_dice"] = dataset_dice(strategy.reduce(counts, reduce_op="sum"))
         values["learning_rate"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
