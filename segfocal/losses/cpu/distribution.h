@@ -1,4 +1,4 @@
-// Softmax where the target is a distribution over the classes: masks, or smoothed labels. As eager_soft.py.
+// Softmax where the target is a distribution over the classes: masks, or smoothed labels. As eager/soft.py.
 #pragma once
 
 #include "call.h"

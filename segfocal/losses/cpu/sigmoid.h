@@ -1,4 +1,4 @@
-// Sums, gradient and map under sigmoid: every channel is a two-class problem of its own. As eager_sigmoid.py.
+// Sums, gradient and map under sigmoid: every channel is a two-class problem of its own. As eager/sigmoid.py.
 #pragma once
 
 #include "call.h"

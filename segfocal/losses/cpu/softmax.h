@@ -1,4 +1,4 @@
-// Sums, gradient and map under softmax on label maps: one margin per pixel. As eager_softmax.py.
+// Sums, gradient and map under softmax on label maps: one margin per pixel. As eager/softmax.py.
 #pragma once
 
 #include "call.h"

@@ -1,4 +1,4 @@
-"""Backend in plain torch, on any device, in any precision: the definition of the other backends.
+"""The four steps of the backend: blocks of pixels, and the formulas that fit them.
 
 Pixels are taken in blocks that stay in the processor's cache, so that no intermediate has the size of the
 logits.
@@ -12,9 +12,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from segfocal.losses import eager_sigmoid, eager_soft, eager_softmax
+from segfocal.losses.eager import sigmoid, soft, softmax
+from segfocal.losses.eager.upstream import Upstream, upstream_of
 from segfocal.losses.fields import Inputs, Spec, layout, pack, sum_dtype, work_dtype
-from segfocal.losses.upstream import Upstream, upstream_of
 
 BLOCK_CPU = 2**17  # logits: 512 KiB in float32, so that a core's cache holds the intermediates as well
 BLOCK_DEVICE = 2**26
@@ -25,10 +25,10 @@ Span = tuple[slice, slice]  # images; first axis of space
 def formulas(inputs: Inputs, spec: Spec) -> ModuleType:
     """Pick the module whose formulas fit activation and target."""
     if spec.sigmoid:
-        return eager_sigmoid
+        return sigmoid
     if inputs.smoothing is not None or inputs.target.ndim == inputs.logits.ndim:
-        return eager_soft
-    return eager_softmax
+        return soft
+    return softmax
 
 
 def spans(logits: Tensor) -> Iterator[Span]:

@@ -6,11 +6,19 @@ import torch
 from torch import Tensor
 
 from segfocal.losses.curve import whole_gamma
-from segfocal.losses.eager_elements import Elements, Sides, count_sums, divide, region_sums, total, weighted
+from segfocal.losses.eager.sigmoid_sums import (
+    Elements,
+    Sides,
+    count_sums,
+    divide,
+    region_sums,
+    total,
+    weighted,
+)
+from segfocal.losses.eager.upstream import Upstream, spread
 from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
 from segfocal.losses.pixel import Parts, modulation, pixel_loss, split
-from segfocal.losses.upstream import Upstream, spread
 
 
 def elements(block: Inputs, spec: Spec) -> Elements:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from segfocal.losses.curve import whole_gamma
-from segfocal.losses.eager_softmax import wrong_classes
+from segfocal.losses.eager.softmax import wrong_classes
+from segfocal.losses.eager.upstream import Upstream, spread
 from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.fields import Inputs, Spec, work_dtype
 from segfocal.losses.pixel import FINITE, Parts, modulation, pixel_loss, split
-from segfocal.losses.upstream import Upstream, spread
 
 
 class Distribution(NamedTuple):

@@ -1,0 +1,115 @@
+"""Backend for CUDA: kernels in Triton, one read of the logits forward, one read and one write backward.
+
+The formulas are those of the eager backend, in float32. A fixed number of programs share the pixels of each
+image; what they found is added up in their order in float64, so that every run gives the same bits. Nothing
+waits for the device. Softmax reads its logits once more with over 32 classes, and with soft or smoothed targets.
+What the kernels do not cover goes to the eager backend: float64, and empty tensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton as compiler
+from torch import Tensor
+
+from segfocal.losses import eager, triton_distribution, triton_online, triton_sigmoid, triton_softmax
+from segfocal.losses.fields import Inputs, Spec
+from segfocal.losses.triton_call import Plan, launch, plan_of, tensors_of
+from segfocal.losses.triton_pixel import finish
+
+KERNELS: dict[str, dict[str, Any]] = {
+    "softmax": {
+        "sums": triton_softmax.softmax_sums,
+        "map": triton_softmax.softmax_map,
+        "gradient": triton_softmax.softmax_gradient,
+    },
+    "online": {
+        "sums": triton_online.online_sums,
+        "map": triton_online.online_map,
+        "gradient": triton_online.online_gradient,
+    },
+    "distribution": {
+        "sums": triton_distribution.distribution_sums,
+        "map": triton_distribution.distribution_map,
+        "gradient": triton_distribution.distribution_gradient,
+    },
+    "sigmoid": {
+        "sums": triton_sigmoid.sigmoid_sums,
+        "map": triton_sigmoid.sigmoid_map,
+        "gradient": triton_sigmoid.sigmoid_gradient,
+    },
+}
+
+
+def run(step: str, plan: Plan, inputs: Inputs, **more: Tensor | None) -> None:
+    """Start the kernel of a plan."""
+    kernel = KERNELS[plan.family][step]
+    arguments = {**tensors_of(inputs, plan.family), **more, **plan.fixed}
+    launch(kernel, plan.rows * plan.programs, plan.warps, arguments)
+
+
+def pixel_sums(inputs: Inputs, spec: Spec) -> tuple[Tensor, Tensor]:
+    """Compute the packed sums; see ``eager.pixel_sums``."""
+    plan = plan_of("sums", inputs, spec)
+    if plan is None:
+        return eager.pixel_sums(inputs, spec)
+    images, classes = inputs.logits.shape[:2]
+    (k, q), parts, device = plan.widths, plan.programs, inputs.logits.device
+    of_floats = torch.empty(images * classes * k * parts, dtype=torch.float32, device=device)
+    of_ints = torch.empty(images * classes * q * parts, dtype=torch.int32, device=device)
+    run("sums", plan, inputs, floats=of_floats, ints=of_ints)
+    floats = torch.empty((images, classes, k), dtype=torch.float64, device=device)
+    ints = torch.empty((images, classes, q), dtype=torch.int64, device=device)
+    launch(
+        finish,
+        images * classes * (k + q),
+        4,
+        {
+            "floats": floats,
+            "ints": ints,
+            "float_parts": of_floats,
+            "int_parts": of_ints,
+            "N_C": images * classes,
+            "C": classes,
+            "parts": parts,
+            "K": k,
+            "Q": q,
+            "POISON": spec.sigmoid and plan.fixed["MASKS"] and classes > 1,
+            "BLOCK": min(1024, compiler.next_power_of_2(parts)),
+        },
+    )
+    return floats, ints
+
+
+def pixel_sums_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
+    """Compute the gradient by the logits; see ``eager.pixel_sums_backward``."""
+    out = torch.empty_like(inputs.logits)
+    plan = plan_of("gradient", inputs, spec, out=out)
+    if plan is None:
+        return eager.pixel_sums_backward(grad, inputs, spec)
+    run("gradient", plan, inputs, upstream=grad.contiguous(), pull=None, out=out)
+    return out
+
+
+def pixel_map(inputs: Inputs, spec: Spec) -> Tensor:
+    """Compute the loss of every element; see ``eager.pixel_map``."""
+    shape = inputs.logits.shape
+    shape = shape if spec.sigmoid else torch.Size((shape[0], *shape[2:]))
+    out = torch.empty(shape, dtype=torch.float32, device=inputs.logits.device)
+    plan = plan_of("map", inputs, spec, out=out)
+    if plan is None:
+        return eager.pixel_map(inputs, spec)
+    run("map", plan, inputs, out=out)
+    return out
+
+
+def pixel_map_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
+    """Compute the gradient by the logits from the gradient by the map; see ``eager.pixel_map_backward``."""
+    out = torch.empty_like(inputs.logits)
+    plan = plan_of("gradient", inputs, spec, out=out, pull=grad)
+    if plan is None:
+        return eager.pixel_map_backward(grad, inputs, spec)
+    run("gradient", plan, inputs, upstream=None, pull=grad, out=out)
+    return out
