@@ -10,7 +10,7 @@ import torch
 import triton
 from torch import Tensor
 
-from segfocal.losses.cpu.call import Shape, axes_of, shape_of
+from segfocal.losses.strides import Shape, axes_of, shape_of
 from segfocal.losses.elements import can_hold
 from segfocal.losses.fields import FIELDS, Inputs, Spec, layout
 

@@ -6,7 +6,7 @@ import torch
 from segfocal.errors import SegfocalError
 from segfocal.losses import backends, compiled, eager
 from segfocal.losses.backends import backend_for, backend_module
-from segfocal.losses.cpu.building import library
+from segfocal.losses.compiled.building import library
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 

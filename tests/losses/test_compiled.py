@@ -6,7 +6,7 @@ import pytest
 import torch
 from sums_cases import compare, sample_case
 
-from segfocal.losses.cpu.building import library
+from segfocal.losses.compiled.building import library
 from segfocal.losses.fields import FIELDS
 from segfocal.losses.sums import pixel_map, pixel_sums
 

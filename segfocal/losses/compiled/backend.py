@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from segfocal.losses import eager
-from segfocal.losses.cpu.building import library
-from segfocal.losses.cpu.call import AXES, DTYPES, Shape, axes_of, run, shape_of
+from segfocal.losses.compiled.building import library
+from segfocal.losses.compiled.call import AXES, DTYPES, run
 from segfocal.losses.fields import Inputs, Spec, layout
+from segfocal.losses.strides import Shape, axes_of, shape_of
 
 LEAST_LOGITS = 2**16
 LEAST_SPACE = 2**8

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segfocal.losses.backends import backend_for
-from segfocal.losses.cpu import building
+from segfocal.losses.compiled import building
 
 LARGE = torch.zeros(1, 1, 256, 256)
 
@@ -79,6 +79,6 @@ def test_the_structures_are_those_of_the_kernels():
         pytest.skip("no C++ compiler")
     import ctypes
 
-    from segfocal.losses.cpu.call import Call
+    from segfocal.losses.compiled.call import Call
 
     assert kernels.segfocal_size() == ctypes.sizeof(Call)
