@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -145,14 +146,20 @@ def plan(step: str, spec: Spec, smoothed: bool, form: tuple[int, int], *shapes: 
 
 
 def distinct(spec: Spec, weighted: bool) -> dict[str, Any]:
-    """Return what the kernel of few classes keeps: W, Y and Y2 of label maps are one sum, or a count."""
+    """Return what the kernel of few classes adds up for each of them, and where.
+
+    W, Y and Y2 of label maps are one sum, or a count where nothing is weighted; P is the wrong classes' sum
+    and I.
+    """
     want = set(spec.want)
     masses = bool(want & {"weight", "target", "target_squared"})
-    floats = ("loss", "intersection", "prediction", "prediction_squared", "modulation")
-    mass = masses and weighted
+    names = ["loss", "intersection", "prediction", "prediction_squared", "modulation", "weight"]
+    kept = want - {"weight"} | ({"intersection"} if "prediction" in want else set())
+    kept |= {"weight"} if masses and weighted else set()
+    places = itertools.accumulate((int(name in kept) for name in names), initial=0)
     return {
-        "SUMS": sum(name in want for name in floats) + mass,
-        "MASS": int(mass),
+        "AT": tuple(place if name in kept else -1 for name, place in zip(names, places, strict=False)),
+        "SUMS": len(kept & set(names)),
         "TALLY": int(bool(want & {"count", "tp", "fp", "fn"}) or (masses and not weighted)),
     }
 

@@ -29,7 +29,6 @@ from segfocal.losses.triton_pixel import (
     TINY,
     TP,
     WEIGHT,
-    added,
     alpha_of,
     arriving,
     label_of,
@@ -66,89 +65,102 @@ def read(logits, target, weight, at_x, at_t, at_w, n, pixel, inside, space, igno
 
 @triton.jit
 def margin_of(xs, label, C: tl.constexpr):
-    """Compute the margin, the exponentials of the wrong classes, 0 at the label, and 1 / their sum."""
+    """Go through the classes of every pixel.
+
+    Returns:
+        Margin, exponentials of the wrong classes (0 at the label), 1 / their sum, and the class of the largest
+        logit, the first of equals.
+    """
     largest = tl.full(label.shape, -float("inf"), tl.float32)
     right = tl.zeros(label.shape, tl.float32)
+    rival = tl.zeros(label.shape, tl.int32)
+    wrongs = ()
     for c in tl.static_range(C):
         hit = label == c
         wrong = tl.where(hit, -float("inf"), xs[c])
-        largest = tl.where(wrong > largest, wrong, largest)
         right = tl.where(hit, xs[c], right)
+        rival = tl.where(wrong > largest, c, rival)
+        largest = tl.maximum(largest, wrong)  # may pass over a NaN: the sum does not
+        wrongs = wrongs + (wrong,)
+    winner = tl.where((right > largest) | ((right == largest) & (label < rival)), label, rival)
     largest = tl.where(largest > FINITE, FINITE, tl.where(largest < -FINITE, -FINITE, largest))
     total = tl.zeros(label.shape, tl.float32)
     powers = ()
     for c in tl.static_range(C):
-        below = xs[c] - largest
-        power = tl.where(label == c, 0.0, tl.exp(tl.where(below > 0, 0.0, below)))
+        # an infinite logit is the largest
+        below = tl.minimum(wrongs[c] - largest, 0.0, propagate_nan=tl.PropagateNan.ALL)
+        power = tl.exp2(below * 1.4426950408889634)
         total += power
         powers = powers + (power,)
     total = tl.where(total < TINY, TINY, total)
-    return (largest - right) + tl.log(total), powers, 1.0 / total
+    return (largest - right) + tl.log(total), powers, 1.0 / total, winner
 
 
 @triton.jit
-def winner_of(xs, C: tl.constexpr):
-    """Return the class of the largest logit, the first of equals."""
-    best = xs[0]
-    winner = tl.zeros(best.shape, tl.int32)
-    for c in tl.static_range(1, C):
-        better = xs[c] > best
-        best = tl.where(better, xs[c], best)
-        winner = tl.where(better, c, winner)
-    return winner
-
-
-@triton.jit
-def terms(xs, label, w, curve, alpha, C: tl.constexpr, FORM: tl.constexpr, COLUMNS: tl.constexpr,
-          WANT: tl.constexpr, MASS: tl.constexpr):  # fmt: skip
-    """Return what every pixel adds to the floating sums, class by class; the weight's sum comes last."""
-    margin, powers, scale = margin_of(xs, label, C)
+def summed(sums, margin, powers, scale, label, w, curve, alpha, C: tl.constexpr, FORM: tl.constexpr,
+           COLUMNS: tl.constexpr, AT: tl.constexpr):  # fmt: skip
+    """Return the floating sums with every pixel added; the sum of p holds the wrong classes only."""
     known = tl.where(label < 0, 0, label)
     g, a, b, rest = rates(curve, known, FORM, COLUMNS)
     loss, _, factor, p, u = pixel_loss(margin, g, a, b, rest, FORM)
     if alpha is not None:
         loss = loss * alpha_of(alpha, known, C)
-    loss, factor, scale = loss * w, factor * w, scale * u
+    to_p = scale * u
+    loss, factor, mass, to_mass = loss * w, factor * w, p * w, to_p * w
+    # a second way to ask the same, else a compiler keeps the answers in scarce registers
+    number = label.to(tl.float32)
     found = ()
     for c in tl.static_range(C):
-        hit = label == c
-        q = tl.where(hit, p, powers[c] * scale)
-        if WANT[LOSS]:
-            found = found + (tl.where(hit, loss, 0.0),)
-        if WANT[INTERSECTION]:
-            found = found + (tl.where(hit, p * w, 0.0),)
-        if WANT[PREDICTION]:
-            found = found + (w * q,)
-        if WANT[PREDICTION_SQUARED]:
-            found = found + (w * (q * q),)
-        if WANT[MODULATION]:
-            found = found + (tl.where(hit, factor, 0.0),)
-        if MASS:
-            found = found + (tl.where(hit, w, 0.0),)
+        hit = number == c
+        if AT[LOSS] >= 0:
+            found = found + (sums[len(found)] + tl.where(hit, loss, 0.0),)
+        if AT[INTERSECTION] >= 0:
+            found = found + (sums[len(found)] + tl.where(hit, mass, 0.0),)
+        if AT[PREDICTION] >= 0:
+            found = found + (sums[len(found)] + powers[c] * to_mass,)
+        if AT[PREDICTION_SQUARED] >= 0:
+            q = tl.where(hit, p, powers[c] * to_p)
+            found = found + (sums[len(found)] + w * (q * q),)
+        if AT[MODULATION] >= 0:
+            found = found + (sums[len(found)] + tl.where(hit, factor, 0.0),)
+        if AT[WEIGHT] >= 0:
+            found = found + (sums[len(found)] + tl.where(hit, w, 0.0),)
     return found
 
 
 @triton.jit
-def tallies(xs, label, C: tl.constexpr, WANT: tl.constexpr):
+def counted(tally, winner, label, C: tl.constexpr, DECIDE: tl.constexpr):
     """Return three counts of every class in one number: labels, labels met, and decisions times 2^20."""
-    winner = label
-    if WANT[TP] or WANT[FP] or WANT[FN]:
-        winner = tl.where(label >= 0, winner_of(xs, C), NO_LABEL)
+    number = label.to(tl.float32)
+    more = tl.where(winner == label, 1025, 1)
+    winner = tl.where(label >= 0, winner, NO_LABEL)
     found = ()
     for c in tl.static_range(C):
-        of_label, decided = (label == c).to(tl.int32), (winner == c).to(tl.int32)
-        found = found + (of_label + of_label * decided * 1024 + decided * 1048576,)
+        count = tally[c] + tl.where(number == c, more, 0)
+        if DECIDE:
+            count += tl.where(winner == c, 1048576, 0)
+        found = found + (count,)
     return found
+
+
+@triton.jit
+def of_class(sums, c: tl.constexpr, at: tl.constexpr, SUMS: tl.constexpr):
+    """Sum one accumulator over the lanes."""
+    return tl.sum(sums[c * SUMS + at], 0)
 
 
 @triton.jit(do_not_specialize=["ignore", "programs", "turns"])
 def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t, at_w, space, ignore, S,
                  programs, turns, C: tl.constexpr, AXES: tl.constexpr, FORM: tl.constexpr,
                  COLUMNS: tl.constexpr, HAS_IGNORE: tl.constexpr, WANT: tl.constexpr, K: tl.constexpr,
-                 Q: tl.constexpr, SUMS: tl.constexpr, TALLY: tl.constexpr, MASS: tl.constexpr,
+                 Q: tl.constexpr, AT: tl.constexpr, SUMS: tl.constexpr, TALLY: tl.constexpr,
                  BLOCK: tl.constexpr, LONG: tl.constexpr):  # fmt: skip
-    """Write the sums of every ``programs``-th tile of one image: (N C K, programs) and (N C Q, programs)."""
+    """Write the sums of every ``programs``-th tile of one image: (N C K, programs) and (N C Q, programs).
+
+    AT names the places of the accumulators, of which a class has SUMS.
+    """
     n, k = tl.program_id(0) // programs, tl.program_id(0) % programs
+    DECIDE: tl.constexpr = WANT[TP] or WANT[FP] or WANT[FN]
     sums = zeros(C * SUMS, BLOCK, tl.float32)
     tally = zeros(C * TALLY, BLOCK, tl.int32)
     invalid = tl.zeros([BLOCK], tl.int32)
@@ -158,10 +170,11 @@ def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t,
             logits, target, weight, at_x, at_t, at_w, n, pixel, inside, space, ignore, C, AXES, HAS_IGNORE
         )
         invalid += (label == NO_LABEL).to(tl.int32)
-        if TALLY:  # first, so that the logits are no longer needed when the sums are added
-            tally = added(tally, tallies(xs, label, C, WANT), C)
+        margin, powers, scale, winner = margin_of(xs, label, C)
+        if TALLY:
+            tally = counted(tally, winner, label, C, DECIDE)
         if SUMS > 0:
-            sums = added(sums, terms(xs, label, w, curve, alpha, C, FORM, COLUMNS, WANT, MASS), C * SUMS)
+            sums = summed(sums, margin, powers, scale, label, w, curve, alpha, C, FORM, COLUMNS, AT)
     wrong = tl.sum(invalid, 0)
     poison = tl.where(wrong > 0, float("nan"), 0.0)
     for c in tl.static_range(C):
@@ -175,17 +188,30 @@ def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t,
             met = ((three >> 20) & 1048575).to(tl.int32)
             decided = (three >> 40).to(tl.int32)
         at = floats + row * K * programs + k
-        for j in tl.static_range(SUMS - MASS):
-            tl.store(at, tl.sum(sums[c * SUMS + j], 0) + poison)
+        of_label = 0.0
+        if AT[INTERSECTION] >= 0:
+            of_label = of_class(sums, c, AT[INTERSECTION], SUMS)
+        if WANT[LOSS]:
+            tl.store(at, of_class(sums, c, AT[LOSS], SUMS) + poison)
+            at += programs
+        if WANT[INTERSECTION]:
+            tl.store(at, of_label + poison)
+            at += programs
+        if WANT[PREDICTION]:
+            tl.store(at, of_label + of_class(sums, c, AT[PREDICTION], SUMS) + poison)
+            at += programs
+        if WANT[PREDICTION_SQUARED]:
+            tl.store(at, of_class(sums, c, AT[PREDICTION_SQUARED], SUMS) + poison)
+            at += programs
+        if WANT[MODULATION]:
+            tl.store(at, of_class(sums, c, AT[MODULATION], SUMS) + poison)
             at += programs
         if WANT[WEIGHT] or WANT[TARGET] or WANT[TARGET_SQUARED]:
-            mass = poison
-            if MASS:
-                mass += tl.sum(sums[c * SUMS + SUMS - 1], 0)
-            else:
-                mass += labels.to(tl.float32)
+            mass = labels * 1.0
+            if AT[WEIGHT] >= 0:
+                mass = of_class(sums, c, AT[WEIGHT], SUMS)
             for _ in tl.static_range(WANT[WEIGHT] + WANT[TARGET] + WANT[TARGET_SQUARED]):
-                tl.store(at, mass)
+                tl.store(at, mass + poison)
                 at += programs
         at_count = ints + row * Q * programs + k
         if WANT[COUNT]:
@@ -200,10 +226,7 @@ def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t,
         if WANT[FN]:
             tl.store(at_count, labels - met)
             at_count += programs
-        if c == 0:
-            tl.store(at_count, wrong)
-        else:
-            tl.store(at_count, 0)
+        tl.store(at_count, wrong if c == 0 else 0)
 
 
 @triton.jit(do_not_specialize=["ignore", "tiles"])
@@ -218,7 +241,7 @@ def softmax_map(logits, target, weight, curve, alpha, out, at_x, at_t, at_w, at_
     )
     known = tl.where(label < 0, 0, label)
     g, a, b, rest = rates(curve, known, FORM, COLUMNS)
-    margin, _, _ = margin_of(xs, label, C)
+    margin, _, _, _ = margin_of(xs, label, C)
     loss, _, _, _, _ = pixel_loss(margin, g, a, b, rest, FORM)
     if alpha is not None:
         loss = loss * alpha_of(alpha, known, C)
@@ -239,7 +262,7 @@ def softmax_gradient(logits, target, weight, curve, alpha, upstream, pull, out, 
     )
     known = tl.where(label < 0, 0, label)
     g, a, b, rest = rates(curve, known, FORM, COLUMNS)
-    margin, powers, scale = margin_of(xs, label, C)
+    margin, powers, scale, _ = margin_of(xs, label, C)
     _, slope, _, p, u = pixel_loss(margin, g, a, b, rest, FORM)
     pulled = tl.zeros(label.shape, tl.float32)
     if upstream is not None:
@@ -251,20 +274,23 @@ def softmax_gradient(logits, target, weight, curve, alpha, upstream, pull, out, 
     if alpha is not None:
         pulled = pulled * alpha_of(alpha, known, C)
     pulled = tl.where(label < 0, 0.0, pulled * slope * w)
-    region: tl.constexpr = WANT[INTERSECTION] or WANT[PREDICTION] or WANT[PREDICTION_SQUARED]
-    to_loss, to_p = scale * pulled, scale * u
-    mean = tl.zeros(label.shape, tl.float32)
-    if region:
+    REGION: tl.constexpr = WANT[INTERSECTION] or WANT[PREDICTION] or WANT[PREDICTION_SQUARED]
+    to_loss, to_p, of_label = scale * pulled, scale * u, -pulled
+    mean, mass = tl.zeros(label.shape, tl.float32), to_p * w
+    if REGION:
         for c in tl.static_range(C):
-            q = tl.where(label == c, p, powers[c] * to_p)
-            mean += q * arriving(upstream + c * K, q, (label == c).to(tl.float32), WANT)
+            q = powers[c] * to_p
+            mean += q * arriving(upstream + c * K, q, 0.0, WANT)
+        own = arriving(upstream + known * K, p, 1.0, WANT)
+        mean += tl.where(label < 0, 0.0, p * own)
+        of_label += w * (p * (own - mean))
     at = place(out, n, pixel, space, at_out, AXES)
     step = tl.cast(at_out[1], tl.int64)
+    number = label.to(tl.float32)
     for c in tl.static_range(C):
-        hit = label == c
-        grad = tl.where(hit, -pulled, powers[c] * to_loss)
-        if region:
-            q = tl.where(hit, p, powers[c] * to_p)
-            grad += w * (q * (arriving(upstream + c * K, q, hit.to(tl.float32), WANT) - mean))
+        rate = to_loss
+        if REGION:
+            rate += mass * (arriving(upstream + c * K, powers[c] * to_p, 0.0, WANT) - mean)
+        grad = tl.where(number == c, of_label, powers[c] * rate)
         tl.store(at, grad.to(out.dtype.element_ty), mask=inside)
         at += step
