@@ -1,75 +1,113 @@
-"""The same losses by ours and by the peers: functions from logits and labels to a scalar."""
+"""The same losses by ours and by the peers: who offers one, what it takes, which formula it follows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-import kornia
-import monai
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor
 
-from segfocal.losses.sums import pixel_sums
+from experiments.bench import peers
+from experiments.bench.nnunet import CrossEntropyAndDice
+from experiments.bench.problems import BINARY, SOFTMAX
+from segfocal.losses import FocalDiceLoss, FocalLoss
+from segfocal.losses.backends import VARIABLE, triton_here
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+BACKENDS = {"cpu": ("compiled", "eager"), "cuda": ("triton", "eager")}
 
 
-def binary_focal(backend: str) -> Loss:
-    """Focal loss, mean over pixels, gamma 2, no alpha."""
+@dataclass(frozen=True)
+class Provider:
+    """One loss of one library.
 
-    def loss(logits: Tensor, target: Tensor) -> Tensor:
-        sums = pixel_sums(logits, target, activation="sigmoid", want=["loss"], gamma=2.0, backend=backend)
-        return sums.loss.sum() / target.numel()
+    Attributes:
+        name: As in the rows.
+        loss: From logits and target to a scalar.
+        library: The package whose version belongs to the rows.
+        formula: Which of ``references.FORMULAS`` it follows; ours is named like the stem.
+        takes: Dtype of its target, None for that of the logits.
+        backend: Which of our backends is forced, None for a peer.
+        how: "plain", "torch.compile" or "cuda graph".
+    """
 
-    return loss
+    name: str
+    loss: Loss
+    library: str
+    formula: str
+    takes: torch.dtype | None
+    backend: str | None = None
+    how: str = "plain"
 
-
-def focal_and_dice(backend: str) -> Loss:
-    """Softmax focal loss plus Dice loss from one pass."""
-    want = ["loss", "intersection", "prediction", "target"]
-
-    def loss(logits: Tensor, target: Tensor) -> Tensor:
-        sums = pixel_sums(logits, target, activation="softmax", want=want, gamma=2.0, backend=backend)
-        i, p, y = (getattr(sums, name).sum(0) for name in want[1:])
-        return sums.loss.sum() / target.numel() + (1 - (2 * i + 1) / (p + y + 1)).mean()
-
-    return loss
-
-
-def binary_providers() -> dict[str, tuple[Loss, torch.dtype]]:
-    """Name every provider of the binary focal loss with the dtype of target that it takes."""
-    of_monai = monai.losses.FocalLoss(gamma=2.0)
-    of_smp = smp.losses.FocalLoss("binary", gamma=2.0)
-    of_kornia = kornia.losses.binary_focal_loss_with_logits
-    return {
-        "segfocal compiled": (binary_focal("compiled"), torch.uint8),
-        "segfocal eager": (binary_focal("eager"), torch.uint8),
-        "torchvision": (
-            lambda x, y: torchvision.ops.sigmoid_focal_loss(x, y, alpha=-1, gamma=2, reduction="mean"),
-            torch.float32,
-        ),
-        "monai": (of_monai, torch.float32),
-        "smp": (of_smp, torch.float32),
-        "kornia": (lambda x, y: of_kornia(x, y, alpha=None, gamma=2.0, reduction="mean"), torch.float32),
-        "torch bce": (F.binary_cross_entropy_with_logits, torch.float32),
-    }
+    @property
+    def label(self) -> str:
+        """Name and how it is run."""
+        return self.name if self.how == "plain" else f"{self.name}, {self.how}"
 
 
-def softmax_providers() -> dict[str, tuple[Loss, torch.dtype]]:
-    """Name every provider of softmax focal plus Dice; kornia has focal alone, torch cross-entropy alone."""
-    of_monai = monai.losses.DiceFocalLoss(softmax=True, to_onehot_y=True, gamma=2.0)
-    of_smp, dice_of_smp = smp.losses.FocalLoss("multiclass", gamma=2.0), smp.losses.DiceLoss("multiclass")
-    return {
-        "segfocal compiled": (focal_and_dice("compiled"), torch.uint8),
-        "segfocal eager": (focal_and_dice("eager"), torch.uint8),
-        "monai DiceFocal": (lambda x, y: of_monai(x, y.unsqueeze(1)), torch.int64),
-        "smp Focal+Dice": (lambda x, y: of_smp(x, y) + dice_of_smp(x, y), torch.int64),
-        "kornia focal": (
-            lambda x, y: kornia.losses.focal_loss(x, y, alpha=None, gamma=2.0, reduction="mean"),
-            torch.int64,
-        ),
-        "torch cross_entropy": (F.cross_entropy, torch.int64),
-    }
+def ours(stem: str, device: str) -> Iterator[Provider]:
+    """Give our loss by every backend of the device."""
+    for backend in BACKENDS[device]:
+        if backend == "triton" and not triton_here():
+            print("skipped: segfocal triton, no triton or no kernels here")
+            continue
+        loss = FocalLoss("binary", 2.0) if stem == BINARY else FocalDiceLoss("multiclass", 2.0)
+        name = f"segfocal {backend}"
+        yield Provider(name, loss.to(device), "segfocal", stem, torch.uint8, backend=backend)
+
+
+def of_torch(stem: str) -> Iterator[Provider]:
+    """Give cross-entropy alone, and the loss of nnU-Net's trainer."""
+    if stem == BINARY:
+        cross_entropy = F.binary_cross_entropy_with_logits
+        yield Provider("torch bce", cross_entropy, "torch", "binary cross-entropy", None)
+        return
+    yield Provider("torch cross_entropy", F.cross_entropy, "torch", "cross-entropy", torch.int64)
+    loss = CrossEntropyAndDice()
+    yield Provider("nnU-Net CE+Dice", loss, "torch", "cross-entropy - dice", torch.int16)
+
+
+def of_peers(stem: str, without: Iterable[str]) -> Iterator[Provider]:
+    """Give what the peers offer; a library that cannot be imported is named and left out."""
+    offers = {BINARY: peers.BINARY_FOCAL, SOFTMAX: peers.SOFTMAX_FOCAL_AND_DICE}[stem]
+    for library, offer in offers.items():
+        if library in without:
+            continue
+        try:
+            found = offer()
+        except (ImportError, RuntimeError, AttributeError) as error:
+            print(f"skipped: {library}, {str(error).splitlines()[0]}")
+            continue
+        for name, (loss, formula, takes) in found.items():
+            yield Provider(name, loss, library, formula, takes)
+
+
+def providers(stem: str, device: str, without: Iterable[str] = ()) -> list[Provider]:
+    """Give everything that computes this loss or the part of it that its library has."""
+    return [*ours(stem, device), *of_peers(stem, without), *of_torch(stem)]
+
+
+def target_for(provider: Provider, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the labels in the dtype that the provider takes."""
+    return labels.to(provider.takes or logits.dtype)
+
+
+@contextmanager
+def forced(backend: str | None) -> Iterator[None]:
+    """Have our losses run on this backend; None changes nothing."""
+    if backend is None:
+        yield
+        return
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = backend
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before

@@ -1,120 +1,99 @@
-"""Time several providers of the same result in one process, in turns; write the findings as rows of a CSV."""
+"""Time several providers of the same result in one process, in turns."""
 
 from __future__ import annotations
 
-import csv
-import datetime
-import importlib.metadata
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-RESULTS = Path(__file__).with_name("results.csv")
-PACKAGES = ("torch", "torchvision", "monai", "segmentation-models-pytorch", "kornia")
+from experiments.bench.providers import forced
+
+IN_A_ROW = 50
+# about 2 ms: the host has queued a whole step by the time that the device begins it
+SLEEP_CYCLES = 4_000_000
+FLUSHED_BYTES = 2**28
 
 
 @dataclass(frozen=True)
-class Row:
-    """One measurement: what was run by whom on what, the median with p20 and p80, and where."""
+class Step:
+    """What is timed: ``run`` on what ``prepare`` made, with one of our backends forced."""
 
-    stem: str
-    provider: str
-    shape: str
-    dtype: str
-    mode: str
-    value: float
-    unit: str
-    p20: float
-    p80: float
-    device: str
-    versions: str
-    commit: str
-    date: str
+    run: Callable[[Any], object]
+    prepare: Callable[[], object] = lambda: None
+    backend: str | None = None
 
 
-def milliseconds(step: Callable[[], object], device: str) -> float:
-    """Time one call, on CUDA until the device is done.
+Clock = Callable[[Step], float]
 
-    One thread on a CPU is timed by the processor time it took: other programs hardly change that.
+
+def cpu_clock(step: Step) -> float:
+    """Return the milliseconds of one call.
+
+    With one thread it is the processor time that it took: other programs hardly change that.
     """
-    clock = time.thread_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = clock()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return 1e3 * (clock() - start)
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    with forced(step.backend):
+        state = step.prepare()
+        start = clock()
+        step.run(state)
+        return 1e3 * (clock() - start)
 
 
-def in_turns(steps: dict[str, Callable[[], object]], device: str, rounds: int) -> dict[str, np.ndarray]:
+def cuda_clock() -> Clock:
+    """Return a clock of the device's own time: caches emptied before each call, dispatch hidden."""
+    emptied = torch.empty(FLUSHED_BYTES, dtype=torch.uint8, device="cuda")
+
+    def clock(step: Step) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        with forced(step.backend):
+            state = step.prepare()
+            emptied.zero_()
+            torch.cuda._sleep(SLEEP_CYCLES)
+            start.record()
+            step.run(state)
+            end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end)
+
+    return clock
+
+
+def in_a_row(step: Step) -> float:
+    """Return the milliseconds per call of many in a row, until a CUDA device has done them all.
+
+    For small tensors this is the dispatch: what the host needs to launch a step.
+    """
+    with forced(step.backend):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(IN_A_ROW):
+            step.run(step.prepare())
+        torch.cuda.synchronize()
+        return 1e3 * (time.perf_counter() - start) / IN_A_ROW
+
+
+def in_turns(steps: dict[Any, Step], clock: Clock, rounds: int) -> dict[Any, np.ndarray]:
     """Return the median, p20 and p80 in ms of every step.
 
     Each round runs every step once, after two rounds that do not count.
     """
     for step in (*steps.values(), *steps.values()):
-        step()
-    times: dict[str, list[float]] = {name: [] for name in steps}
+        clock(step)
+    times: dict[Any, list[float]] = {key: [] for key in steps}
     for _ in range(rounds):
-        for name, step in steps.items():
-            times[name].append(milliseconds(step, device))
-    return {name: np.percentile(values, [50, 20, 80]) for name, values in times.items()}
+        for key, step in steps.items():
+            times[key].append(clock(step))
+    return {key: np.percentile(values, [50, 20, 80]) for key, values in times.items()}
 
 
-def device_name(device: str) -> str:
-    """Name the device, with the number of threads where it is a CPU."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    return f"{model}, {torch.get_num_threads()} threads"
-
-
-def versions() -> str:
-    """Name the installed versions of ours and the peers."""
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "; ".join(found)
-
-
-def commit() -> str:
-    """Return the commit of the checkout, with + where files differ from it."""
-    folder = Path(__file__).parents[2]
-    run = ["git", "-C", str(folder)]
-    head = subprocess.run([*run, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    changed = subprocess.run(
-        [*run, "status", "--porcelain", "segfocal/losses"], capture_output=True, check=False
-    )
-    return head.stdout.strip() + ("+" if changed.stdout else "")
-
-
-def context(device: str) -> dict[str, str]:
-    """Return what is the same for all rows of a run."""
-    return {
-        "device": device_name(device),
-        "versions": versions(),
-        "commit": commit(),
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def append(rows: Iterable[Row]) -> None:
-    """Add rows to results.csv."""
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(Row.__dataclass_fields__))
-        if new:
-            writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+def copy_rate(device: str, clock: Clock, rounds: int) -> float:
+    """Return the bytes per second of a copy of a tensor far above the caches, read and write counted."""
+    source = torch.ones(2**28 if device == "cuda" else 2**25, device=device)
+    sink = torch.empty_like(source)
+    step = Step(lambda _: sink.copy_(source))
+    median = in_turns({"copy": step}, clock, max(rounds, 5))["copy"][0]
+    return 2 * source.nbytes / (1e-3 * median)
