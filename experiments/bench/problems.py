@@ -66,6 +66,7 @@ def fit_memory(problem: Problem, free_bytes: int) -> Problem:
 def free_memory(device: str) -> int:
     """Return the bytes that can be taken now."""
     if device == "cuda":
+        torch.cuda.empty_cache()
         return torch.cuda.mem_get_info()[0]
     lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
     found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]

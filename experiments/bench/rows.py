@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+import segfocal
+
 RESULTS = Path(__file__).with_name("results.csv")
 PACKAGES = ("torch", "triton", "torchvision", "monai", "segmentation-models-pytorch", "kornia")
 
@@ -81,7 +83,9 @@ def device_name(device: str) -> str:
 
 
 def version(package: str) -> str:
-    """Name the version of a package, "" where it is not installed."""
+    """Name the version of a package, "" where it is not installed; ours may run from the checkout."""
+    if package == "segfocal":
+        return f"segfocal {segfocal.__version__}"
     try:
         return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:

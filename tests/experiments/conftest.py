@@ -3,4 +3,33 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
+
+
+@pytest.fixture
+def problems():
+    """Tiny problems by stem."""
+    from experiments.bench.problems import BINARY, SOFTMAX, Problem
+
+    image = Problem("image", BINARY, (2, 1, 16, 16))
+    return {BINARY: image, SOFTMAX: Problem("volume", SOFTMAX, (2, 3, 8, 8, 8))}
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path, problems):
+    """Run the command on tiny problems, one round, ours and torch's own alone: no peer is imported."""
+    from experiments.bench import losses
+    from experiments.bench.problems import PROBLEMS
+    from experiments.bench.providers import of_torch, ours
+
+    for problem in problems.values():
+        monkeypatch.setitem(PROBLEMS, problem.name, problem)
+    monkeypatch.setattr(losses, "providers", lambda stem, device, _: [*ours(stem, device), *of_torch(stem)])
+    monkeypatch.setattr(losses, "copy_rate", lambda *_: 1e9)
+
+    def run(*words):
+        return losses.main(["--rounds", "1", "--threads", "1", "--write", "--out", str(tmp_path), *words])
+
+    return run

@@ -2,24 +2,20 @@
 
 import contextlib
 import csv
-import re
-import shutil
 import time
-import xml.etree.ElementTree
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from experiments.bench import losses, plot, rows, table
+from experiments.bench import losses, rows
 from experiments.bench.check import WrongNumberError, by_formula, check_all, gradient_error
 from experiments.bench.nnunet import CrossEntropyAndDice
 from experiments.bench.problems import (
     BINARY,
     PROBLEMS,
     SOFTMAX,
-    Problem,
     chosen,
     fit_memory,
     floor_bytes,
@@ -30,34 +26,10 @@ from experiments.bench.references import FORMULAS
 from experiments.bench.variants import TooLong, at_most, compiled
 from segfocal.losses import backend_for
 
-TINY = {
-    BINARY: Problem("image", BINARY, (2, 1, 16, 16)),
-    SOFTMAX: Problem("volume", SOFTMAX, (2, 3, 8, 8, 8)),
-}
-
-
-def few(stem, device="cpu", without=()):
-    """Ours and torch's own: no peer is imported."""
-    return [*ours(stem, device), *of_torch(stem)]
-
-
-@pytest.fixture
-def tiny(monkeypatch, tmp_path):
-    """Run the command on tiny problems, ours and torch's own alone, one round."""
-    for problem in TINY.values():
-        monkeypatch.setitem(PROBLEMS, problem.name, problem)
-    monkeypatch.setattr(losses, "providers", few)
-    monkeypatch.setattr(losses, "copy_rate", lambda *_: 1e9)
-
-    def run(*words):
-        return losses.main(["--rounds", "1", "--threads", "1", "--write", "--out", str(tmp_path), *words])
-
-    return run
-
 
 def wrong(stem, device="cpu", without=()):
     """Ours, a thousandth off."""
-    provider, *others = few(stem)
+    provider, *others = *ours(stem, device), *of_torch(stem)
     return [replace(provider, loss=lambda x, y: 1.001 * provider.loss(x, y)), *others]
 
 
@@ -85,36 +57,36 @@ def test_wrong_number_is_refused(tiny, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_wrong_gradient_is_refused(dtype):
+def test_wrong_gradient_is_refused(dtype, problems):
     provider = next(ours(SOFTMAX, "cpu"))
     # the value stays
     bent = replace(provider, loss=lambda x, y: provider.loss(x.detach() + 1.02 * (x - x.detach()), y))
     with pytest.raises(WrongNumberError, match="of the gradient"):
-        check_all(TINY[SOFTMAX], [bent], dtype, "cpu")
+        check_all(problems[SOFTMAX], [bent], dtype, "cpu")
 
 
-def test_nan_is_refused():
+def test_nan_is_refused(problems):
     provider = next(ours(BINARY, "cpu"))
     nowhere = replace(provider, loss=lambda x, y: provider.loss(x, y) * float("nan"))
     with pytest.raises(WrongNumberError):
-        check_all(TINY[BINARY], [nowhere], torch.float32, "cpu")
+        check_all(problems[BINARY], [nowhere], torch.float32, "cpu")
 
 
-def test_peer_that_raises_is_left_out(capsys):
+def test_peer_that_raises_is_left_out(capsys, problems):
     ours_first, peer = next(ours(BINARY, "cpu")), next(of_torch(BINARY))
 
     def fails(*_):
         raise RuntimeError("not here")
 
-    found = check_all(TINY[BINARY], [replace(peer, loss=fails), ours_first], torch.float32, "cpu")
+    found = check_all(problems[BINARY], [replace(peer, loss=fails), ours_first], torch.float32, "cpu")
     assert found == [ours_first]
     assert capsys.readouterr().out == "skipped: torch bce, not here\n"
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_every_peer_follows_the_formula_it_is_said_to():
-    for stem, problem in TINY.items():
+def test_every_peer_follows_the_formula_it_is_said_to(problems):
+    for stem, problem in problems.items():
         offered = losses.providers(stem, "cpu")
         assert set(by_formula(offered)) <= set(FORMULAS)
         assert check_all(problem, offered, torch.float32, "cpu") == offered
@@ -122,9 +94,9 @@ def test_every_peer_follows_the_formula_it_is_said_to():
 
 
 @pytest.mark.slow
-def test_nnunet_formula_is_that_of_nnunet():
+def test_nnunet_formula_is_that_of_nnunet(problems):
     dice = pytest.importorskip("nnunetv2.training.loss.dice")
-    logits, labels = make(TINY[SOFTMAX], torch.float32, "cpu")
+    logits, labels = make(problems[SOFTMAX], torch.float32, "cpu")
     for batch_dice in (True, False):
         theirs = dice.MemoryEfficientSoftDiceLoss(
             lambda x: x.softmax(1), batch_dice=batch_dice, do_bg=False, smooth=1e-5, ddp=False
@@ -161,8 +133,8 @@ def test_cpu_leaves_out_what_takes_too_long(capsys):
     assert capsys.readouterr().out.startswith("skipped: street 4x19x512x1024")
 
 
-def test_floor_is_that_of_the_logits_and_byte_labels():
-    problem = TINY[SOFTMAX]
+def test_floor_is_that_of_the_logits_and_byte_labels(problems):
+    problem = problems[SOFTMAX]
     logits, labels = make(problem, torch.bfloat16, "cpu")
     pixels = 2 * 8**3
     assert labels.nbytes == pixels
@@ -185,8 +157,8 @@ def test_time_limit_stops_a_compiler():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_compiled_provider_or_a_line_that_says_why_not(capsys):
-    logits, labels = make(TINY[BINARY], torch.float32, "cpu")
+def test_compiled_provider_or_a_line_that_says_why_not(capsys, problems):
+    logits, labels = make(problems[BINARY], torch.float32, "cpu")
     leaf, provider = logits.requires_grad_(), next(of_torch(BINARY))
     assert compiled(provider, leaf, labels.float(), 300.0).label == "torch bce, torch.compile"
 
@@ -195,49 +167,3 @@ def test_compiled_provider_or_a_line_that_says_why_not(capsys):
 
     assert compiled(replace(provider, loss=other), leaf, labels.float(), 300.0) is None
     assert "before it was compiled" in capsys.readouterr().out
-
-
-def test_old_rows_stay_readable_and_take_new_ones(tiny, tmp_path):
-    path = tmp_path / "results.csv"
-    old = "stem,provider,shape,dtype,mode,value,unit,p20,p80,device,versions,commit,date\n"
-    old += "binary focal,monai,1x1x4x4,float32,forward+gradient,25.04,ms,24,26,old,torch 2,abc,2026-11-01\n"
-    old += "binary focal,monai,1x1x4x4,float32,kept for gradient,24.0,MiB,24,24,old,torch 2,abc,2026-11-01\n"
-    path.write_text(old)
-    before = table.tables(path)
-    assert "| MONAI | 25.0 ms, 24 MiB |" in before
-    assert tiny("--only", "image") == 0
-    assert table.tables(path).startswith(before)
-    assert {row["provider"] for row in rows.read(path)} == {
-        "monai",
-        "segfocal compiled",
-        "segfocal eager",
-        "torch bce",
-    }
-
-
-def test_table_shows_the_last_run_of_every_problem(tiny, tmp_path):
-    path = tmp_path / "results.csv"
-    assert tiny("--commit", "first") == 0
-    assert tiny("--commit", "second", "--only", "volume", "--dtypes", "float32") == 0
-    shown = table.tables(path, dtype="float32")
-    assert shown.count("commit first") == shown.count("commit second") == 1
-    assert "softmax" not in shown.split("commit second")[0]
-    values = {
-        f"{float(row['value']):.{1 if float(row['value']) >= 1 else 3}f}"
-        for row in table.latest(rows.read(path))
-    }
-    assert set(re.findall(r"([\d.]+) ms", shown)) <= values
-
-
-def test_plot_has_a_bar_per_provider(tiny, tmp_path):
-    assert tiny("--dtypes", "float32") == 0
-    drawing = xml.etree.ElementTree.parse(tmp_path / "losses.svg").getroot()
-    blank_sheet = 1
-    assert len(drawing.findall("{*}rect")) == blank_sheet + 3 + 4
-
-
-def test_rows_of_the_repository_make_tables_and_a_plot(tmp_path):
-    path = tmp_path / "results.csv"
-    shutil.copy(rows.RESULTS, path)
-    assert "segfocal compiled" in table.tables(path)
-    xml.etree.ElementTree.parse(plot.write(path))
