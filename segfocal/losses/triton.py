@@ -2,8 +2,9 @@
 
 The formulas are those of the eager backend, in float32. A fixed number of programs share the pixels of each
 image; what they found is added up in their order in float64, so that every run gives the same bits. Nothing
-waits for the device. Softmax reads its logits once more with over 32 classes, and with soft or smoothed targets.
-What the kernels do not cover goes to the eager backend: float64, and empty tensors.
+waits for the device. Softmax with over 32 classes reads its logits twice, forward and backward; with soft or
+smoothed targets twice and three times. What the kernels do not cover goes to the eager backend: float64, and
+empty tensors.
 """
 
 from __future__ import annotations
@@ -43,6 +44,42 @@ KERNELS: dict[str, dict[str, Any]] = {
 }
 
 
+def probe(device: torch.device) -> None:
+    """Start the smallest kernel; raises what keeps kernels from running on the device."""
+    floats = torch.zeros(1, dtype=torch.float64, device=device)
+    parts = torch.zeros(2, dtype=torch.float32, device=device)
+    counts = torch.zeros(2, dtype=torch.int32, device=device)
+    total_up(floats, torch.zeros(1, dtype=torch.int64, device=device), parts, counts, (1, 1, 1, 1), False)
+
+
+def total_up(
+    floats: Tensor,
+    ints: Tensor,
+    of_floats: Tensor,
+    of_ints: Tensor,
+    sizes: tuple[int, int, int, int],
+    poison: bool,
+) -> None:
+    """Add up what the programs found; sizes are N, C, floating and integer sums of each class."""
+    images, classes, k, q = sizes
+    rows = images * classes
+    parts = of_ints.numel() // (rows * q)
+    arguments = {
+        "floats": floats,
+        "ints": ints,
+        "float_parts": of_floats,
+        "int_parts": of_ints,
+        "N_C": rows,
+        "C": classes,
+        "parts": parts,
+        "K": k,
+        "Q": q,
+        "POISON": poison,
+        "BLOCK": min(1024, compiler.next_power_of_2(parts)),
+    }
+    launch(finish, rows * (k + q), 4, arguments)
+
+
 def run(step: str, plan: Plan, inputs: Inputs, **more: Tensor | None) -> None:
     """Start the kernel of a plan."""
     kernel = KERNELS[plan.family][step]
@@ -62,24 +99,8 @@ def pixel_sums(inputs: Inputs, spec: Spec) -> tuple[Tensor, Tensor]:
     run("sums", plan, inputs, floats=of_floats, ints=of_ints)
     floats = torch.empty((images, classes, k), dtype=torch.float64, device=device)
     ints = torch.empty((images, classes, q), dtype=torch.int64, device=device)
-    launch(
-        finish,
-        images * classes * (k + q),
-        4,
-        {
-            "floats": floats,
-            "ints": ints,
-            "float_parts": of_floats,
-            "int_parts": of_ints,
-            "N_C": images * classes,
-            "C": classes,
-            "parts": parts,
-            "K": k,
-            "Q": q,
-            "POISON": spec.sigmoid and plan.fixed["MASKS"] and classes > 1,
-            "BLOCK": min(1024, compiler.next_power_of_2(parts)),
-        },
-    )
+    poison = spec.sigmoid and plan.fixed["MASKS"] and classes > 1
+    total_up(floats, ints, of_floats, of_ints, (images, classes, k, q), poison)
     return floats, ints
 
 

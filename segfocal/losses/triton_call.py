@@ -11,11 +11,12 @@ import torch
 import triton
 from torch import Tensor
 
-from segfocal.losses.strides import Shape, axes_of, shape_of
 from segfocal.losses.elements import can_hold
 from segfocal.losses.fields import FIELDS, Inputs, Spec, layout
+from segfocal.losses.strides import Shape, axes_of, shape_of
 
 IN_REGISTERS = 32  # classes; more of them are read twice
+IN_LANES = 16  # classes up to which a thread counts for itself
 PROGRAMS = 4096  # per pass: enough for any device, few enough that their sums stay small
 TURNS = 64  # tiles that one program sums at most, so that float32 holds the sums and 10 bits the counts
 LONG = 2**30  # pixels of an image from which on their numbers need 64 bits
@@ -24,7 +25,7 @@ VALUES = (*LOGITS, torch.float64, torch.bool, torch.uint8, torch.int8, torch.int
 
 
 class Plan(NamedTuple):
-    """One call but for its tensors, decided by shapes, strides, dtypes and choices alone: no bit depends on more."""
+    """One call but for its tensors, decided by shapes, strides, dtypes and choices alone."""
 
     family: str
     programs: int  # along each image, or each channel for sigmoid
@@ -44,7 +45,7 @@ def family_of(spec: Spec, classes: int, masks: bool, smoothed: bool) -> str:
 
 
 def tile_of(family: str, step: str, classes: int, pixels: int) -> tuple[int, int, int]:
-    """Return the pixels and warps of a tile, and how many classes it holds at a time where they come in chunks."""
+    """Return the pixels and warps of a tile, and how many classes it holds where they come in chunks."""
     if family == "sigmoid":
         return (512 if step == "sums" else 1024), 4, 0
     if family == "softmax" and step == "sums":  # each thread holds the sums of all classes too
@@ -141,11 +142,11 @@ def plan(step: str, spec: Spec, smoothed: bool, form: tuple[int, int], *shapes: 
     if step == "sums":
         fixed["Q"] = widths[1]
         if family == "softmax":
-            fixed |= distinct(spec, "weight" in there)
+            fixed |= distinct(spec, "weight" in there, classes)
     return Plan(family, programs, rows, warps, fixed, (widths[0], widths[1]))
 
 
-def distinct(spec: Spec, weighted: bool) -> dict[str, Any]:
+def distinct(spec: Spec, weighted: bool, classes: int) -> dict[str, Any]:
     """Return what the kernel of few classes adds up for each of them, and where.
 
     W, Y and Y2 of label maps are one sum, or a count where nothing is weighted; P is the wrong classes' sum
@@ -157,10 +158,12 @@ def distinct(spec: Spec, weighted: bool) -> dict[str, Any]:
     kept = want - {"weight"} | ({"intersection"} if "prediction" in want else set())
     kept |= {"weight"} if masses and weighted else set()
     places = itertools.accumulate((int(name in kept) for name in names), initial=0)
+    counts = bool(want & {"count", "tp", "fp", "fn"}) or (masses and not weighted)
     return {
         "AT": tuple(place if name in kept else -1 for name, place in zip(names, places, strict=False)),
         "SUMS": len(kept & set(names)),
-        "TALLY": int(bool(want & {"count", "tp", "fp", "fn"}) or (masses and not weighted)),
+        "TALLY": int(counts and classes <= IN_LANES),
+        "BINS": triton.next_power_of_2(classes) if counts and classes > IN_LANES else 0,
     }
 
 

@@ -68,7 +68,7 @@ def distribution_sums(logits, target, weight, curve, alpha, smoothing, floats, i
         if not MASKS:
             wrong = tl.where(lane == 0, wrong, 0)
         q = tl.where(use & (q > 0), q, 0.0)
-        loss, slope, factor, p, u = curves(
+        loss, _slope, factor, p, _u = curves(
             x, lane, use, top, best, total, second, other, curve, alpha, C, FORM, COLUMNS
         )
         losses += tl.sum(tl.where(use, loss, 0.0), 0)
@@ -91,7 +91,7 @@ def distribution_sums(logits, target, weight, curve, alpha, smoothing, floats, i
         if WANT[MODULATION]:
             put(to, lane, tl.sum(each * (q * factor), 1) + poison, C, K, tiles)
             to += tiles
-        for field in tl.static_range(WANT[WEIGHT] + WANT[TARGET]):
+        for _field in tl.static_range(WANT[WEIGHT] + WANT[TARGET]):
             put(to, lane, tl.sum(each * q, 1) + poison, C, K, tiles)
             to += tiles
         if WANT[TARGET_SQUARED]:
@@ -210,7 +210,7 @@ def distribution_gradient(logits, target, weight, curve, alpha, smoothing, upstr
             )
             use = there & counts[None, :]
             q = tl.where(use & (q > 0), q, 0.0)
-            loss, slope, factor, p, u = curves(
+            _loss, slope, _factor, p, u = curves(
                 x, lane, use, top, best, total, second, other, curve, alpha, C, FORM, COLUMNS
             )
             own = p * 0.0

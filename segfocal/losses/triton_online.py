@@ -87,8 +87,8 @@ def first_read(at, step, inside, label, upstream, C: tl.constexpr, ROWS: tl.cons
     """Go through all classes once.
 
     Returns:
-        Largest wrong logit, logit of the label, sum of the wrong classes' exponentials, the same sums weighted
-        by the upstream gradients of P and (of the squares) of P2, and the class of the largest logit.
+        Largest wrong logit, logit of the label, sum of the wrong classes' exponentials, that sum weighted by
+        the upstream gradients of P and (of the squares) of P2, and the class of the largest logit.
     """
     counts = label != IGNORED
     largest, right = tl.full([BLOCK], -FINITE, tl.float32), tl.zeros([BLOCK], tl.float32)
@@ -169,7 +169,7 @@ def online_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t, 
             to += tiles
         if WANT[WEIGHT] or WANT[TARGET] or WANT[TARGET_SQUARED]:
             found = tl.sum(tl.where(hit, w[None, :], 0.0), 1) + poison
-            for field in tl.static_range(WANT[WEIGHT] + WANT[TARGET] + WANT[TARGET_SQUARED]):
+            for _field in tl.static_range(WANT[WEIGHT] + WANT[TARGET] + WANT[TARGET_SQUARED]):
                 put(to, lane, there, found, K, tiles)
                 to += tiles
         if Q > 1:

@@ -3,8 +3,8 @@
 # mypy: disable-error-code="no-untyped-def, assignment"
 """The pixel losses of ``pixel.py`` and how pixels are read, as functions for the kernels.
 
-All arithmetic is float32. ``exp_neg`` and ``log1p_unit`` keep relative precision far into the tails, where the
-hardware's own exponential loses seven digits' last two. Comparisons are written so that a NaN stays one.
+All arithmetic is float32. ``exp_neg`` and ``log1p_unit`` keep their relative precision far into the tails,
+where the hardware's exponential loses a digit or two. Comparisons are written so that a NaN stays one.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def pixels_of(tile, S, BLOCK: tl.constexpr, LONG: tl.constexpr):
 
 @triton.jit
 def place(tensor, n, pixel, space, steps, AXES: tl.constexpr):
-    """Return pointers to the pixels of image n; steps are those of image, channel, then axes, outermost first."""
+    """Return pointers to the pixels of image n; steps are of image, channel, then axes, outermost first."""
     base = tensor + n.to(tl.int64) * steps[0]
     rest = pixel
     for k in tl.static_range(AXES - 1):
@@ -176,7 +176,7 @@ def share_of(stored, inside, ignore, SOFT: tl.constexpr, HAS_IGNORE: tl.constexp
 
 @triton.jit
 def arriving(at, q, share, WANT: tl.constexpr):
-    """Return the gradient that arrives at probability q of one class from its sums, whose gradients lie at ``at``."""
+    """Return the gradient that arrives at probability q of a class; those by its sums lie at ``at``."""
     found = q * 0.0
     if WANT[LOSS]:
         at += 1

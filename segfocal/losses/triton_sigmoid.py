@@ -163,7 +163,7 @@ def sigmoid_sums(logits, target, weight, curve, alpha, smoothing, floats, ints, 
                  ALPHAS: tl.constexpr, MASKS: tl.constexpr, SOFT: tl.constexpr, HAS_IGNORE: tl.constexpr,
                  WANT: tl.constexpr, K: tl.constexpr, Q: tl.constexpr, BLOCK: tl.constexpr,
                  LONG: tl.constexpr):  # fmt: skip
-    """Write the sums of every ``programs``-th tile of one channel: (N C K, programs) and (N C Q, programs)."""
+    """Write the sums of every ``programs``-th tile of a channel: (N C K, programs) and (N C Q, programs)."""
     row, k = tl.program_id(0) // programs, tl.program_id(0) % programs
     n, c = row // C, row % C
     sums = zeros(K, BLOCK, tl.float32)
@@ -172,8 +172,8 @@ def sigmoid_sums(logits, target, weight, curve, alpha, smoothing, floats, ints, 
     for turn in range(turns):
         pixel, inside = pixels_of(k + turn * programs, S, BLOCK, LONG)
         x, y, w, counts, no_label = read(
-            logits, target, weight, at_x, at_t, at_w, n, c, pixel, inside, space, ignore, C, AXES, MASKS, SOFT,
-            HAS_IGNORE,
+            logits, target, weight, at_x, at_t, at_w, n, c, pixel, inside, space, ignore, C, AXES, MASKS,
+            SOFT, HAS_IGNORE,
         )  # fmt: skip
         invalid += no_label.to(tl.int32)
         if K > 0:

@@ -80,7 +80,7 @@ def first_read(at, step, at_target, step_target, inside, pull, upstream, ignore,
     most, summed = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     ignored, wrong = tl.where(inside, 0, 1), tl.zeros([BLOCK], tl.int32)
     for start in range(0, C, ROWS):
-        lane, there, x, q = read(
+        lane, _there, x, q = read(
             at, step, at_target, step_target, start, inside, ignore, C, MASKS, SOFT, HAS_IGNORE, ROWS
         )
         c = lane[:, None]
@@ -122,7 +122,7 @@ def pulls(pull, upstream, lane, C: tl.constexpr, K: tl.constexpr):
 @triton.jit
 def curves(x, lane, use, top, best, total, second, other, curve, alpha, C: tl.constexpr, FORM: tl.constexpr,
            COLUMNS: tl.constexpr):  # fmt: skip
-    """Run the pixel loss of some classes, each as if it were the true one; alpha applied to loss and slope."""
+    """Run the pixel loss of some classes, each as if it were the true one; alpha is in loss and slope."""
     rivals = total[None, :] - below(x, top)
     ordinary = tl.log(tl.where(rivals < TINY, TINY, rivals)) - (x - top[None, :])
     # a NaN among the rivals is in the total, whatever a maximum makes of it

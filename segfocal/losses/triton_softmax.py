@@ -68,8 +68,8 @@ def margin_of(xs, label, C: tl.constexpr):
     """Go through the classes of every pixel.
 
     Returns:
-        Margin, exponentials of the wrong classes (0 at the label), 1 / their sum, and the class of the largest
-        logit, the first of equals.
+        Margin, exponentials of the wrong classes (0 at the label), 1 / their sum, and the class of the
+        largest logit, the first of equals.
     """
     largest = tl.full(label.shape, -float("inf"), tl.float32)
     right = tl.zeros(label.shape, tl.float32)
@@ -144,6 +144,39 @@ def counted(tally, winner, label, C: tl.constexpr, DECIDE: tl.constexpr):
 
 
 @triton.jit
+def histogram(values, counts, BINS: tl.constexpr):
+    """Count values, BINS at once; with integers the order of adding changes nothing."""
+    return tl.histogram(tl.where(counts, values, 0), BINS, mask=counts)
+
+
+@triton.jit
+def put_counts(floats, ints, n, k, programs, poison, labels, met, decided, C: tl.constexpr, K: tl.constexpr,
+               Q: tl.constexpr, BINS: tl.constexpr, WANT: tl.constexpr, AT: tl.constexpr):  # fmt: skip
+    """Store the counts of all classes, and the masses that are counts."""
+    c = tl.arange(0, BINS)
+    row = n.to(tl.int64) * C + c
+    at = floats + row * K * programs + k
+    at += (WANT[LOSS] + WANT[INTERSECTION] + WANT[PREDICTION]) * programs
+    at += (WANT[PREDICTION_SQUARED] + WANT[MODULATION]) * programs
+    if AT[WEIGHT] < 0:
+        for _ in tl.static_range(WANT[WEIGHT] + WANT[TARGET] + WANT[TARGET_SQUARED]):
+            tl.store(at, labels.to(tl.float32) + poison, mask=c < C)
+            at += programs
+    at_count = ints + row * Q * programs + k
+    if WANT[COUNT]:
+        tl.store(at_count, labels, mask=c < C)
+        at_count += programs
+    if WANT[TP]:
+        tl.store(at_count, met, mask=c < C)
+        at_count += programs
+    if WANT[FP]:
+        tl.store(at_count, decided - met, mask=c < C)
+        at_count += programs
+    if WANT[FN]:
+        tl.store(at_count, labels - met, mask=c < C)
+
+
+@triton.jit
 def of_class(sums, c: tl.constexpr, at: tl.constexpr, SUMS: tl.constexpr):
     """Sum one accumulator over the lanes."""
     return tl.sum(sums[c * SUMS + at], 0)
@@ -154,15 +187,19 @@ def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t,
                  programs, turns, C: tl.constexpr, AXES: tl.constexpr, FORM: tl.constexpr,
                  COLUMNS: tl.constexpr, HAS_IGNORE: tl.constexpr, WANT: tl.constexpr, K: tl.constexpr,
                  Q: tl.constexpr, AT: tl.constexpr, SUMS: tl.constexpr, TALLY: tl.constexpr,
-                 BLOCK: tl.constexpr, LONG: tl.constexpr):  # fmt: skip
+                 BINS: tl.constexpr, BLOCK: tl.constexpr, LONG: tl.constexpr):  # fmt: skip
     """Write the sums of every ``programs``-th tile of one image: (N C K, programs) and (N C Q, programs).
 
-    AT names the places of the accumulators, of which a class has SUMS.
+    AT names the places of the accumulators, of which a class has SUMS. Counts are kept in lanes where TALLY,
+    in histograms where BINS: many classes need the registers.
     """
     n, k = tl.program_id(0) // programs, tl.program_id(0) % programs
     DECIDE: tl.constexpr = WANT[TP] or WANT[FP] or WANT[FN]
     sums = zeros(C * SUMS, BLOCK, tl.float32)
     tally = zeros(C * TALLY, BLOCK, tl.int32)
+    if BINS > 0:
+        all_labels, all_met = tl.zeros([BINS], tl.int32), tl.zeros([BINS], tl.int32)
+        all_decided = tl.zeros([BINS], tl.int32)
     invalid = tl.zeros([BLOCK], tl.int32)
     for turn in range(turns):
         pixel, inside = pixels_of(k + turn * programs, S, BLOCK, LONG)
@@ -173,10 +210,19 @@ def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t,
         margin, powers, scale, winner = margin_of(xs, label, C)
         if TALLY:
             tally = counted(tally, winner, label, C, DECIDE)
+        if BINS > 0:
+            all_labels += histogram(label, label >= 0, BINS)
+            if DECIDE:
+                all_met += histogram(label, (label >= 0) & (winner == label), BINS)
+                all_decided += histogram(winner, label >= 0, BINS)
         if SUMS > 0:
             sums = summed(sums, margin, powers, scale, label, w, curve, alpha, C, FORM, COLUMNS, AT)
     wrong = tl.sum(invalid, 0)
     poison = tl.where(wrong > 0, float("nan"), 0.0)
+    if BINS > 0:
+        put_counts(
+            floats, ints, n, k, programs, poison, all_labels, all_met, all_decided, C, K, Q, BINS, WANT, AT
+        )
     for c in tl.static_range(C):
         row = n.to(tl.int64) * C + c
         labels, met, decided = 0, 0, 0
@@ -206,7 +252,7 @@ def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t,
         if WANT[MODULATION]:
             tl.store(at, of_class(sums, c, AT[MODULATION], SUMS) + poison)
             at += programs
-        if WANT[WEIGHT] or WANT[TARGET] or WANT[TARGET_SQUARED]:
+        if TALLY or AT[WEIGHT] >= 0:
             mass = labels * 1.0
             if AT[WEIGHT] >= 0:
                 mass = of_class(sums, c, AT[WEIGHT], SUMS)
@@ -214,19 +260,19 @@ def softmax_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t,
                 tl.store(at, mass + poison)
                 at += programs
         at_count = ints + row * Q * programs + k
-        if WANT[COUNT]:
-            tl.store(at_count, labels)
-            at_count += programs
-        if WANT[TP]:
-            tl.store(at_count, met)
-            at_count += programs
-        if WANT[FP]:
-            tl.store(at_count, decided - met)
-            at_count += programs
-        if WANT[FN]:
-            tl.store(at_count, labels - met)
-            at_count += programs
-        tl.store(at_count, wrong if c == 0 else 0)
+        if TALLY:
+            if WANT[COUNT]:
+                tl.store(at_count, labels)
+                at_count += programs
+            if WANT[TP]:
+                tl.store(at_count, met)
+                at_count += programs
+            if WANT[FP]:
+                tl.store(at_count, decided - met)
+                at_count += programs
+            if WANT[FN]:
+                tl.store(at_count, labels - met)
+        tl.store(ints + (row * Q + Q - 1) * programs + k, wrong if c == 0 else 0)
 
 
 @triton.jit(do_not_specialize=["ignore", "tiles"])
@@ -251,9 +297,9 @@ def softmax_map(logits, target, weight, curve, alpha, out, at_x, at_t, at_w, at_
 
 @triton.jit(do_not_specialize=["ignore", "tiles"])
 def softmax_gradient(logits, target, weight, curve, alpha, upstream, pull, out, at_x, at_t, at_w, at_out,
-                     at_pull, space, ignore, S, tiles, C: tl.constexpr, AXES: tl.constexpr, FORM: tl.constexpr,
-                     COLUMNS: tl.constexpr, HAS_IGNORE: tl.constexpr, WANT: tl.constexpr, K: tl.constexpr,
-                     BLOCK: tl.constexpr, LONG: tl.constexpr):  # fmt: skip
+                     at_pull, space, ignore, S, tiles, C: tl.constexpr, AXES: tl.constexpr,
+                     FORM: tl.constexpr, COLUMNS: tl.constexpr, HAS_IGNORE: tl.constexpr, WANT: tl.constexpr,
+                     K: tl.constexpr, BLOCK: tl.constexpr, LONG: tl.constexpr):  # fmt: skip
     """Write the gradient by the logits of a tile: upstream is (N, C, K), or pull the gradient by the map."""
     n = tl.program_id(0) // tiles
     pixel, inside = pixels_of(tl.program_id(0) % tiles, S, BLOCK, LONG)

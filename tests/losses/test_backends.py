@@ -46,6 +46,31 @@ def test_the_argument_overrides():
 def test_kernels_serve_cuda_once_they_exist(monkeypatch):
     class OnCuda:
         is_cuda = True
+        device = torch.device("cuda")
 
-    monkeypatch.setattr(backends, "triton_here", lambda: True)
+    monkeypatch.setattr(backends, "refusal", lambda device: "")
     assert backend_for(OnCuda()) == "triton"
+
+
+def test_what_kernels_refuse_goes_to_the_next_backend_with_one_line(monkeypatch, caplog):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    backends.refusal.cache_clear()
+    large, small = torch.zeros(1, 2, 256, 256), torch.zeros(1, 2, 4)
+    assert backend_module("triton", large) is compiled
+    assert backend_module("triton", small) is eager
+    monkeypatch.setenv("SEGFOCAL_BACKEND", "triton")
+    assert backend_for(large) == "compiled"
+    assert [record.message.count("they need a CUDA device") for record in caplog.records] == [1]
+    backends.refusal.cache_clear()
+
+
+def test_old_devices_and_failing_kernels_are_refused(monkeypatch):
+    device = torch.device("cuda")
+    monkeypatch.setattr(backends, "triton_here", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    assert "(6, 1)" in backends.find_refusal(device)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(backends.importlib, "import_module", lambda name: None)
+    assert "AttributeError" in backends.find_refusal(device)
+    monkeypatch.setattr(backends, "triton_here", lambda: False)
+    assert "not installed" in backends.find_refusal(device)
