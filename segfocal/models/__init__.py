@@ -2,9 +2,12 @@
 
 from segfocal.models.head import find_head, head_width, set_head_bias
 from segfocal.models.outputs import TakeOutput, main_output
+from segfocal.models.pretrained import load_pretrained
 from segfocal.models.small import SmallUNet
 from segfocal.models.smp import SmpNetwork
 from segfocal.models.stride import crop_to, pad_to_multiple, size_divisor
+from segfocal.models.weights_convert import convert_trusted
+from segfocal.models.weights_report import LoadReport
 
 __all__ = [
     "SmallUNet",
@@ -17,4 +20,7 @@ __all__ = [
     "size_divisor",
     "pad_to_multiple",
     "crop_to",
+    "load_pretrained",
+    "LoadReport",
+    "convert_trusted",
 ]
