@@ -1,7 +1,10 @@
 """Networks: a small default, any of smp and MONAI, their input sizes, heads and weights."""
 
+from segfocal.models.changes import Change
+from segfocal.models.dropout import Dropout
 from segfocal.models.head import find_head, head_width, set_head_bias
 from segfocal.models.outputs import TakeOutput, main_output
+from segfocal.models.pooling import Pooling
 from segfocal.models.pretrained import load_pretrained
 from segfocal.models.small import SmallUNet
 from segfocal.models.smp import SmpNetwork
@@ -13,6 +16,9 @@ __all__ = [
     "SmallUNet",
     "SmpNetwork",
     "TakeOutput",
+    "Change",
+    "Dropout",
+    "Pooling",
     "find_head",
     "head_width",
     "set_head_bias",
