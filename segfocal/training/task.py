@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from segfocal.models.stride import size_divisor
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
-from segfocal.training.guard import LossGuard, naming_images
+from segfocal.training.guard import LossGuard
 from segfocal.training.prepare import (
     DataFacts,
     check_head,
@@ -30,10 +29,11 @@ from segfocal.training.prepare import (
     spatial_dims,
     start_at_prior,
 )
-from segfocal.training.steps import RunningSums, dataset_dice, evaluate_loss, probabilities_of, whole_logits
+from segfocal.training.scoring import ScoringModule
+from segfocal.training.steps import RunningSums, dataset_dice, evaluate_loss
 
 
-class SegmentationTask(LightningModule):
+class SegmentationTask(ScoringModule):
     """A network, a loss and how to optimise them.
 
     What depends on the data (alpha, head bias, class names) is settled in ``setup("fit")`` from the training
@@ -194,30 +194,6 @@ class SegmentationTask(LightningModule):
             self._log_training()
         return found.value
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin to count; outside of fit with the tuned thresholds and curves as well."""
-        self._begin(final=self.trainer.state.fn != "fit")
-
-    def on_test_epoch_start(self) -> None:
-        """Begin to count."""
-        self._begin(final=True)
-
-    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Score whole images of the validation split and return their probabilities."""
-        return self._score(batch)
-
-    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Score whole images of the test split and return their probabilities."""
-        return self._score(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores; in training, keep the thresholds they were best at."""
-        self._finish("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores."""
-        self._finish("test")
-
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule, which moves once per step."""
         settings, optimizer = self.hparams, optim.optimizer_from(self.network, self.hparams)
@@ -251,44 +227,6 @@ class SegmentationTask(LightningModule):
             self.save_hyperparameters(logger=False)
             return
         self.save_hyperparameters(plain_settings(arguments), logger=False)
-
-    def _facts(self) -> DataFacts:
-        if self.facts is None:
-            raise SegfocalError(
-                "SegmentationTask does not know its data yet: call task.prepare(data, 'fit')."
-            )
-        return self.facts
-
-    def _formatted(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
-
-    def _begin(self, *, final: bool) -> None:
-        facts = self._facts()
-        self.scores = StageScores(
-            task=facts.task,
-            class_names=facts.class_names,
-            ignore_index=facts.ignore_index,
-            empty=self.empty,
-            thresholds=self.thresholds if final else None,
-            search=not final,
-            curves=final,
-        ).to(self.device)
-
-    def _score(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        assert self.scores is not None
-        facts = self._facts()
-        logits = whole_logits(self.network, self._formatted(batch["image"]), multiple=facts.divisor)
-        probabilities = probabilities_of(logits, task=facts.task)
-        with naming_images(batch, logits, step=self.global_step):
-            self.scores.update(probabilities, batch, loss=self.loss(logits, batch["mask"]))
-        return {"probabilities": probabilities}
-
-    def _finish(self, prefix: str) -> None:
-        assert self.scores is not None
-        values = self.scores.compute()
-        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            self.thresholds = self.scores.best_thresholds()
-        self.log_dict({f"{prefix}/{name}": value for name, value in values.items()})
 
     def _log_training(self) -> None:
         (means, counts), strategy = self.sums.take(), self.trainer.strategy
