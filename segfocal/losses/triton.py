@@ -15,14 +15,21 @@ import torch
 import triton as compiler
 from torch import Tensor
 
-from segfocal.losses import eager, triton_distribution, triton_online, triton_sigmoid, triton_softmax
+from segfocal.losses import (
+    eager,
+    triton_distribution,
+    triton_online,
+    triton_sigmoid,
+    triton_softmax,
+    triton_softmax_sums,
+)
 from segfocal.losses.fields import Inputs, Spec
 from segfocal.losses.triton_call import Plan, launch, plan_of, tensors_of
 from segfocal.losses.triton_pixel import finish
 
 KERNELS: dict[str, dict[str, Any]] = {
     "softmax": {
-        "sums": triton_softmax.softmax_sums,
+        "sums": triton_softmax_sums.softmax_sums,
         "map": triton_softmax.softmax_map,
         "gradient": triton_softmax.softmax_gradient,
     },

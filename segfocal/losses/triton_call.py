@@ -16,7 +16,7 @@ from segfocal.losses.fields import FIELDS, Inputs, Spec, layout
 from segfocal.losses.strides import Shape, axes_of, shape_of
 
 IN_REGISTERS = 32  # classes; more of them are read twice
-IN_LANES = 16  # classes up to which a thread counts for itself
+IN_LANES = 4  # classes up to which a thread counts for itself
 PROGRAMS = 4096  # per pass: enough for any device, few enough that their sums stay small
 TURNS = 64  # tiles that one program sums at most, so that float32 holds the sums and 10 bits the counts
 LONG = 2**30  # pixels of an image from which on their numbers need 64 bits
