@@ -20,6 +20,8 @@ _KEY = re.compile(r'Parser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[([^\]]+)\]|(\S+))")
 _SUBTYPES = re.compile(r"Subtypes: \[<class '([\w.]+)'>")
 _GIVEN = re.compile(r"(?:Got value|Given value|Expected a dot import path string): (.+)")
+_REQUIRED = re.compile(r"the following arguments are required: (.+)")
+_OTHER_CLASS = re.compile(r"Import path .*does not correspond to a subclass of (\w+)")
 # what the parser says of a word or a list where a class or a mapping of its arguments belongs
 _NO_OBJECT = ("Expected a dot import path", "Not a valid subclass of", "has no attribute 'keys'")
 
@@ -49,6 +51,10 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
         return _unknown_argument(found.group(1), classes, keys)
     if classes and not _importable(classes[-1]):
         return _unknown_class(classes[-1], ".".join(keys))
+    if found := _OTHER_CLASS.search(message):
+        return SegfocalError(f"{'.'.join(keys)} must be a {found.group(1)}, got {_given(message)!r}.")
+    if classes and (found := _REQUIRED.search(message)):
+        return SegfocalError(f"{classes[-1]} ({'.'.join(keys)}) needs the argument {found.group(1)}.")
     if keys and any(sign in message for sign in _NO_OBJECT):
         return _no_object(message, ".".join(keys))
     if keys and "Expected a" in message:

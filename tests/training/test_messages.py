@@ -40,6 +40,18 @@ KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.
             "model.network: there is no class 'nowhere.Net'. The package 'nowhere' is not installed.",
         ),
         (
+            'Parser key "model.changes":\n  - Expected a path but x either not accessible or invalid\n'
+            "  - Import path does not correspond to a subclass of Change\n  - Expected a <class 'NoneType'>\n"
+            "  Given value: segfocal.models.SmallUNet",
+            "model.changes must be a Change, got 'segfocal.models.SmallUNet'.",
+        ),
+        (
+            "Parser key \"model.penalties\":\n  - Expected a <class 'NoneType'>\n"
+            "  - Problem with given class_path 'segfocal.training.penalties.L1':\n"
+            "      the following arguments are required: strength",
+            "segfocal.training.penalties.L1 (model.penalties) needs the argument strength.",
+        ),
+        (
             "Parser key \"model.schedule\":\n  Expected a typing.Literal['cosine', 'poly']. Got value: cosin",
             "model.schedule must be 'cosine' or 'poly', got 'cosin'. Did you mean 'cosine'?",
         ),
