@@ -118,6 +118,7 @@ class SegfocalCLI(LightningCLI):
         return (
             f"network {type(network).__name__}, {weights:,} weights; data {type(data).__name__}\n"
             f"loss {self.model.loss!r}"
+            f"{self.model.penalties.summary(network)}"
         )
 
     def check_end(self) -> None:

@@ -18,6 +18,25 @@ SCHEDULES = ("cosine", "poly", "constant")
 _POLY_POWER = 0.9
 
 
+def decays(parameter: nn.Parameter, *, norm_and_bias: bool = False) -> bool:
+    """Return whether weight decay and penalties act on a parameter.
+
+    Args:
+        parameter: Any; frozen ones never decay.
+        norm_and_bias: Whether vectors (biases, the scale and shift of normalisation layers) do. False exempts
+            every parameter with fewer than two axes.
+
+    Returns:
+        The answer.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> decays(layer.weight), decays(layer.bias)
+        (True, False)
+    """
+    return parameter.requires_grad and (norm_and_bias or parameter.ndim > 1)
+
+
 def parameter_groups(
     network: nn.Module, *, weight_decay: float, decay_norm_and_bias: bool = False
 ) -> list[dict[str, Any]]:
@@ -26,8 +45,7 @@ def parameter_groups(
     Args:
         network: Whose parameters.
         weight_decay: Coefficient of the first group.
-        decay_norm_and_bias: Whether vectors (biases, the scale and shift of normalisation layers) decay
-            as well. False exempts every parameter with fewer than two axes.
+        decay_norm_and_bias: Whether vectors decay as well, see `decays`.
 
     Returns:
         Groups for an optimizer, empty ones left out.
@@ -38,8 +56,8 @@ def parameter_groups(
         [(1, 0.1), (1, 0.0)]
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decayed = [p for p in trainable if decay_norm_and_bias or p.ndim > 1]
-    exempt = [p for p in trainable if not decay_norm_and_bias and p.ndim <= 1]
+    decayed = [p for p in trainable if decays(p, norm_and_bias=decay_norm_and_bias)]
+    exempt = [p for p in trainable if not decays(p, norm_and_bias=decay_norm_and_bias)]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": exempt, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

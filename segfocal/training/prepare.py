@@ -144,12 +144,12 @@ def plain_settings(arguments: dict[str, Any]) -> dict[str, Any]:
         arguments: The local variables of its constructor.
 
     Returns:
-        The same without the task, network and loss replaced by class path and ``repr``.
+        The same without the task, objects replaced by class path and ``repr``.
     """
     settings = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
-    for name in ("network", "loss"):
-        kind, text = type(settings[name]), repr(settings[name])
-        settings[name] = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "repr": text}
+    settings |= {name: _plain(settings[name]) for name in ("network", "loss")}
+    for name in ("changes", "penalties"):
+        settings[name] = [_plain(each) for each in settings[name] or ()] or None
     return settings
 
 
@@ -188,3 +188,8 @@ def start_at_prior(
     bias = bias_prior(known, task=task)
     set_head_bias(network, bias.tolist(), in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
     return [float(value) for value in bias]
+
+
+def _plain(thing: object) -> dict[str, str]:
+    kind = type(thing)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "repr": repr(thing)}

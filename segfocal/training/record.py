@@ -39,6 +39,8 @@ def describe(task: SegmentationTask, data: Any, *, seed: Any) -> dict[str, Any]:
         "alpha": _plain(resolved_alpha(task.loss)),
         "seeds": {"process": int(seed)},
     }
+    if task.penalties.terms:
+        fields["extra"] = {"penalties": task.penalties.describe(task.network)}
     if isinstance(data, SegmentationData):
         fields["preprocess"] = data.preprocess.to_dict()
         fields["seeds"]["data"] = data.seed

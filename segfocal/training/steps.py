@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,14 +78,15 @@ class RunningSums:
     values: dict[str, Tensor] = field(default_factory=dict)
     counts: Tensor | None = None
 
-    def add(self, evaluation: Evaluation) -> None:
+    def add(self, evaluation: Evaluation, extra: Mapping[str, Tensor] | None = None) -> None:
         """Add one step.
 
         Args:
             evaluation: Of the step.
+            extra: Further scalars by name, the same names in every step.
         """
         self.steps += 1
-        for name, value in _named_values(evaluation).items():
+        for name, value in (_named_values(evaluation) | dict(extra or {})).items():
             self.values[name] = self.values[name] + value if name in self.values else value
         if evaluation.counts is not None:
             batch = _stack(evaluation.counts)

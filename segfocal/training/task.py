@@ -9,16 +9,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pytorch_lightning import Callback
 from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses import SegmentationLoss
+from segfocal.models.changes import Change
 from segfocal.models.stride import size_divisor
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
 from segfocal.training.guard import LossGuard
+from segfocal.training.penalties import Penalty
+from segfocal.training.penalties.callback import Penalties
 from segfocal.training.prepare import (
     DataFacts,
     check_head,
@@ -42,6 +46,8 @@ class SegmentationTask(ScoringModule):
     Args:
         network: Images ``(N, Cin, *S)`` to logits ``(N, C, *S)``, two or three spatial axes.
         loss: A segfocal loss, or any module called as ``loss(logits, target)``.
+        changes: Of the network, applied in their order: ``segfocal.models.Dropout``, ``Pooling``.
+        penalties: ``L1``, ``L2``, ``L2SP``, ``ConfidencePenalty`` of ``segfocal.training.penalties``.
         task: "binary", "multiclass" or "multilabel"; None takes the data's.
         optimizer: "adamw" or "sgd".
         learning_rate: Its peak.
@@ -69,6 +75,8 @@ class SegmentationTask(ScoringModule):
         network: nn.Module,
         loss: nn.Module,
         *,
+        changes: list[Change] | None = None,
+        penalties: list[Penalty] | None = None,
         task: Literal["binary", "multiclass", "multilabel"] | None = None,
         optimizer: Literal["adamw", "sgd"] = "adamw",
         learning_rate: float = 1e-3,
@@ -87,6 +95,8 @@ class SegmentationTask(ScoringModule):
         check_choice("schedule", schedule, optim.SCHEDULES)
         check_choice("optimizer", optimizer, optim.OPTIMIZERS)
         self._save_settings(locals())
+        for change in changes or ():
+            change.apply(network)
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.loss = loss
         self.task = task
@@ -100,6 +110,7 @@ class SegmentationTask(ScoringModule):
         self.scores: StageScores | None = None
         self.sums = RunningSums()
         self.guard = LossGuard()
+        self.penalties = Penalties(penalties or ())
         self.total_steps = math.inf
         if compile:
             self.network.compile(dynamic=False)
@@ -164,7 +175,7 @@ class SegmentationTask(ScoringModule):
         optim.apply_settings(optimizer.optimizer, fresh, scheduler)  # type: ignore[arg-type]
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        """Return the loss of one batch.
+        """Return what to minimise for one batch: its loss, as the task's settings rescale it and add to it.
 
         Args:
             batch: With ``image``, ``mask`` and ``name``.
@@ -188,11 +199,16 @@ class SegmentationTask(ScoringModule):
             num_classes=len(facts.class_names),
             ignore_index=facts.ignore_index,
         )
-        self.sums.add(found)
+        value, extra = self._minimised(found.value, output, batch["mask"])
+        self.sums.add(found, extra)
         step = self.global_step + 1
         if step % self.trainer.log_every_n_steps == 0 or step == self.total_steps:  # type: ignore[attr-defined]
             self._log_training()
-        return found.value
+        return value
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return what acts between gradient and step, and behind it."""
+        return [self.penalties] if self.penalties.in_use else []
 
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule, which moves once per step."""
@@ -228,10 +244,21 @@ class SegmentationTask(ScoringModule):
             return
         self.save_hyperparameters(plain_settings(arguments), logger=False)
 
+    def _minimised(self, loss: Tensor, output: Any, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        facts, extra = self._facts(), {}
+        common: dict[str, Any] = {"task": facts.task, "ignore_index": facts.ignore_index}
+        for name, value in self.penalties.of_output(output, target, **common).items():
+            extra[name] = value.detach()
+            loss = loss + value
+        return loss, extra
+
     def _log_training(self) -> None:
         (means, counts), strategy = self.sums.take(), self.trainer.strategy
-        values = {f"train/{name}": strategy.reduce(value, reduce_op="mean") for name, value in means.items()}
+        values = {
+            name if name.startswith("penalty/") else f"train/{name}": strategy.reduce(value, reduce_op="mean")
+            for name, value in means.items()
+        }
         if counts is not None:
             values["train/dataset_dice"] = dataset_dice(strategy.reduce(counts, reduce_op="sum"))
         values["learning_rate"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
-        self.log_dict(values)
+        self.log_dict(values | self.penalties.values(self.network))

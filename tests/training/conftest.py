@@ -131,6 +131,12 @@ checkpoint: {every_n_steps: 2}
 """
 
 
+@pytest.fixture(scope="session")
+def config_text():
+    """Return a configuration whose epoch has six steps and whose run has nine."""
+    return CONFIG
+
+
 @pytest.fixture
 def config(tmp_path):
     """Return the path of a configuration whose epoch has six steps and whose run has nine."""
