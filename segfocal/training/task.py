@@ -21,6 +21,7 @@ from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
 from segfocal.training.guard import LossGuard
+from segfocal.training.matching import REFERENCES, GradientMatch, Reference
 from segfocal.training.penalties import Penalty
 from segfocal.training.penalties.callback import Penalties
 from segfocal.training.prepare import (
@@ -48,6 +49,8 @@ class SegmentationTask(ScoringModule):
         loss: A segfocal loss, or any module called as ``loss(logits, target)``.
         changes: Of the network, applied in their order: ``segfocal.models.Dropout``, ``Pooling``.
         penalties: ``L1``, ``L2``, ``L2SP``, ``ConfidencePenalty`` of ``segfocal.training.penalties``.
+        match_gradient: "cross_entropy" rescales the loss in each step so that its gradient at the logits has
+            the norm of cross-entropy's; for comparisons beside SGD.
         task: "binary", "multiclass" or "multilabel"; None takes the data's.
         optimizer: "adamw" or "sgd".
         learning_rate: Its peak.
@@ -77,6 +80,7 @@ class SegmentationTask(ScoringModule):
         *,
         changes: list[Change] | None = None,
         penalties: list[Penalty] | None = None,
+        match_gradient: Reference | None = None,
         task: Literal["binary", "multiclass", "multilabel"] | None = None,
         optimizer: Literal["adamw", "sgd"] = "adamw",
         learning_rate: float = 1e-3,
@@ -94,6 +98,8 @@ class SegmentationTask(ScoringModule):
         super().__init__()
         check_choice("schedule", schedule, optim.SCHEDULES)
         check_choice("optimizer", optimizer, optim.OPTIMIZERS)
+        if match_gradient is not None:
+            check_choice("match_gradient", match_gradient, REFERENCES)
         self._save_settings(locals())
         for change in changes or ():
             change.apply(network)
@@ -111,6 +117,7 @@ class SegmentationTask(ScoringModule):
         self.sums = RunningSums()
         self.guard = LossGuard()
         self.penalties = Penalties(penalties or ())
+        self.matching = GradientMatch(match_gradient)
         self.total_steps = math.inf
         if compile:
             self.network.compile(dynamic=False)
@@ -173,6 +180,7 @@ class SegmentationTask(ScoringModule):
         assert not isinstance(optimizer, list)
         fresh = optim.optimizer_from(self.network, self.hparams)
         optim.apply_settings(optimizer.optimizer, fresh, scheduler)  # type: ignore[arg-type]
+        self.matching.announce(optimizer.optimizer, rank=self.global_rank)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Return what to minimise for one batch: its loss, as the task's settings rescale it and add to it.
@@ -247,6 +255,9 @@ class SegmentationTask(ScoringModule):
     def _minimised(self, loss: Tensor, output: Any, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         facts, extra = self._facts(), {}
         common: dict[str, Any] = {"task": facts.task, "ignore_index": facts.ignore_index}
+        if self.matching.on:
+            factor = self.matching.factor(self.loss, output, target, **common).to(loss.dtype)
+            loss, extra["gradient_factor"] = loss * factor, factor
         for name, value in self.penalties.of_output(output, target, **common).items():
             extra[name] = value.detach()
             loss = loss + value

@@ -132,6 +132,13 @@ def test_half_precision_and_averaged_weights(memory_data):
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
+def test_matched_gradients_train_and_log_the_factor(memory_data):
+    model = make([], match_gradient="cross_entropy")
+    logged = fit(model, memory_data(), max_steps=1).callback_metrics
+    assert logged["train/gradient_factor"] > 1.5  # focal slopes are smaller
+    assert logged["train/loss"] == fit(make([]), memory_data(), max_steps=1).callback_metrics["train/loss"]
+
+
 def test_python_objects_leave_a_checkpoint_that_loads_safely(memory_data, tmp_path):
     model = make([L1(1e-3)], changes=[Dropout(0.1)])
     fit(model, memory_data()).save_checkpoint(tmp_path / "a.ckpt")
