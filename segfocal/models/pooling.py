@@ -61,28 +61,34 @@ class Pooling(Change):
             SegfocalError: If nothing of the kind is called in it, or its logits would get another size.
         """
         traced = trace(network)
-        pools = [module for module in traced.shapes if _pools(module)]
-        if self.kind == "blur":
-            pools = [module for module in pools if set(_strides(module, traced)) <= {1, 2}]
-            convolutions = [module for module in traced.shapes if _halves(module)]
-            for module in pools + convolutions:
+        found = [module for module in traced.shapes if self._matches(module)]
+        if not found:
+            raise self._nothing(network)
+        for module in found:
+            if self.kind == "blur":
                 _blur(module, _strides(module, traced))
-        else:
-            for pool in pools:
-                _replace(network, pool, _like(pool, _AVERAGE if self.kind == "average" else _MAX))
-            convolutions = []
-        if not pools + convolutions:
-            layers = "pooling layers or convolutions of stride 2" if self.kind == "blur" else "pooling layers"
-            hint = "" if self.kind == "blur" else " Strided convolutions take kind='blur' only."
-            raise SegfocalError(
-                f"Pooling({self.kind!r}) needs {layers}, found none in {type(network).__name__}. Its parts: "
-                f"{children_of(network)}.{hint}"
-            )
+            else:
+                _replace(network, module, _like(module, _AVERAGE if self.kind == "average" else _MAX))
         if trace(network).logits != traced.logits:
             raise SegfocalError(
                 f"Pooling({self.kind!r}) would change the size of the logits of {type(network).__name__}. "
                 "Use kind='average', which leaves convolutions alone."
             )
+
+    def _matches(self, module: nn.Module) -> bool:
+        if self.kind != "blur":
+            return _pools(module)
+        halving = _pools(module) or isinstance(module, _CONVOLUTIONS)
+        return halving and set(_tuple(module.stride)) in ({2}, {1, 2})
+
+    def _nothing(self, network: nn.Module) -> SegfocalError:
+        blur = self.kind == "blur"
+        layers = "pooling layers or convolutions of stride 2" if blur else "pooling layers"
+        hint = "" if blur else " Strided convolutions take kind='blur' only."
+        return SegfocalError(
+            f"Pooling({self.kind!r}) needs {layers}, found none in {type(network).__name__}. Its parts: "
+            f"{children_of(network)}.{hint}"
+        )
 
 
 class BlurHook:
@@ -137,10 +143,6 @@ def _pools(module: nn.Module) -> bool:
     if not isinstance(module, (*_MAX, *_AVERAGE)) or getattr(module, "dilation", 1) not in (1, (1, 1)):
         return False
     return set(_tuple(module.stride)) != {1}
-
-
-def _halves(module: nn.Module) -> bool:
-    return isinstance(module, _CONVOLUTIONS) and set(module.stride) in ({2}, {1, 2})
 
 
 def _strides(module: nn.Module, traced: Trace) -> tuple[int, ...]:
