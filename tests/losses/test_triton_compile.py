@@ -162,13 +162,13 @@ def test_nothing_spills_on_any_device(launched, classes, dtype, capability, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90, 100])
-def test_32_classes_hardly_spill(launched, capability, tmp_path):
+def test_32_classes_do_not_spill_either(launched, capability, tmp_path):
     training_call(32)
     spills = {
         call[0].__name__: spilled(compiled(call, capability), capability, tmp_path) for call in launched
     }
-    # three sums of 32 classes are 96 registers of a thread: a compiler puts constants of the loop aside
-    assert spills.pop("softmax_sums") <= 128
+    # three sums of 32 classes are 96 registers of a thread: an older compiler puts a few constants aside
+    assert spills.pop("softmax_sums") <= (128 if capability < 90 else 0)
     assert not any(spills.values()), spills
 
 
