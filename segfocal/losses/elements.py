@@ -28,10 +28,12 @@ def invalid_labels(labels: Tensor, valid: Tensor | None, classes: int) -> Tensor
     if labels.dtype == torch.bool or not labels.numel():
         return None
     if labels.device.type == "cpu":  # elsewhere the look would wait for the device
-        low, high = torch.aminmax(labels)
+        low, high = (int(end) for end in torch.aminmax(labels))  # in the labels' dtype, classes might wrap
         if low >= 0 and high < classes:
             return None
-    wrong = (labels < 0) | (labels >= classes)
+    wrong = labels < 0
+    if can_hold(labels.dtype, classes):
+        wrong = wrong | (labels >= classes)
     return wrong if valid is None else wrong & valid
 
 

@@ -112,6 +112,12 @@ def focal(parts: Parts, gamma: Number, *, log_scale: Number | None = None) -> Pi
     return PixelLoss(factor * parts.nll, factor * (parts.u + pull))
 
 
+def part(weight: Number, value: Tensor) -> Tensor:
+    """Return ``weight * value``, 0 for weight 0 even where the value is infinite."""
+    weight = torch.as_tensor(weight, dtype=value.dtype, device=value.device)
+    return torch.where(weight == 0, torch.zeros_like(value), weight * value)
+
+
 def poly(parts: Parts, gamma: Number, epsilon: Number) -> PixelLoss:
     """Compute Poly-1 focal loss: focal ``+ epsilon u^(g+1)``.
 
@@ -135,7 +141,7 @@ def tail(parts: Parts, gamma: Number, tau: Number) -> PixelLoss:
         0.5
     """
     loss, slope = focal(parts, gamma)
-    return PixelLoss(tau * parts.nll + (1 - tau) * loss, tau * parts.u + (1 - tau) * slope)
+    return PixelLoss(part(tau, parts.nll) + part(1 - tau, loss), tau * parts.u + (1 - tau) * slope)
 
 
 def knee(parts: Parts, gamma: Number, at: Number, tau: Number, offset: Number) -> PixelLoss:
@@ -171,7 +177,8 @@ def convex(parts: Parts, gamma: Number, shift: Number, tau: Number) -> PixelLoss
         0.1733
     """
     steep = split(gamma * parts.margin - shift)
-    return PixelLoss(tau * parts.nll + (1 - tau) * (steep.nll / gamma), tau * parts.u + (1 - tau) * steep.u)
+    loss = part(tau, parts.nll) + part(1 - tau, steep.nll / gamma)
+    return PixelLoss(loss, tau * parts.u + (1 - tau) * steep.u)
 
 
 def pixel_loss(form: str, parts: Parts, curve: Sequence[Tensor]) -> PixelLoss:

@@ -161,6 +161,7 @@ def invalid_target(logits: Tensor, target: Tensor, spec: Spec) -> SegfocalError:
         return SegfocalError(f"{what}. Scale the target.")
     classes = logits.shape[1] if target.ndim < logits.ndim else 2
     values, counts = target.unique(return_counts=True)
+    values = values.long()
     keep = (values < 0) | (values >= classes)
     if spec.ignore_index is not None:
         keep &= values != spec.ignore_index

@@ -217,3 +217,63 @@ def test_what_it_does_not_cover_is_eager(logits):
         for backend in ("compiled", "eager")
     )
     assert all(torch.equal(getattr(one, name), getattr(two, name)) for name in FIELDS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_changes_nothing(dtype):
+    logits, target = torch.randn(1, 2, 30, 40), torch.zeros(1, 30, 40).long()
+    expected = pixel_map(logits, target, activation="softmax", backend="compiled")
+    torch.set_default_dtype(dtype)
+    try:
+        found = pixel_map(logits, target, activation="softmax", backend="compiled")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+@pytest.mark.parametrize(("dtype", "classes"), [(torch.uint8, 256), (torch.int8, 150)])
+def test_more_classes_than_the_labels_dtype_can_count(backend, dtype, classes):
+    target = torch.arange(100, dtype=dtype).view(1, 100)
+    sums = pixel_sums(
+        torch.zeros(1, classes, 100), target, activation="softmax", want=["loss"], backend=backend
+    )
+    assert sums.loss.sum().item() == pytest.approx(100 * torch.tensor(classes).log().item())
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+def test_masks_under_softmax_keep_nan_and_leave_out_ignored_pixels(backend):
+    options = {"activation": "softmax", "want": ["loss"], "backend": backend, "validate": False}
+    logits = torch.zeros(1, 3, 1)
+    logits[0, 1, 0] = torch.nan
+    assert pixel_sums(logits, torch.tensor([[[0], [0], [1]]]), **options).loss.isnan().any()
+    masks = torch.tensor([[[255, 1], [7, 0], [0, 0]]])  # what stands beside an ignored value is ignored too
+    sums = pixel_sums(torch.zeros(1, 3, 2), masks, ignore_index=255, **options)
+    assert sums.loss.sum().item() == pytest.approx(1.0986123)
+
+
+def test_a_gradient_that_lies_in_many_pieces():
+    logits, target = torch.randn(1, 2, 2, 3, 4, 5, 3), torch.randint(0, 2, (1, 2, 3, 4, 5, 3))
+    pull = torch.randn(1, 3, 5, 4, 3, 2).permute(0, 5, 4, 3, 2, 1)
+    found = []
+    for backend in ("compiled", "eager"):
+        x = logits.clone().requires_grad_()
+        values = pixel_map(x, target, activation="softmax", backend=backend)
+        found += torch.autograd.grad(values, x, pull)
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+def test_what_has_no_weight_may_be_infinite(backend):
+    logits = torch.tensor([[[-torch.inf, torch.inf]]])
+    options = {"activation": "sigmoid", "gamma": 2.0, "backend": backend}
+    for form, parameter in (("convex", (1.0, 0.0)), ("tail", 0.0), ("tail", 1.0)):
+        values = pixel_map(
+            logits, torch.tensor([[[1, 0]]]), form=form, parameter=torch.tensor(parameter), **options
+        )
+        assert values.flatten().tolist() == [torch.inf, torch.inf]
+    found = pixel_map(
+        torch.zeros(1, 3, 2), torch.tensor([[255, 1]]), activation="softmax", form="convex",
+        parameter=torch.tensor([1.0, 0.2]), gamma=[2.0, 2.0, 2.0], ignore_index=255, backend=backend,
+    )  # fmt: skip
+    assert found.isfinite().all()

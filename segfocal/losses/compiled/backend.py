@@ -65,8 +65,8 @@ def pixel_sums(inputs: Inputs, spec: Spec) -> tuple[Tensor, Tensor]:
         return eager.pixel_sums(inputs, spec)
     widths = layout(spec, inputs.target.is_floating_point())
     size = inputs.logits.shape[:2]
-    floats = torch.empty((*size, sum(widths.floats.values())), dtype=torch.float64)
-    ints = torch.empty((*size, sum(widths.ints.values())), dtype=torch.int64)
+    floats = inputs.logits.new_empty((*size, sum(widths.floats.values())), dtype=torch.float64)
+    ints = inputs.logits.new_empty((*size, sum(widths.ints.values())), dtype=torch.int64)
     run(kernels, "sums", inputs, spec, sums=(floats, ints))
     return floats, ints
 
@@ -87,7 +87,8 @@ def pixel_map(inputs: Inputs, spec: Spec) -> Tensor:
     if kernels is None:
         return eager.pixel_map(inputs, spec)
     shape = inputs.logits.shape
-    out = torch.empty(shape if spec.sigmoid else (shape[0], *shape[2:]))
+    size = shape if spec.sigmoid else (shape[0], *shape[2:])
+    out = inputs.logits.new_empty(size, dtype=torch.float32)
     run(kernels, "values", inputs, spec, out=out)
     return out
 
@@ -98,5 +99,8 @@ def pixel_map_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
     if kernels is None:
         return eager.pixel_map_backward(grad, inputs, spec)
     out = torch.empty_like(inputs.logits)
+    shapes = [shape_of(tensor) for tensor in (inputs.logits, inputs.target, inputs.weight, out, grad)]
+    if len(axes_of([item for item in shapes if item is not None], inputs.logits.ndim)) > AXES:
+        grad = grad.contiguous()  # then no finer cut than that of the output
     run(kernels, "gradient", inputs, spec, out=out, pull=grad)
     return out

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,6 +36,7 @@ FLAGS = (
     ["-fopenmp-simd"],
 )
 VARIABLE = "SEGFOCAL_CACHE"
+END = b"segfocal: end of file"  # the loader does not look behind the last section
 
 logger = logging.getLogger(__name__)
 
@@ -47,22 +50,45 @@ def library() -> ctypes.CDLL | None:
     name = compiler()
     if name is None:
         return None
-    path = cache_folder() / f"kernels-{fingerprint(name)}.so"
-    failure = "" if path.exists() else build(name, path)
-    if not failure:
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError as error:
-            failure = str(error)
-            path.unlink(missing_ok=True)  # another run may succeed
-    logger.warning("segfocal computes its losses in plain torch, several times slower: %s", failure)
-    return None
+    try:
+        return load(find_or_build(name))
+    except (OSError, RuntimeError) as error:  # full disk, no home, a compiler that fails or cannot be started
+        logger.warning("segfocal computes its losses in plain torch, several times slower: %s", error)
+        return None
+
+
+def find_or_build(name: str) -> Path:
+    """Return the built file, which may lie in a read-only folder that came with the machine."""
+    file = f"kernels-{fingerprint(name)}.so"
+    for folder in (folder_asked_for, cache_folder):
+        path = folder() / file
+        if whole(path):
+            return path
+    build(name, path)
+    return path
+
+
+def whole(path: Path) -> bool:
+    """Return whether the file is there to its end: mapping one that was cut short kills the process."""
+    try:
+        return path.read_bytes().endswith(END)
+    except OSError:
+        return False
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Load the file; one that cannot be loaded is removed, so that the next process builds it anew."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def compiler() -> str | None:
     """Find the C++ compiler: CXX, else what the platform calls it."""
     name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "clang++"}.get(sys.platform, "g++")
-    if shutil.which(name):
+    if shutil.which(name) or shutil.which(next(iter(shlex.split(name)), "")):
         return name
     logger.warning(
         "segfocal computes its losses in plain torch, several times slower: no C++ compiler %s. "
@@ -74,13 +100,26 @@ def compiler() -> str | None:
 
 def cache_folder() -> Path:
     """Return the folder of built kernels; a temporary one where it cannot be written to."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = Path(os.environ.get(VARIABLE) or home / "segfocal")
+    folder = folder_asked_for()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="segfocal-"))
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="segfocal-"))
+        return temporary_folder()
+    return folder if os.access(folder, os.W_OK) else temporary_folder()
+
+
+def folder_asked_for() -> Path:
+    """Return the folder that the variables name, absolute, as the loader looks elsewhere for a bare name."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = os.environ.get(VARIABLE) or os.path.join(home, "segfocal")
+    return Path(os.path.abspath(os.path.expanduser(folder)))  # unlike Path's, never raises
+
+
+def temporary_folder() -> Path:
+    """Make a folder that goes when the process ends."""
+    folder = tempfile.mkdtemp(prefix="segfocal-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def fingerprint(name: str) -> str:
@@ -96,20 +135,28 @@ def processor() -> Iterator[bytes]:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
     except OSError:
         lines = [platform.processor().encode()]
-    yield from {line for line in lines if line.startswith((b"flags", b"Features"))} or lines[:1]
+    yield from sorted({line for line in lines if line.startswith((b"flags", b"Features"))}) or lines[:1]
 
 
-def build(name: str, path: Path) -> str:
-    """Compile the kernels into a file; return what the compiler complained about, empty on success."""
-    logger.info("segfocal builds its kernels, once on this machine: a few seconds")
-    complaint = ""
+def build(name: str, path: Path) -> None:
+    """Compile the kernels into a file.
+
+    Raises:
+        RuntimeError: The compiler failed; with what it said.
+    """
+    logger.info("segfocal builds its kernels, once on this machine: some seconds")
+    complaints: list[str] = []
+    words = [name] if shutil.which(name) else shlex.split(name)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         out = Path(folder) / path.name
         for flags in FLAGS:
-            command = [name, *BASE, *flags, str(SOURCE), "-o", str(out)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            command = [*words, *BASE, *flags, str(SOURCE), "-o", str(out)]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode == 0:
+                with out.open("ab") as file:
+                    file.write(END)
+                    os.fsync(file.fileno())
                 os.replace(out, path)
-                return ""
-            complaint = complaint or f"{name} failed: {done.stderr.strip()[:500]}"
-    return complaint
+                return
+            complaints.append(f"{name} failed: {done.stderr.strip()[:500]}")
+    raise RuntimeError(complaints[0])

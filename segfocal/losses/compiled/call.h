@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "views.h"
@@ -131,7 +132,7 @@ struct Block {
 };
 
 template <class Value>
-using Lanes __attribute__((vector_size(64))) = Value;
+using Lanes __attribute__((vector_size(64), may_alias)) = Value;
 
 // Sums short runs of float or int32 in sixteen lanes; a simd reduction would store its total in every step.
 template <class Value, class Term>

@@ -31,8 +31,6 @@ struct Distribution : Block {
         load_masks(c, share);
       else
         loop(count, [=](int64_t i) { share[i] = best[i] < 0 ? float(best[i]) : best[i] == c ? 1.0f : 0.0f; });
-      if (call.step == SUMS && (call.masks || c == 0))
-        add_count(INVALID, c, tally(count, [=](int64_t i) { return share[i] == NO_LABEL; }));
       bool mark = call.step == VALUES;
       loop(count, [=](int64_t i) {
         label[i] = share[i] == IGNORED ? 0 : label[i];
@@ -42,6 +40,8 @@ struct Distribution : Block {
     loop(count, [=](int64_t i) { weight[i] = label[i] ? weight[i] : 0.0f; });
     for (int32_t c = 0; c < classes; ++c) {
       float *share = q + c * length, *plane = x + c * length;
+      if (call.step == SUMS && (call.masks || c == 0))  // one ignored channel takes the whole pixel out
+        add_count(INVALID, c, tally(count, [=](int64_t i) { return (label[i] > 0) & (share[i] == NO_LABEL); }));
       loop(count, [=](int64_t i) {
         float limited = plane[i] > FINITE ? FINITE : plane[i] < -FINITE ? -FINITE : plane[i];
         plane[i] = label[i] ? limited : 0.0f;
@@ -86,7 +86,7 @@ struct Distribution : Block {
     });
     each_plane([=](int64_t i, int32_t c, float v) {
       float rivals = total[i] - z[c * length + i];
-      float ordinary = log_scale(rivals < TINY ? TINY : rivals) - (v - top[i]);
+      float ordinary = (log_scale(rivals < TINY ? TINY : rivals) + 0.0f * rivals) - (v - top[i]);  // NaN stays NaN
       float winning = (second[i] - top[i]) + log_scale(other[i] < TINY ? TINY : other[i]);
       z[c * length + i] = best[i] == c ? winning : ordinary;
     });

@@ -34,7 +34,7 @@ inline float exp_neg(float x) {
   q = q * rest + 0.499999981f;
   q = q * rest + 1.0f;
   int32_t exponent = to_bits(shifted) - to_bits(SHIFT) + 127;
-  return (q * rest + 1.0f) * from_bits(exponent < 1 ? 0 : exponent << 23);
+  return (q * rest + 1.0f) * from_bits(exponent < 1 ? 0 : int32_t(uint32_t(exponent) << 23));
 }
 
 // log(1 + x) for 0 <= x <= 1, relative error below 2e-7
@@ -86,6 +86,9 @@ inline float modulation(const Parts& s, float gamma) {
   return exp_neg(gamma * s.log_u);
 }
 
+// weight * value, 0 for weight 0 even where the value is infinite
+inline float part(float weight, float value) { return weight == 0.0f ? 0.0f : weight * value; }
+
 struct Found {
   float loss, slope, factor;
 };
@@ -104,12 +107,12 @@ inline Found pixel_loss(const Parts& s, float gamma, float a, float b, float c) 
     return {loss + extra, slope + (gamma + 1.0f) * (s.p * extra), factor};
   }
   if constexpr (FORM == TAIL)
-    return {a * s.nll + (1.0f - a) * loss, a * s.u + (1.0f - a) * slope, factor};
+    return {part(a, s.nll) + part(1.0f - a, loss), a * s.u + (1.0f - a) * slope, factor};
   if constexpr (FORM == KNEE) return {hard ? loss + c : b * s.nll, hard ? slope : b * s.u, factor};
   if constexpr (FORM == REDUCED) return {hard ? s.nll : loss, hard ? s.u : slope, factor};
   if constexpr (FORM == CONVEX) {
     Parts steep = split(gamma * s.margin - a);
-    return {b * s.nll + (1.0f - b) * (steep.nll / gamma), b * s.u + (1.0f - b) * steep.u, factor};
+    return {part(b, s.nll) + part(1.0f - b, steep.nll / gamma), b * s.u + (1.0f - b) * steep.u, factor};
   }
   return {loss, slope, factor};
 }

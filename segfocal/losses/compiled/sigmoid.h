@@ -6,6 +6,8 @@
 struct Sigmoid : Block {
   float *x, *y, *negative, *positive;
   float alpha_0 = 1, alpha_1 = 1, moved;
+  int64_t ignored = 0;   // elements of the block
+  bool touched = true;   // whether weights differ from 1
   bool one_sided;  // one margin serves a hard label; a soft or smoothed one needs the loss of either side
 
   explicit Sigmoid(const Call& call)
@@ -16,25 +18,32 @@ struct Sigmoid : Block {
 
   void read(int64_t c) {
     load_logits(c, x);
-    bool weighted = load_weight(c), mark = call.step == VALUES;
+    if (!load_weight(c) && touched) std::fill_n(weight, length, 1.0f);
     if (call.masks) {
       load_masks(c, y);
     } else {
       load_labels(label);
-      loop(count, [=](int64_t i) { y[i] = label[i] < 0 ? float(label[i]) : label[i] == int32_t(c) ? 1.0f : 0.0f; });
+      loop(count, [=](int64_t i) { y[i] = label[i] < 0 ? float(label[i]) : label[i] == c ? 1.0f : 0.0f; });
     }
-    if (call.step == SUMS && (call.masks || c == 0))  // one label map serves all channels
-      add_count(INVALID, c, tally(count, [=](int64_t i) { return y[i] == NO_LABEL; }));
-    loop(count, [=](int64_t i) {
-      bool ignored = y[i] == IGNORED, no_label = y[i] == NO_LABEL;
-      float given = weighted ? weight[i] : 1.0f;
-      label[i] = ignored ? 0 : 1;
-      x[i] = ignored ? 0.0f : x[i];
-      weight[i] = ignored ? 0.0f : mark && no_label ? NAN : given;
-      y[i] = y[i] < 0 ? 0.0f : y[i];
-    });
+    touched = false, ignored = 0;
+    if (tally(count, [=](int64_t i) { return y[i] < 0; })) leave_out(c);
     if (call.columns > 1) fill_rates(c);
     if (call.alpha) alpha_1 = call.alpha[c], alpha_0 = 1 - alpha_1;
+  }
+
+  // Takes out of the block what is ignored; marks what is no label. Most blocks hold neither.
+  void leave_out(int64_t c) {
+    bool mark = call.step == VALUES;
+    if (call.step == SUMS && (call.masks || c == 0))  // one label map serves all channels
+      add_count(INVALID, c, tally(count, [=](int64_t i) { return y[i] == NO_LABEL; }));
+    ignored = tally(count, [=](int64_t i) { return y[i] == IGNORED; });
+    loop(count, [=](int64_t i) {
+      bool out = y[i] == IGNORED, no_label = y[i] == NO_LABEL;
+      x[i] = out ? 0.0f : x[i];
+      weight[i] = out ? 0.0f : mark && no_label ? NAN : weight[i];
+      y[i] = y[i] < 0 ? 0.0f : y[i];
+    });
+    touched = true;
   }
 
   void along(float sign, bool slopes) {
@@ -131,11 +140,13 @@ struct Sigmoid : Block {
     put(FN, [=](int64_t i) { return !(x[i] > 0) & (y[i] > 0.5f); });
     if (!call.wants(COUNT)) return;
     if (call.soft) {
-      add(COUNT, c, sum(count, [=](int64_t i) { return float(label[i]) * (1.0f - y[i]); }), 0);
-      add(COUNT, c, sum(count, [=](int64_t i) { return y[i]; }), 1);
+      float positives = sum(count, [=](int64_t i) { return y[i]; });
+      add(COUNT, c, double(count - ignored) - positives, 0);
+      add(COUNT, c, positives, 1);
     } else {
-      add_count(COUNT, c, tally(count, [=](int64_t i) { return (label[i] > 0) & (y[i] == 0.0f); }), 0);
-      add_count(COUNT, c, tally(count, [=](int64_t i) { return y[i] > 0.0f; }), 1);
+      int64_t positives = tally(count, [=](int64_t i) { return y[i] > 0.0f; });
+      add_count(COUNT, c, count - ignored - positives, 0);
+      add_count(COUNT, c, positives, 1);
     }
   }
 

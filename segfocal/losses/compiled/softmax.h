@@ -68,7 +68,11 @@ struct Softmax : Block {
       scale[i] = 1.0f / sum;
     });
     if (call.columns > 1)
-      for (int k = 0; k < ROWS[call.form]; ++k) look_up(call.curve + k * call.columns, rate[k]);
+      for (int k = 0; k < ROWS[call.form]; ++k) {
+        const float* table = call.curve + k * call.columns;  // no label: a gamma of 0 is none where it divides
+        float* out = rate[k];
+        loop(count, [=](int64_t i) { out[i] = table[label[i] < 0 ? 0 : label[i]]; });
+      }
     run_curve(*this, margin, slopes);
   }
 

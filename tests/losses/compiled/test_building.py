@@ -67,6 +67,44 @@ def test_they_are_built_once_and_found_again(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == [built]
 
 
+@pytest.mark.skipif(building.compiler() is None, reason="no C++ compiler")
+def test_a_file_cut_short_is_built_anew(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path))
+    assert building.library() is not None
+    (built,) = tmp_path.iterdir()
+    whole = built.read_bytes()
+    built.unlink()  # the loaded one stays mapped
+    built.write_bytes(whole[: len(whole) // 2])
+    building.library.cache_clear()
+    assert building.library() is not None
+    assert len(built.read_bytes()) == len(whole)
+
+
+@pytest.mark.skipif(building.compiler() is None, reason="no C++ compiler")
+def test_a_read_only_folder_serves(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path))
+    assert building.library() is not None
+    building.library.cache_clear()
+    monkeypatch.setattr(building, "build", None)
+    monkeypatch.setattr(building, "cache_folder", None)
+    assert building.library() is not None
+
+
+def test_no_home_and_no_words_of_the_compiler_crash_nothing(monkeypatch, caplog, tmp_path):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(building.os.path, "expanduser", lambda path: path)
+    assert building.folder_asked_for().is_absolute()
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", str(fake_compiler(tmp_path, "printf '\\377\\376' >&2; exit 1")))
+    assert building.library() is None
+    assert "plain torch" in caplog.text
+
+
+def test_a_compiler_may_come_with_arguments(monkeypatch):
+    monkeypatch.setenv("CXX", "sh -c")
+    assert building.compiler() == "sh -c"
+
+
 def test_a_cache_that_cannot_be_made_is_replaced(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "file" / "folder"))
