@@ -73,6 +73,12 @@ def split(margin):
 
 
 @triton.jit
+def part(weight, value):
+    """Return ``weight * value``, 0 for weight 0 even where the value is infinite."""
+    return weight * tl.where(weight == 0.0, 0.0, value)
+
+
+@triton.jit
 def pixel_loss(margin, g, a, b, c, FORM: tl.constexpr):
     """Compute loss, slope, factor ``u^g``, p and u; a, b, c are the rows of the curve below gamma."""
     p, u, nll, log_u = split(margin)
@@ -88,7 +94,7 @@ def pixel_loss(margin, g, a, b, c, FORM: tl.constexpr):
         loss = loss + extra
         slope = slope + (g + 1.0) * (p * extra)
     if FORM == "tail":
-        loss = a * nll + (1.0 - a) * loss
+        loss = part(a, nll) + part(1.0 - a, loss)
         slope = a * u + (1.0 - a) * slope
     if FORM == "knee":
         hard = margin > a
@@ -100,7 +106,7 @@ def pixel_loss(margin, g, a, b, c, FORM: tl.constexpr):
         slope = tl.where(hard, u, slope)
     if FORM == "convex":
         _, steep_u, steep_nll, _ = split(g * margin - a)
-        loss = b * nll + (1.0 - b) * (steep_nll / g)
+        loss = part(b, nll) + part(1.0 - b, steep_nll / g)
         slope = b * u + (1.0 - b) * steep_u
     return loss, slope, factor, p, u
 

@@ -279,6 +279,17 @@ def test_softmax_agrees_with_eager_on_saturated_logits(smoothing, classes):
 
 
 @runs
+@pytest.mark.parametrize(("form", "parameter"), [("convex", (1.0, 0.0)), ("tail", 0.0), ("tail", 1.0)])
+def test_what_has_no_weight_may_be_infinite(form, parameter):
+    logits = torch.tensor([[[-torch.inf, torch.inf]]], device=DEVICE)
+    values = pixel_map(
+        logits, torch.tensor([[[1, 0]]], device=DEVICE), activation="sigmoid", gamma=2.0, form=form,
+        parameter=torch.tensor(parameter, device=DEVICE), backend="triton",
+    )  # fmt: skip
+    assert values.flatten().tolist() == [torch.inf, torch.inf]
+
+
+@runs
 @pytest.mark.parametrize("classes", [3, 36])
 def test_a_wrong_class_at_infinity_leaves_no_nan(classes):
     logits = torch.zeros(1, classes, 2, 2, device=DEVICE)
