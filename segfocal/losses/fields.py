@@ -89,6 +89,11 @@ def unpack(packed: Tensor, widths: Mapping[str, int]) -> dict[str, Tensor]:
     }
 
 
+def map_shape(logits: Tensor, spec: Spec) -> tuple[int, ...]:
+    """Return the shape of the losses of all elements: (N, *S) for softmax, (N, C, *S) for sigmoid."""
+    return logits.shape if spec.sigmoid else (logits.shape[0], *logits.shape[2:])
+
+
 def sum_dtype(device: torch.device) -> torch.dtype:
     """Return float64, or float32 on the one device family without it."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segfocal.errors import SegfocalError
 from segfocal.losses.backends import backend_module
-from segfocal.losses.fields import Inputs, Spec, layout, sum_dtype, work_dtype
+from segfocal.losses.fields import Inputs, Spec, layout, map_shape, sum_dtype, work_dtype
 
 SCHEMA = (
     "Tensor logits, Tensor target, Tensor? weight, Tensor curve, Tensor? alpha, Tensor? smoothing, "
@@ -89,8 +89,7 @@ def fake_map(*arguments: Any) -> Tensor:
     """Give the shape of the map."""
     inputs, spec = read(arguments)
     logits = inputs.logits
-    shape = logits.shape if spec.sigmoid else (logits.shape[0], *logits.shape[2:])
-    return logits.new_empty(shape, dtype=work_dtype(logits.dtype))
+    return logits.new_empty(map_shape(logits, spec), dtype=work_dtype(logits.dtype))
 
 
 @torch.library.register_fake("segfocal::pixel_sums_backward", lib=library)

@@ -23,7 +23,7 @@ from segfocal.losses import (
     triton_softmax,
     triton_softmax_sums,
 )
-from segfocal.losses.fields import Inputs, Spec
+from segfocal.losses.fields import Inputs, Spec, map_shape
 from segfocal.losses.triton_call import Plan, launch, plan_of, tensors_of
 from segfocal.losses.triton_pixel import finish
 
@@ -123,8 +123,7 @@ def pixel_sums_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
 
 def pixel_map(inputs: Inputs, spec: Spec) -> Tensor:
     """Compute the loss of every element; see ``eager.pixel_map``."""
-    shape = inputs.logits.shape
-    shape = shape if spec.sigmoid else torch.Size((shape[0], *shape[2:]))
+    shape = map_shape(inputs.logits, spec)
     out = torch.empty(shape, dtype=torch.float32, device=inputs.logits.device)
     plan = plan_of("map", inputs, spec, out=out)
     if plan is None:

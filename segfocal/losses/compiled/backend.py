@@ -17,7 +17,7 @@ from torch import Tensor
 from segfocal.losses import eager
 from segfocal.losses.compiled.building import library
 from segfocal.losses.compiled.call import AXES, DTYPES, run
-from segfocal.losses.fields import Inputs, Spec, layout
+from segfocal.losses.fields import Inputs, Spec, layout, map_shape
 from segfocal.losses.strides import Shape, axes_of, shape_of
 
 LEAST_LOGITS = 2**16
@@ -86,9 +86,7 @@ def pixel_map(inputs: Inputs, spec: Spec) -> Tensor:
     kernels = kernels_for(inputs)
     if kernels is None:
         return eager.pixel_map(inputs, spec)
-    shape = inputs.logits.shape
-    size = shape if spec.sigmoid else (shape[0], *shape[2:])
-    out = inputs.logits.new_empty(size, dtype=torch.float32)
+    out = inputs.logits.new_empty(map_shape(inputs.logits, spec), dtype=torch.float32)
     run(kernels, "values", inputs, spec, out=out)
     return out
 

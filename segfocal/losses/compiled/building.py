@@ -88,7 +88,7 @@ def load(path: Path) -> ctypes.CDLL:
 def compiler() -> str | None:
     """Find the C++ compiler: CXX, else what the platform calls it."""
     name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "clang++"}.get(sys.platform, "g++")
-    if shutil.which(name) or shutil.which(next(iter(shlex.split(name)), "")):
+    if shutil.which(next(iter(words_of(name)), "")):
         return name
     logger.warning(
         "segfocal computes its losses in plain torch, several times slower: no C++ compiler %s. "
@@ -96,6 +96,11 @@ def compiler() -> str | None:
         name,
     )
     return None
+
+
+def words_of(name: str) -> list[str]:
+    """Cut the compiler's name into words, as it may come with arguments; a program's path is one word."""
+    return [name] if shutil.which(name) else shlex.split(name)
 
 
 def cache_folder() -> Path:
@@ -125,7 +130,9 @@ def temporary_folder() -> Path:
 def fingerprint(name: str) -> str:
     """Describe all that the built file depends on: sources, flags, compiler and kind of processor."""
     parts = [path.read_bytes() for path in sorted([*FOLDER.glob("*.h"), SOURCE])]
-    parts += [repr((BASE, FLAGS, shutil.which(name), platform.machine())).encode(), *processor()]
+    program, *arguments = words_of(name)
+    command = (shutil.which(program), *arguments, BASE, FLAGS)
+    parts += [repr((command, platform.machine())).encode(), *processor()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -146,11 +153,10 @@ def build(name: str, path: Path) -> None:
     """
     logger.info("segfocal builds its kernels, once on this machine: some seconds")
     complaints: list[str] = []
-    words = [name] if shutil.which(name) else shlex.split(name)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         out = Path(folder) / path.name
         for flags in FLAGS:
-            command = [*words, *BASE, *flags, str(SOURCE), "-o", str(out)]
+            command = [*words_of(name), *BASE, *flags, str(SOURCE), "-o", str(out)]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode == 0:
                 with out.open("ab") as file:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segfocal.losses.eager import sigmoid, soft, softmax
 from segfocal.losses.eager.upstream import Upstream, upstream_of
-from segfocal.losses.fields import Inputs, Spec, layout, pack, sum_dtype, work_dtype
+from segfocal.losses.fields import Inputs, Spec, layout, map_shape, pack, sum_dtype, work_dtype
 
 BLOCK_CPU = 2**17  # logits: 512 KiB in float32, so that a core's cache holds the intermediates as well
 BLOCK_DEVICE = 2**26
@@ -106,8 +106,7 @@ def pixel_sums_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
 def pixel_map(inputs: Inputs, spec: Spec) -> Tensor:
     """Compute the loss of every element: (N, *S) for softmax, (N, C, *S) for sigmoid."""
     logits = inputs.logits
-    shape = logits.shape if spec.sigmoid else (logits.shape[0], *logits.shape[2:])
-    out = logits.new_empty(shape, dtype=work_dtype(logits.dtype))
+    out = logits.new_empty(map_shape(logits, spec), dtype=work_dtype(logits.dtype))
     module = formulas(inputs, spec)
     for span in spans(logits):
         cut(out, span, spec.sigmoid).copy_(module.values(block_of(inputs, span), spec))

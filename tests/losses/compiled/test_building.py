@@ -105,6 +105,10 @@ def test_a_compiler_may_come_with_arguments(monkeypatch):
     assert building.compiler() == "sh -c"
 
 
+def test_other_arguments_of_the_compiler_make_another_file():
+    assert building.fingerprint("sh -c") != building.fingerprint("sh -e") != building.fingerprint("sh")
+
+
 def test_a_cache_that_cannot_be_made_is_replaced(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "file" / "folder"))
