@@ -18,6 +18,28 @@ FORMS = [
 ]
 
 
+# what two backends are compared by
+WANT = [
+    "loss",
+    "modulation",
+    "intersection",
+    "prediction",
+    "prediction_squared",
+    "target",
+    "count",
+    "tp",
+    "fn",
+]
+# how logits may lie in memory, (N, C, H, W) each
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "every other column": lambda x: x.repeat_interleave(2, dim=-1)[..., ::2],
+    "transposed": lambda x: x.mT.contiguous().mT,
+    "cut out": lambda x: torch.nn.functional.pad(x, (3, 5, 2, 1))[..., 2:-1, 3:-5],
+}
+
+
 def sample_case(rng, spaces=((), (7,), (5, 6), (3, 4, 5))):
     """Draw one combination of options and the tensors for it."""
     torch.manual_seed(rng.randrange(10**6))

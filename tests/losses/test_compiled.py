@@ -4,23 +4,11 @@ import random
 
 import pytest
 import torch
-from sums_cases import compare, sample_case
+from sums_cases import LAYOUTS, WANT, compare, sample_case
 
 from segfocal.losses.compiled.building import library
 from segfocal.losses.fields import FIELDS
 from segfocal.losses.sums import pixel_map, pixel_sums
-
-WANT = [
-    "loss",
-    "modulation",
-    "intersection",
-    "prediction",
-    "prediction_squared",
-    "target",
-    "count",
-    "tp",
-    "fn",
-]
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 
@@ -64,13 +52,6 @@ def test_any_number_of_classes(classes, smoothing):
     agree(both(logits, target, {**options, "label_smoothing": smoothing, "alpha": torch.rand(classes)}))
 
 
-LAYOUTS = {
-    "contiguous": lambda x: x,
-    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
-    "every other column": lambda x: x.repeat_interleave(2, dim=-1)[..., ::2],
-    "transposed": lambda x: x.mT.contiguous().mT,
-    "cut out": lambda x: torch.nn.functional.pad(x, (3, 5, 2, 1))[..., 2:-1, 3:-5],
-}
 ONE_UNIT = {torch.float32: None, torch.bfloat16: {"rtol": 2**-7, "atol": 1e-6}}
 ONE_UNIT[torch.float16] = {"rtol": 2**-10, "atol": 2**-24}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sums_cases import compare, sample_case
+from sums_cases import LAYOUTS, WANT, compare, sample_case
 
 from segfocal.losses import backends
 from segfocal.losses.fields import FIELDS
@@ -21,17 +21,6 @@ from segfocal.losses.sums import pixel_map, pixel_sums
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 HERE = Path(__file__)
-WANT = [
-    "loss",
-    "modulation",
-    "intersection",
-    "prediction",
-    "prediction_squared",
-    "target",
-    "count",
-    "tp",
-    "fn",
-]
 
 on_device = [] if INTERPRETED else [pytest.mark.gpu]
 if not INTERPRETED:
@@ -176,13 +165,6 @@ def test_any_single_field(want, kind):
         torch.testing.assert_close(getattr(one, name), getattr(two, name), rtol=1e-5, atol=1e-5)
 
 
-LAYOUTS = {
-    "contiguous": lambda x: x,
-    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
-    "every other column": lambda x: x.repeat_interleave(2, dim=-1)[..., ::2],
-    "transposed": lambda x: x.mT.contiguous().mT,
-    "cut out": lambda x: torch.nn.functional.pad(x, (3, 5, 2, 1))[..., 2:-1, 3:-5],
-}
 ONE_UNIT = {torch.float32: None, torch.bfloat16: {"rtol": 2**-7, "atol": 1e-6}}
 ONE_UNIT[torch.float16] = {"rtol": 2**-10, "atol": 2**-23}
 
