@@ -108,7 +108,7 @@ class FolderData(SegmentationData):
             names = {part: [pair.name for pair in pairs] for part, pairs in found.items()}
             # moved to val, a pair keeps the folder it was found in
             pool = {part: {pair.name: pair for pair in pairs} for part, pairs in found.items()}
-            if self.split.val_share:
+            if self.split.val_from_train():
                 pool["val"] = pool["train"]
         else:
             every = {pair.name: pair for pair in self._find(None)}

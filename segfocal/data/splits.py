@@ -1,4 +1,4 @@
-"""Which case belongs to which split: by folder, by list, by number or by share, groups kept whole."""
+"""Which case belongs to which split: by folder, list, number, share or fold, groups kept whole."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from segfocal.data.folds import check_fold, deal, keep
 from segfocal.data.lists import listed
+from segfocal.data.rules import SPLITS, Names, Rule, by_number, by_share, kind, without
 from segfocal.errors import SegfocalError, check_range
 
-SPLITS = ("train", "val", "test")
-Rule = int | float | str | list[str] | None
-Names = dict[str, list[str]]
+__all__ = ["SPLITS", "Split"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,9 @@ class Split:
     - a share of the images, drawn with ``seed``, whole groups at a time (``train: 0.7``). Test is drawn first
       and train last, so that a smaller train share is a part of a larger one and the others stay.
 
+    Instead of rules, ``test_folds`` deals all images into folds, one of which is the test split and the rest
+    train. ``val_folds`` does the same to the training images, however they were found.
+
     Args:
         train: Rule of the training images.
         val: Rule of the validation images; null: none, or see ``val_share``.
@@ -37,7 +38,13 @@ class Split:
         group: Regular expression found in each name; its first parenthesis (else all of it) names the group
             that must not be divided, e.g. ``'Image_(\d+)'`` for the patient. Null: each image for itself.
         val_share: Share of the training images that is moved to validation, whole groups at a time.
-        seed: Seed of shares; it does not change with the seed of training.
+        seed: Seed of shares and folds; it does not change with the seed of training.
+        test_folds: Number of folds of all images, whole groups in each; null: test has a rule or no images.
+        test_fold: Which of them is the test split, from 0.
+        val_folds: Number of folds of the training images, for cross-validation without the test images.
+        val_fold: Which of them is moved to validation, from 0.
+        train_fraction: Share of the groups that is kept of what train is in the end; a smaller share is a
+            part of a larger one, at least one group stays, and val and test do not change with it.
     """
 
     train: Rule = None
@@ -46,26 +53,43 @@ class Split:
     group: str | None = None
     val_share: float = 0.0
     seed: int = 0
+    test_folds: int | None = None
+    test_fold: int | None = None
+    val_folds: int | None = None
+    val_fold: int | None = None
+    train_fraction: float = 1.0
 
     def __post_init__(self) -> None:
         check_range("split.val_share", self.val_share, low=0.0, high=1.0, open_high=True)
+        check_range("split.train_fraction", self.train_fraction, low=0.0, high=1.0, open_low=True)
+        check_fold("test", folds=self.test_folds, fold=self.test_fold)
+        check_fold("val", folds=self.val_folds, fold=self.val_fold)
         try:
             re.compile(self.group or "")
         except re.error as error:
             raise SegfocalError(f"split.group {self.group!r} is no regular expression: {error}.") from error
-        if self.train is None and self.val is None and self.test is None:
-            raise SegfocalError("split needs a rule for at least one of train, val and test.")
-        if self.val is not None and self.val_share:
-            raise SegfocalError(
-                f"split takes val or val_share, got val={self.val!r} and val_share={self.val_share}."
-            )
-        if self.val_share and self.train is None:
-            raise SegfocalError("split.val_share is taken from train, which has no rule.")
+        self._check_sources()
         if len({kind(rule) for rule in self.rules().values()}) > 1:
             raise SegfocalError(
                 f"the rules of a split must be of one kind (folders, lists, numbers or shares), got "
                 f"{self.rules()}."
             )
+
+    def _check_sources(self) -> None:
+        """See that each split has one rule at most."""
+        rules = self.rules()
+        if not rules and self.test_folds is None:
+            raise SegfocalError("split needs a rule for at least one of train, val and test, or test_folds.")
+        if rules and self.test_folds is not None:
+            raise SegfocalError(
+                f"split.test_folds divides all images: leave out the rules (set them to null), got {rules}."
+            )
+        by = {"val": self.val, "val_share": self.val_share or None, "val_folds": self.val_folds}
+        ways = [f"{key}={value!r}" for key, value in by.items() if value is not None]
+        if len(ways) > 1:
+            raise SegfocalError(f"split takes one of val, val_share and val_folds, got {' and '.join(ways)}.")
+        if ways and self.val is None and self.train is None and self.test_folds is None:
+            raise SegfocalError(f"split: {ways[0]} is taken from train, which has no rule.")
 
     def rules(self) -> dict[str, int | float | str | list[str]]:
         """Return the rules that are given."""
@@ -74,7 +98,11 @@ class Split:
 
     def by_folder(self) -> bool:
         """Return whether the splits are folders."""
-        return all(kind(rule) == "folder" for rule in self.rules().values())
+        return self.test_folds is None and all(kind(rule) == "folder" for rule in self.rules().values())
+
+    def val_from_train(self) -> bool:
+        """Return whether `finish` takes the validation images out of train."""
+        return bool(self.val_share) or self.val_folds is not None
 
     def group_of(self, name: str) -> str:
         """Return the group of a name.
@@ -90,7 +118,7 @@ class Split:
         return found.group(1) if found.re.groups else found.group(0)
 
     def divide(self, names: Sequence[str], *, root: Path) -> Names:
-        """Return the names of each split by list, number or share.
+        """Return the names of each split by list, number, share or fold.
 
         Args:
             names: All names, sorted.
@@ -99,29 +127,33 @@ class Split:
         Raises:
             SegfocalError: When rules ask for more than there is.
         """
+        if self.test_folds is not None:
+            return self._hold_out(names, "test", self.test_folds, self.test_fold)
         rules = self.rules()
         kinds = {kind(rule) for rule in rules.values()}
         if kinds == {"number"}:
             numbers = {split: int(rule) for split, rule in rules.items()}  # type: ignore[arg-type]
-            return _by_number(names, numbers)
+            return by_number(names, numbers)
         if kinds == {"share"}:
             shares = {split: float(rule) for split, rule in rules.items()}  # type: ignore[arg-type]
-            return self._by_share(names, shares)
+            return by_share(names, shares, group_of=self.group_of, seed=self.seed)
         return {
             split: listed(names, rule, split=split, root=root)  # type: ignore[arg-type]
             for split, rule in rules.items()
         }
 
     def finish(self, names: Mapping[str, Sequence[str]]) -> Names:
-        """Move ``val_share`` of train to val, and see that no group lies in two splits.
+        """Move a share or fold of train to val, see that no group lies in two splits, reduce train.
 
         Raises:
             SegfocalError: Naming the group and its splits.
         """
         done = {split: list(names.get(split, [])) for split in SPLITS}
         if self.val_share:
-            moved = self._by_share(done["train"], {"val": self.val_share})["val"]
-            done["val"], done["train"] = moved, [name for name in done["train"] if name not in set(moved)]
+            moved = self._share_of(done["train"])
+            done["val"], done["train"] = moved, without(done["train"], moved)
+        elif self.val_folds is not None:
+            done |= self._hold_out(done["train"], "val", self.val_folds, self.val_fold)
         home: dict[str, str] = {}
         for split in SPLITS:
             for name in done[split]:
@@ -131,55 +163,16 @@ class Split:
                         f"group {group!r} ({name}) is in {home[group]} and in {split}: what is trained on "
                         "must not be scored. Change split."
                     )
+        if self.train_fraction < 1:
+            done["train"] = keep(
+                done["train"], fraction=self.train_fraction, group_of=self.group_of, seed=self.seed
+            )
         return done
 
-    def _by_share(self, names: Sequence[str], shares: Mapping[str, float]) -> Names:
-        total = sum(shares.values())
-        if min(shares.values()) <= 0 or total > 1 + 1e-9:
-            raise SegfocalError(
-                f"shares of a split must be positive and sum to at most 1, got {dict(shares)}."
-            )
-        members: dict[str, list[str]] = {}
-        for name in names:
-            members.setdefault(self.group_of(name), []).append(name)
-        order = np.random.default_rng(self.seed).permutation(sorted(members))
-        result: Names = {}
-        taken, used, end = 0, 0, 0.0
-        for split in [split for split in ("test", "val", "train") if split in shares]:
-            end += shares[split] * len(names)
-            chosen: list[str] = []
-            while taken < len(order):
-                group = members[order[taken]]
-                if chosen and used + len(group) / 2 > end:
-                    break
-                chosen += group
-                used += len(group)
-                taken += 1
-            if not chosen:
-                raise SegfocalError(f"{len(order)} group(s) are too few for the shares {dict(shares)}.")
-            result[split] = sorted(chosen)
-        return result
+    def _share_of(self, names: Sequence[str]) -> list[str]:
+        return by_share(names, {"val": self.val_share}, group_of=self.group_of, seed=self.seed)["val"]
 
-
-def kind(rule: int | float | str | list[str]) -> str:
-    """Return ``"folder"``, ``"list"``, ``"number"`` or ``"share"``.
-
-    Example:
-        >>> kind("train"), kind("train.txt"), kind(20), kind(0.7)
-        ('folder', 'list', 'number', 'share')
-    """
-    if isinstance(rule, str):
-        return "list" if rule.endswith(".txt") else "folder"
-    if isinstance(rule, list):
-        return "list"
-    return "number" if isinstance(rule, int) else "share"
-
-
-def _by_number(names: Sequence[str], numbers: Mapping[str, int]) -> Names:
-    train, val, test = (numbers.get(split, 0) for split in SPLITS)
-    if min(numbers.values()) < 1 or train + val + test > len(names):
-        raise SegfocalError(
-            f"split needs positive numbers of images, at most {len(names)}, got {dict(numbers)}."
-        )
-    result = {"train": names[:train], "val": names[train : train + val], "test": names[len(names) - test :]}
-    return {split: list(part) for split, part in result.items()}
+    def _hold_out(self, names: Sequence[str], split: str, folds: int, fold: int | None) -> Names:
+        assert fold is not None
+        held = deal(names, folds=folds, group_of=self.group_of, seed=self.seed)[fold]
+        return {split: held, "train": without(names, held)}

@@ -33,7 +33,7 @@ class SyntheticData(SegmentationData):
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         foreground: Fraction of pixels with a foreground label, 0.0005 to 0.2.
         image_size: Height and width in pixels, one number or two, at least 32.
-        train_images: Number of training pictures.
+        train_images: Number of training pictures; fewer are a part of more, val and test stay as they are.
         val_images: Number of validation pictures.
         test_images: Number of test pictures.
         channels: Channels of the pictures.
