@@ -49,6 +49,7 @@ class RunInfo(TypedDict, total=False):
     num_classes: int  # logit channels
     class_names: list[str]  # one per logit channel
     in_channels: int
+    parameters: dict[str, int]  # of the network: trainable, total
     ignore_index: int | None
     data: dict[str, Any]  # the DataModule's fingerprint
     class_counts: list[Any]  # pixels of the training split: (C,), or (K, 2) negatives and positives

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from torch import nn
 
 from segfocal.data.module import SegmentationData
 from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
@@ -33,6 +34,7 @@ def describe(task: SegmentationTask, data: Any, *, seed: Any) -> dict[str, Any]:
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),
         "in_channels": data.in_channels,
+        "parameters": count_parameters(task.network),
         "ignore_index": data.ignore_index,
         "data": data.fingerprint(),
         "class_counts": task.class_counts,
@@ -45,6 +47,26 @@ def describe(task: SegmentationTask, data: Any, *, seed: Any) -> dict[str, Any]:
         fields["preprocess"] = data.preprocess.to_dict()
         fields["seeds"]["data"] = data.seed
     return fields
+
+
+def count_parameters(network: nn.Module) -> dict[str, int]:
+    """Return how many numbers a network learns and holds.
+
+    Args:
+        network: Any module.
+
+    Returns:
+        Counts under "trainable" and "total", without buffers.
+
+    Example:
+        >>> count_parameters(nn.Linear(2, 3))
+        {'trainable': 9, 'total': 9}
+    """
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+    return {
+        "trainable": sum(size for size, learns in sizes if learns),
+        "total": sum(size for size, _ in sizes),
+    }
 
 
 def groups_of(data: LightningDataModule, stage: str) -> dict[str, str]:

@@ -44,6 +44,7 @@ def test_run_json_says_what_the_run_is(finished_run):
     assert info["seeds"] == {"process": 3, "data": 0}
     assert len(info["thresholds"]) == 1
     assert info["timings"]["fit_s"] > 0
+    assert info["parameters"]["total"] == info["parameters"]["trainable"] > 0
     for which in ("best", "last"):
         entry = info["checkpoints"][which]
         assert entry["sha256"] == file_sha256(finished_run / "checkpoints" / entry["file"])
