@@ -25,7 +25,7 @@ MAY_IMPORT = {
         {"losses", "imbalance", "runs", "metrics", "models", "data"},
         STACK - {"plotly", "dash", "triton"},
     ),
-    "study": ({"runs", "training"}, {"polars", "scipy"}),
+    "study": ({"runs", "training", "data"}, {"polars", "scipy"}),
     "report": ({"runs"}, {"polars", "plotly", "dash"}),
 }
 BACKENDS = {"eager", "compiled", "triton"}
