@@ -1,12 +1,29 @@
 """Data modules: images in folders, generated images, and what they share."""
 
-from segfocal.data.folder import FolderData
-from segfocal.data.module import SegmentationData
-from segfocal.data.preprocess import Preprocess
-from segfocal.data.sampling import EpochBatchSampler
-from segfocal.data.source import Source
-from segfocal.data.splits import Split
-from segfocal.data.synthetic import SyntheticData
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segfocal.data.folder import FolderData
+    from segfocal.data.module import SegmentationData
+    from segfocal.data.preprocess import Preprocess
+    from segfocal.data.sampling import EpochBatchSampler
+    from segfocal.data.source import Source
+    from segfocal.data.splits import Split
+    from segfocal.data.synthetic import SyntheticData
+
+# a study is planned from names and splits alone, and waits for neither torch nor Lightning
+_HOME = {
+    "EpochBatchSampler": "segfocal.data.sampling",
+    "FolderData": "segfocal.data.folder",
+    "Preprocess": "segfocal.data.preprocess",
+    "SegmentationData": "segfocal.data.module",
+    "Source": "segfocal.data.source",
+    "Split": "segfocal.data.splits",
+    "SyntheticData": "segfocal.data.synthetic",
+}
 
 __all__ = [
     "EpochBatchSampler",
@@ -17,3 +34,9 @@ __all__ = [
     "Split",
     "SyntheticData",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'segfocal.data' has no attribute {name!r}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,18 @@ import numpy as np
 
 from segfocal.data.cases import naming
 from segfocal.data.colors import read_class_table
+from segfocal.data.division import STANDARD, FolderLayout, expand
 from segfocal.data.labels import Mask
 from segfocal.data.masks import MaskCoding, color_coding, value_coding
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
-from segfocal.data.pairs import Pair, find_pairs
+from segfocal.data.pairs import Pair
 from segfocal.data.preprocess import Image
 from segfocal.data.reading import read_array
 from segfocal.data.source import Source
-from segfocal.data.splits import SPLITS, Split
+from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError
 from segfocal.imbalance.counts import Task
-
-STANDARD = Split(train="train", val="val", test="test")
 
 
 class FolderData(SegmentationData):
@@ -97,34 +94,12 @@ class FolderData(SegmentationData):
     def source(self, split: SplitName) -> Source:
         """Return the cases of a split."""
         if not self._pairs:
-            self._pairs = self._divide()
+            classes = self.class_names if self.task == "multilabel" else None
+            layout = FolderLayout(self.root, self.images, self.masks, classes)
+            self._pairs = layout.divide(self.split)
         return FolderSource(
             self._pairs[split], self.coding, split=self.split, layered=self.task == "multilabel"
         )
-
-    def _divide(self) -> dict[str, list[Pair]]:
-        if self.split.by_folder():
-            found = {part: self._find(str(folder)) for part, folder in self.split.rules().items()}
-            names = {part: [pair.name for pair in pairs] for part, pairs in found.items()}
-            # moved to val, a pair keeps the folder it was found in
-            pool = {part: {pair.name: pair for pair in pairs} for part, pairs in found.items()}
-            if self.split.val_from_train():
-                pool["val"] = pool["train"]
-        else:
-            every = {pair.name: pair for pair in self._find(None)}
-            names = self.split.divide(sorted(every), root=self.root)
-            pool = dict.fromkeys(SPLITS, every)
-        final = self.split.finish(names)
-        return {part: [pool[part][name] for name in chosen] for part, chosen in final.items()}
-
-    def _find(self, folder: str | None) -> list[Pair]:
-        images, masks, base = self.images, self.masks, self.root
-        if folder is not None and "{split}" in images + masks:
-            images, masks = images.replace("{split}", folder), masks.replace("{split}", folder)
-        elif folder is not None:
-            base = base / folder
-        classes = self.class_names if self.task == "multilabel" else None
-        return find_pairs(base, images=images, masks=masks, classes=classes)
 
 
 class FolderSource(Source):
@@ -173,20 +148,6 @@ class FolderSource(Source):
     def _decoded(self, path: Path) -> Mask:
         with naming(str(path)):
             return self.coding.decode(read_array(path, palette="colors" if self.coding.colors else "indices"))
-
-
-def expand(root: str) -> str:
-    """Return a folder with ``$SEGFOCAL_DATA`` replaced.
-
-    Args:
-        root: As given in a config.
-
-    Example:
-        >>> expand("some/folder")
-        'some/folder'
-    """
-    data = os.environ.get("SEGFOCAL_DATA", "../shared/data")
-    return re.sub(r"\$SEGFOCAL_DATA\b|\$\{SEGFOCAL_DATA\}", lambda _: data, root)
 
 
 def _default_names(task: Task, table: Mapping[str, Any] | None) -> list[str]:

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from segfocal.data import FolderData, Preprocess, SegmentationData, Split
-from segfocal.data.folder import expand
+from segfocal.data.division import expand
 from segfocal.errors import SegfocalError
 
 HALVES = Split(train=4, test=2)

@@ -1,0 +1,76 @@
+"""Which files of a folder belong to train, val and test; reads names only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segfocal.data.pairs import Pair, find_pairs
+from segfocal.data.splits import SPLITS, Split
+
+STANDARD = Split(train="train", val="val", test="test")
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """Where the images and masks of a data set lie.
+
+    Args:
+        root: Folder of the data set, expanded.
+        images: As in `FolderData`.
+        masks: As in `FolderData`.
+        classes: Multilabel classes with a mask file each; None: one mask per image.
+    """
+
+    root: Path
+    images: str = "images"
+    masks: str = "masks"
+    classes: Sequence[str] | None = None
+
+    def divide(self, split: Split) -> dict[str, list[Pair]]:
+        """Return the cases of train, val and test.
+
+        Args:
+            split: How they are divided.
+
+        Raises:
+            SegfocalError: For folders and files that are missing, and rules that ask for too much.
+        """
+        if split.by_folder():
+            found = {part: self._find(str(folder)) for part, folder in split.rules().items()}
+            names = {part: [pair.name for pair in pairs] for part, pairs in found.items()}
+            # moved to val, a pair keeps the folder it was found in
+            pool = {part: {pair.name: pair for pair in pairs} for part, pairs in found.items()}
+            if split.val_from_train():
+                pool["val"] = pool["train"]
+        else:
+            every = {pair.name: pair for pair in self._find(None)}
+            names = split.divide(sorted(every), root=self.root)
+            pool = dict.fromkeys(SPLITS, every)
+        final = split.finish(names)
+        return {part: [pool[part][name] for name in chosen] for part, chosen in final.items()}
+
+    def _find(self, folder: str | None) -> list[Pair]:
+        images, masks, base = self.images, self.masks, self.root
+        if folder is not None and "{split}" in images + masks:
+            images, masks = images.replace("{split}", folder), masks.replace("{split}", folder)
+        elif folder is not None:
+            base = base / folder
+        return find_pairs(base, images=images, masks=masks, classes=self.classes)
+
+
+def expand(root: str) -> str:
+    """Return a folder with ``$SEGFOCAL_DATA`` replaced.
+
+    Args:
+        root: As given in a config.
+
+    Example:
+        >>> expand("some/folder")
+        'some/folder'
+    """
+    data = os.environ.get("SEGFOCAL_DATA", "../shared/data")
+    return re.sub(r"\$SEGFOCAL_DATA\b|\$\{SEGFOCAL_DATA\}", lambda _: data, root)
