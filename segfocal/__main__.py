@@ -21,6 +21,7 @@ verbs
   test      score the test split:        segfocal test --run DIR [--checkpoint best|last|PATH]
   predict   write masks:                 segfocal predict --run DIR --images PATH --out DIR
   generate  write a generated data set:  segfocal generate --out DIR [--kind lesions --task binary ...]
+  evaluate  official lane scores:        segfocal evaluate tusimple|culane --predictions P --labels L
 
 options
   --help     this text; after a verb, its options
@@ -66,12 +67,19 @@ def _generate(argv: Sequence[str]) -> int:
     return generate(argv)
 
 
+def _evaluate_lanes(argv: Sequence[str]) -> int:
+    from segfocal.training.evaluate_command import evaluate
+
+    return evaluate(argv)
+
+
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit": _fit,
     "validate": _validate,
     "test": _test,
     "predict": _predict,
     "generate": _generate,
+    "evaluate": _evaluate_lanes,
 }
 
 
