@@ -24,9 +24,8 @@ logger = logging.getLogger(__name__)
 
 @functools.cache
 def triton_here() -> bool:
-    """Return whether the CUDA kernels and the compiler they need are installed."""
-    names = ("triton", "segfocal.losses.triton")
-    return all(importlib.util.find_spec(name) is not None for name in names)
+    """Return whether the compiler of the CUDA kernels is installed."""
+    return importlib.util.find_spec("triton") is not None
 
 
 @functools.cache

@@ -46,7 +46,7 @@ def _empty_is_nan(monkeypatch):
 
         return made
 
-    from segfocal.losses import triton as module
+    from segfocal.losses.triton import backend as module
 
     class Filled:
         empty, empty_like = staticmethod(filled(torch.empty)), staticmethod(filled(torch.empty_like))
@@ -353,10 +353,10 @@ def test_invalid_labels_are_counted_and_their_image_has_no_sums(kind, classes):
 @runs
 @pytest.mark.parametrize("kind", ["few", "many", "soft", "sigmoid"])
 def test_two_runs_give_the_same_bits_however_many_programs_share_an_image(kind, monkeypatch):
-    from segfocal.losses import triton_call
+    from segfocal.losses.triton import call
 
-    monkeypatch.setattr(triton_call, "PROGRAMS", 3)
-    triton_call.plan.cache_clear()
+    monkeypatch.setattr(call, "PROGRAMS", 3)
+    call.plan.cache_clear()
     torch.manual_seed(0)
     space = (11, 101) if kind == "many" else (43, 61)  # more tiles than programs
     logits = torch.randn(1, 33 if kind == "many" else 2, *space)
@@ -366,7 +366,7 @@ def test_two_runs_give_the_same_bits_however_many_programs_share_an_image(kind, 
     first, second = (both(logits, target, options, WANT)[0] for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     agree(both(logits, target, options))
-    triton_call.plan.cache_clear()
+    call.plan.cache_clear()
 
 
 @runs

@@ -4,7 +4,7 @@
 """Softmax on label maps with up to 32 classes: every class of a pixel lies in the registers of one thread.
 
 Classes are unrolled, so that sums over them stay within a thread and no class is padded; the logits are read
-once forward and once backward. Formulas as in ``eager_softmax.py``.
+once forward and once backward. Formulas as in ``eager/softmax.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segfocal.losses.triton_pixel import (
+from segfocal.losses.triton.pixel import (
     FINITE,
     IGNORED,
     INTERSECTION,

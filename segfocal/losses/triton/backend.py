@@ -15,38 +15,32 @@ import torch
 import triton as compiler
 from torch import Tensor
 
-from segfocal.losses import (
-    eager,
-    triton_distribution,
-    triton_online,
-    triton_sigmoid,
-    triton_softmax,
-    triton_softmax_sums,
-)
+from segfocal.losses import eager
 from segfocal.losses.fields import Inputs, Spec, map_shape
-from segfocal.losses.triton_call import Plan, launch, plan_of, tensors_of
-from segfocal.losses.triton_pixel import finish
+from segfocal.losses.triton import distribution, online, sigmoid, softmax, softmax_sums
+from segfocal.losses.triton.call import Plan, launch, plan_of, tensors_of
+from segfocal.losses.triton.pixel import finish
 
 KERNELS: dict[str, dict[str, Any]] = {
     "softmax": {
-        "sums": triton_softmax_sums.softmax_sums,
-        "map": triton_softmax.softmax_map,
-        "gradient": triton_softmax.softmax_gradient,
+        "sums": softmax_sums.softmax_sums,
+        "map": softmax.softmax_map,
+        "gradient": softmax.softmax_gradient,
     },
     "online": {
-        "sums": triton_online.online_sums,
-        "map": triton_online.online_map,
-        "gradient": triton_online.online_gradient,
+        "sums": online.online_sums,
+        "map": online.online_map,
+        "gradient": online.online_gradient,
     },
     "distribution": {
-        "sums": triton_distribution.distribution_sums,
-        "map": triton_distribution.distribution_map,
-        "gradient": triton_distribution.distribution_gradient,
+        "sums": distribution.distribution_sums,
+        "map": distribution.distribution_map,
+        "gradient": distribution.distribution_gradient,
     },
     "sigmoid": {
-        "sums": triton_sigmoid.sigmoid_sums,
-        "map": triton_sigmoid.sigmoid_map,
-        "gradient": triton_sigmoid.sigmoid_gradient,
+        "sums": sigmoid.sigmoid_sums,
+        "map": sigmoid.sigmoid_map,
+        "gradient": sigmoid.sigmoid_gradient,
     },
 }
 

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="no-untyped-def"
 """Softmax where the target is a distribution over the classes: how pixels are read, and their margins.
 
-Every class has its own margin. Classes come in chunks, (ROWS, BLOCK); formulas as in ``eager_soft.py``.
+Every class has its own margin. Classes come in chunks, (ROWS, BLOCK); formulas as in ``eager/soft.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segfocal.losses.triton_pixel import (
+from segfocal.losses.triton.pixel import (
     FINITE,
     IGNORED,
     NO_LABEL,

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="no-untyped-def, assignment"
 """Sigmoid: every channel is a two-class problem of its own, and every program works on one channel.
 
-Formulas as in ``eager_sigmoid.py``. A hard label needs the loss of one side, a soft or smoothed one of both.
+Formulas as in ``eager/sigmoid.py``. A hard label needs the loss of one side, a soft or smoothed one of both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segfocal.losses.triton_pixel import (
+from segfocal.losses.triton.pixel import (
     COUNT,
     FN,
     FP,

@@ -4,7 +4,7 @@
 """Softmax on label maps with more than 32 classes: classes come in chunks, the logits are read twice.
 
 The first read finds the margin by an online logsumexp over the wrong classes, the second the sums of every
-class, or the gradient. Formulas as in ``eager_softmax.py``.
+class, or the gradient. Formulas as in ``eager/softmax.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segfocal.losses.triton_pixel import (
+from segfocal.losses.triton.pixel import (
     COUNT,
     FINITE,
     FN,

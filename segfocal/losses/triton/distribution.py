@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segfocal.losses.triton_pixel import (
+from segfocal.losses.triton.pixel import (
     COUNT,
     FN,
     FP,
@@ -30,7 +30,7 @@ from segfocal.losses.triton_pixel import (
     pixels_of,
     place,
 )
-from segfocal.losses.triton_soft import curves, first_read, pulls, read, smoothed, weight_of
+from segfocal.losses.triton.soft import curves, first_read, pulls, read, smoothed, weight_of
 
 
 @triton.jit

@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from segfocal.losses.triton_pixel import (
+from segfocal.losses.triton.pixel import (
     COUNT,
     FN,
     FP,
@@ -28,7 +28,7 @@ from segfocal.losses.triton_pixel import (
     rates,
     zeros,
 )
-from segfocal.losses.triton_softmax import half_of, margin_of, read
+from segfocal.losses.triton.softmax import half_of, margin_of, read
 
 
 @triton.jit
