@@ -20,6 +20,7 @@ verbs
   validate  score the validation split:  segfocal validate --run DIR [--checkpoint best|last|PATH]
   test      score the test split:        segfocal test --run DIR [--checkpoint best|last|PATH]
   predict   write masks:                 segfocal predict --run DIR --images PATH --out DIR
+  convert   weights to safetensors:      segfocal convert [--trust] FILE [OUT]
   generate  write a generated data set:  segfocal generate --out DIR [--kind lesions --task binary ...]
   evaluate  official lane scores:        segfocal evaluate tusimple|culane --predictions P --labels L
 
@@ -67,6 +68,12 @@ def _generate(argv: Sequence[str]) -> int:
     return generate(argv)
 
 
+def _convert(argv: Sequence[str]) -> int:
+    from segfocal.training.convert_command import convert
+
+    return convert(argv)
+
+
 def _evaluate_lanes(argv: Sequence[str]) -> int:
     from segfocal.training.evaluate_command import evaluate
 
@@ -78,6 +85,7 @@ _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "validate": _validate,
     "test": _test,
     "predict": _predict,
+    "convert": _convert,
     "generate": _generate,
     "evaluate": _evaluate_lanes,
 }

@@ -1,4 +1,4 @@
-"""Turn a file that holds objects into safetensors, for those who trust who made it."""
+"""Turn a weights file into safetensors; one that holds objects only for those who trust who made it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from segfocal.errors import SegfocalError
-from segfocal.models.weights_read import named_tensors
+from segfocal.models.weights_read import named_tensors, read_tensors
 from segfocal.models.weights_refuse import check_archive
 
 
@@ -29,18 +29,44 @@ def convert_trusted(path: str | Path, out: str | Path) -> Path:
         SegfocalError: If ``out`` exists or is no ``.safetensors``, the file cannot be read, or it holds no
             tensors.
     """
-    source, target = Path(path), Path(out)
-    if target.suffix != ".safetensors" or target.exists():
-        found = "a file that is there already" if target.exists() else f"{target.name!r}"
-        raise SegfocalError(f"out must be a new .safetensors file, got {found}. Choose another name.")
-    if not source.is_file():
-        raise SegfocalError(f"Expected a weights file at {source}, found none. Give the path of a file.")
+    source, target = _checked(path, out)
     check_archive(source)
-    tensors = {name: value.clone().contiguous() for name, value in named_tensors(_load_all(source)).items()}
+    tensors = named_tensors(_load_all(source))
     if not tensors:
         raise SegfocalError(f"Expected named tensors or a module in {source}, found none.")
     _write(tensors, target)
     return target
+
+
+def convert_plain(path: str | Path, out: str | Path) -> Path:
+    """Write the tensors of a file as safetensors, running nothing.
+
+    Args:
+        path: As for ``read_tensors``.
+        out: A new ``.safetensors`` file.
+
+    Returns:
+        ``out``, with the names of ``read_tensors``.
+
+    Raises:
+        SegfocalError: As ``convert_trusted``, and for a file that holds code: with what it would run and the
+            command that converts it nevertheless.
+    """
+    source, target = _checked(path, out)
+    _write(read_tensors(source), target)
+    return target
+
+
+def _checked(path: str | Path, out: str | Path) -> tuple[Path, Path]:
+    source, target = Path(path), Path(out)
+    if not source.is_file():
+        raise SegfocalError(f"Expected a weights file at {source}, found none. Give the path of a file.")
+    if target.suffix != ".safetensors" or target.exists():
+        found = "a file that is there already" if target.exists() else f"{target.name!r}"
+        raise SegfocalError(
+            f"out must be a new .safetensors file, got {target}, {found}. Choose another name."
+        )
+    return source, target
 
 
 def _load_all(source: Path) -> object:
@@ -60,8 +86,9 @@ def _write(tensors: dict[str, torch.Tensor], target: Path) -> None:
     from safetensors.torch import save_file
 
     temporary = target.with_name(f".{target.name}.tmp")
+    own = {name: value.clone().contiguous() for name, value in tensors.items()}  # no two may share memory
     try:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        save_file(own, temporary, metadata={"format": "pt"})
         os.replace(temporary, target)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         temporary.unlink(missing_ok=True)
