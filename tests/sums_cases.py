@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from sums_reference import reference_sums
 from torch.testing import assert_close
 
-from segfocal.losses.fields import FIELDS
-from segfocal.losses.sums import pixel_map, pixel_sums
+from segfocal.losses.primitive.fields import FIELDS
+from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 
 FORMS = [
     ("focal", None),

@@ -15,7 +15,7 @@ from experiments.bench import peers
 from experiments.bench.nnunet import CrossEntropyAndDice
 from experiments.bench.problems import BINARY, SOFTMAX
 from segfocal.losses import FocalDiceLoss, FocalLoss
-from segfocal.losses.backends import VARIABLE, triton_here
+from segfocal.losses.primitive.backends import VARIABLE, triton_here
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 BACKENDS = {"cpu": ("compiled", "eager"), "cuda": ("triton", "eager")}

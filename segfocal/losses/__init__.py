@@ -13,8 +13,8 @@ from segfocal.losses.focal_variants import ConvexFocalLoss, ReducedFocalLoss
 from segfocal.losses.generalized import GeneralizedDiceLoss
 from segfocal.losses.needs import Needs, PixelTerm
 from segfocal.losses.posterior import focal_posterior
+from segfocal.losses.primitive.sums import PixelSums, backend_for, pixel_map, pixel_sums
 from segfocal.losses.region import DiceLoss, JaccardLoss, LogCoshDiceLoss
-from segfocal.losses.sums import PixelSums, backend_for, pixel_map, pixel_sums
 from segfocal.losses.tversky import FocalTverskyLoss, TverskyLoss
 from segfocal.losses.unified import UnifiedFocalLoss
 

@@ -24,9 +24,9 @@ from segfocal.losses.evaluation import (
 )
 from segfocal.losses.module import LossModule
 from segfocal.losses.needs import Activation, Needs, compute
+from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.ranks import Ranks
 from segfocal.losses.reduction import Task
-from segfocal.losses.sums import PixelSums
 
 if TYPE_CHECKING:
     from segfocal.losses.explain import LossShares

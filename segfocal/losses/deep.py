@@ -16,7 +16,7 @@ from segfocal.losses.evaluation import Evaluation, Started
 from segfocal.losses.explain import LossShares
 from segfocal.losses.needs import Needs
 from segfocal.losses.pixelwise import PixelwiseLoss
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 
 class DeepSupervision(SegmentationLoss):

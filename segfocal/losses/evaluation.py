@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segfocal.losses.fields import DIFFERENTIABLE, MASSES
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.fields import DIFFERENTIABLE, MASSES
+from segfocal.losses.primitive.sums import PixelSums
 
 COUNTS = frozenset({"tp", "fp", "fn"})
 ADDED = (*DIFFERENTIABLE, *MASSES, "count")  # the fields that losses are made of

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_range
-from segfocal.losses.elements import valid_elements
-from segfocal.losses.fields import sum_dtype
+from segfocal.losses.primitive.elements import valid_elements
+from segfocal.losses.primitive.fields import sum_dtype
 from segfocal.losses.reduction import Task
 
 FRACTIONS = (0.001, 0.01, 0.1, 0.5, 1.0)

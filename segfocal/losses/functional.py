@@ -19,9 +19,9 @@ from segfocal.losses.focal_variants import ConvexFocalLoss, ReducedFocalLoss
 from segfocal.losses.generalized import GeneralizedDiceLoss
 from segfocal.losses.pixelwise import Alpha
 from segfocal.losses.posterior import focal_posterior
+from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 from segfocal.losses.reduction import Task
 from segfocal.losses.region import DiceLoss, JaccardLoss, LogCoshDiceLoss
-from segfocal.losses.sums import pixel_map, pixel_sums
 from segfocal.losses.tversky import FocalTverskyLoss, TverskyLoss
 from segfocal.losses.unified import UnifiedFocalLoss
 

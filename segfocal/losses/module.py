@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError
-from segfocal.losses.fields import sum_dtype
+from segfocal.losses.primitive.fields import sum_dtype
 
 if TYPE_CHECKING:
     from segfocal.losses.base import SegmentationLoss

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from segfocal.losses.sums import PixelSums, pixel_map, pixel_sums
+from segfocal.losses.primitive.sums import PixelSums, pixel_map, pixel_sums
 
 Activation = Literal["sigmoid", "softmax"]
 Form = Literal["focal", "knee", "tail", "poly", "reduced", "convex"]

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.reduction import ratio
-from segfocal.losses.sums import PixelSums
 
 Absent = Literal["include", "skip"]
 ClassWeighting = Literal["square", "simple"]

@@ -16,8 +16,8 @@ from segfocal.losses.evaluation import COUNTS, Evaluation, Started, counts_of
 from segfocal.losses.explain import FRACTIONS, LossShares, loss_shares
 from segfocal.losses.needs import Form, Needs, PixelTerm, compute, compute_map
 from segfocal.losses.posterior import check_invertible, invert
+from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.reduction import SUMS_OF_REDUCTION, Reduction, Task, reduce_sums
-from segfocal.losses.sums import PixelSums
 
 Alpha = float | Sequence[float] | Literal["balanced"] | None
 

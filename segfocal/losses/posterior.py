@@ -9,9 +9,9 @@ from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses.checks import numbers
-from segfocal.losses.curve import slope_ratio
-from segfocal.losses.fields import sum_dtype
 from segfocal.losses.needs import PixelTerm
+from segfocal.losses.primitive.curve import slope_ratio
+from segfocal.losses.primitive.fields import sum_dtype
 from segfocal.losses.reduction import Task
 
 

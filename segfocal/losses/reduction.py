@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 Task = Literal["binary", "multiclass", "multilabel"]
 Reduction = Literal[

@@ -13,8 +13,8 @@ from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.evaluation import Partial
 from segfocal.losses.needs import Needs
 from segfocal.losses.overlap import Absent, Overlap, dice, jaccard, overlap, shares
+from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.reduction import Task, ratio
-from segfocal.losses.sums import PixelSums
 
 
 class RegionLoss(SegmentationLoss):

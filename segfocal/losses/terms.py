@@ -19,7 +19,7 @@ from segfocal.losses.explain import LossShares
 from segfocal.losses.foreign import call_foreign
 from segfocal.losses.needs import Needs, plan, union
 from segfocal.losses.pixelwise import PixelwiseLoss
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 
 class SumOfLosses(SegmentationLoss):

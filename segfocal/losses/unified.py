@@ -14,8 +14,8 @@ from segfocal.losses.checks import numbers
 from segfocal.losses.evaluation import Partial
 from segfocal.losses.needs import Needs, PixelTerm
 from segfocal.losses.overlap import Overlap, overlap, raised, shares, tversky
+from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.reduction import ratio
-from segfocal.losses.sums import PixelSums
 
 WANT = frozenset({"loss", "count", "weight", "intersection", "prediction", "target"})
 

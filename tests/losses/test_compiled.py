@@ -7,8 +7,8 @@ import torch
 from sums_cases import LAYOUTS, WANT, compare, sample_case
 
 from segfocal.losses.compiled.building import library
-from segfocal.losses.fields import FIELDS
-from segfocal.losses.sums import pixel_map, pixel_sums
+from segfocal.losses.primitive.fields import FIELDS
+from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 

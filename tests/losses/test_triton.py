@@ -14,9 +14,9 @@ import pytest
 import torch
 from sums_cases import LAYOUTS, WANT, compare, sample_case
 
-from segfocal.losses import backends
-from segfocal.losses.fields import FIELDS
-from segfocal.losses.sums import pixel_map, pixel_sums
+from segfocal.losses.primitive import backends
+from segfocal.losses.primitive.fields import FIELDS
+from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"

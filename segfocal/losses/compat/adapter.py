@@ -14,7 +14,7 @@ from segfocal.losses.checks import numbers
 from segfocal.losses.evaluation import result_dtype
 from segfocal.losses.module import LossModule
 from segfocal.losses.needs import Needs, compute, plan, union
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 
 class Call(NamedTuple):

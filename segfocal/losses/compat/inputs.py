@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError
-from segfocal.losses.fields import work_dtype
+from segfocal.losses.primitive.fields import work_dtype
 
 LARGEST_LOGIT = 60.0  # where p (1 - p) = 9e-27 still carries a gradient through float32
 NO_LABEL = -(2**31)

@@ -13,8 +13,8 @@ from segfocal.losses.compat.inputs import check_shape
 from segfocal.losses.compat.regions import tversky_parts
 from segfocal.losses.needs import Needs
 from segfocal.losses.overlap import Overlap, overlap
+from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.reduction import ratio
-from segfocal.losses.sums import PixelSums
 
 
 class RegionLoss(PeerLoss):

@@ -14,7 +14,7 @@ from segfocal.losses.compat.mmseg_pixel import REDUCTIONS, chosen, divided, mmse
 from segfocal.losses.compat.regions import one_less, tversky_parts
 from segfocal.losses.needs import Needs
 from segfocal.losses.overlap import Overlap, overlap
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 
 class RegionLoss(PeerLoss):

@@ -14,7 +14,7 @@ from segfocal.losses.compat.inputs import check_shape, logits_of, without_channe
 from segfocal.losses.compat.regions import with_axes
 from segfocal.losses.needs import Needs
 from segfocal.losses.overlap import Overlap, overlap
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 Weight = Sequence[float] | float | Tensor | None
 

@@ -14,7 +14,7 @@ from segfocal.losses.checks import numbers
 from segfocal.losses.compat.adapter import Call, PeerLoss
 from segfocal.losses.compat.regions import refuse_soft, soft_target
 from segfocal.losses.needs import Activation, Form, Needs, PixelTerm, compute_map
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 
 class Sides(NamedTuple):

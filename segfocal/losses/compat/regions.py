@@ -8,8 +8,8 @@ from torch import Tensor
 from segfocal.errors import SegfocalError
 from segfocal.losses.compat.inputs import can_look
 from segfocal.losses.overlap import Overlap
+from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.reduction import ratio
-from segfocal.losses.sums import PixelSums
 
 
 def one_less(top: Tensor, bottom: Tensor) -> Tensor:

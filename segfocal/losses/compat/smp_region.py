@@ -15,7 +15,7 @@ from segfocal.losses.compat.regions import refuse_soft, soft_target, tversky_par
 from segfocal.losses.compat.smp_inputs import by_mode, check_mode
 from segfocal.losses.needs import Needs
 from segfocal.losses.overlap import overlap, raised
-from segfocal.losses.sums import PixelSums
+from segfocal.losses.primitive.sums import PixelSums
 
 
 class RegionLoss(PeerLoss):

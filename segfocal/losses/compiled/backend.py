@@ -17,8 +17,8 @@ from torch import Tensor
 from segfocal.losses import eager
 from segfocal.losses.compiled.building import library
 from segfocal.losses.compiled.call import AXES, DTYPES, run
-from segfocal.losses.fields import Inputs, Spec, layout, map_shape
-from segfocal.losses.strides import Shape, axes_of, shape_of
+from segfocal.losses.primitive.fields import Inputs, Spec, layout, map_shape
+from segfocal.losses.primitive.strides import Shape, axes_of, shape_of
 
 LEAST_LOGITS = 2**16
 LEAST_SPACE = 2**8

@@ -11,10 +11,10 @@ from ctypes import Structure, c_double, c_int64, c_void_p
 import torch
 from torch import Tensor
 
-from segfocal.losses.curve import FORMS, whole_gamma
-from segfocal.losses.elements import can_hold
-from segfocal.losses.fields import FIELDS, Inputs, Spec, layout
-from segfocal.losses.strides import Shape, axes_of, shape_of
+from segfocal.losses.primitive.curve import FORMS, whole_gamma
+from segfocal.losses.primitive.elements import can_hold
+from segfocal.losses.primitive.fields import FIELDS, Inputs, Spec, layout
+from segfocal.losses.primitive.strides import Shape, axes_of, shape_of
 
 AXES = 4  # of space, after merging
 DTYPES = {

@@ -1,4 +1,4 @@
-// The pixel losses of pixel.py, one element at a time and without branches, so that loops over them vectorise.
+// The pixel losses of primitive/pixel.py, one element at a time and without branches, so that loops over them vectorise.
 #pragma once
 
 #include <cmath>

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from segfocal.losses.eager import sigmoid, soft, softmax
 from segfocal.losses.eager.upstream import Upstream, upstream_of
-from segfocal.losses.fields import Inputs, Spec, layout, map_shape, pack, sum_dtype, work_dtype
+from segfocal.losses.primitive.fields import Inputs, Spec, layout, map_shape, pack, sum_dtype, work_dtype
 
 BLOCK_CPU = 2**17  # logits: 512 KiB in float32, so that a core's cache holds the intermediates as well
 BLOCK_DEVICE = 2**26

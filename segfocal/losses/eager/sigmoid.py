@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segfocal.losses.curve import whole_gamma
 from segfocal.losses.eager.sigmoid_sums import (
     Elements,
     Sides,
@@ -16,9 +15,10 @@ from segfocal.losses.eager.sigmoid_sums import (
     weighted,
 )
 from segfocal.losses.eager.upstream import Upstream, spread
-from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
-from segfocal.losses.fields import Inputs, Spec, work_dtype
-from segfocal.losses.pixel import Parts, modulation, pixel_loss, split
+from segfocal.losses.primitive.curve import whole_gamma
+from segfocal.losses.primitive.elements import element_weight, invalid_labels, invalid_masks, valid_elements
+from segfocal.losses.primitive.fields import Inputs, Spec, work_dtype
+from segfocal.losses.primitive.pixel import Parts, modulation, pixel_loss, split
 
 
 def elements(block: Inputs, spec: Spec) -> Elements:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segfocal.losses.curve import whole_gamma
 from segfocal.losses.eager.softmax import wrong_classes
 from segfocal.losses.eager.upstream import Upstream, spread
-from segfocal.losses.elements import element_weight, invalid_labels, invalid_masks, valid_elements
-from segfocal.losses.fields import Inputs, Spec, work_dtype
-from segfocal.losses.pixel import FINITE, Parts, modulation, pixel_loss, split
+from segfocal.losses.primitive.curve import whole_gamma
+from segfocal.losses.primitive.elements import element_weight, invalid_labels, invalid_masks, valid_elements
+from segfocal.losses.primitive.fields import Inputs, Spec, work_dtype
+from segfocal.losses.primitive.pixel import FINITE, Parts, modulation, pixel_loss, split
 
 
 class Distribution(NamedTuple):

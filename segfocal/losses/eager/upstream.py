@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segfocal.losses.fields import REGION, Spec, layout, unpack
+from segfocal.losses.primitive.fields import REGION, Spec, layout, unpack
 
 
 class Upstream(NamedTuple):

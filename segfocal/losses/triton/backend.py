@@ -16,7 +16,7 @@ import triton as compiler
 from torch import Tensor
 
 from segfocal.losses import eager
-from segfocal.losses.fields import Inputs, Spec, map_shape
+from segfocal.losses.primitive.fields import Inputs, Spec, map_shape
 from segfocal.losses.triton import distribution, online, sigmoid, softmax, softmax_sums
 from segfocal.losses.triton.call import Plan, launch, plan_of, tensors_of
 from segfocal.losses.triton.pixel import finish

@@ -11,9 +11,9 @@ import torch
 import triton
 from torch import Tensor
 
-from segfocal.losses.elements import can_hold
-from segfocal.losses.fields import FIELDS, Inputs, Spec, layout
-from segfocal.losses.strides import Shape, axes_of, shape_of
+from segfocal.losses.primitive.elements import can_hold
+from segfocal.losses.primitive.fields import FIELDS, Inputs, Spec, layout
+from segfocal.losses.primitive.strides import Shape, axes_of, shape_of
 
 IN_REGISTERS = 32  # classes; more of them are read twice
 IN_LANES = 4  # classes up to which a thread counts for itself

@@ -1,7 +1,7 @@
 # The compiler gives arguments their types, and knows tuples by their sums only.
 # ruff: noqa: ANN001, ANN201, RUF005
 # mypy: disable-error-code="no-untyped-def, assignment"
-"""The pixel losses of ``pixel.py`` and how pixels are read, as functions for the kernels.
+"""The pixel losses of ``primitive/pixel.py`` and how pixels are read, as functions for the kernels.
 
 All arithmetic is float32. ``exp_neg`` and ``log1p_unit`` keep their relative precision far into the tails,
 where the hardware's exponential loses a digit or two. Comparisons are written so that a NaN stays one.

@@ -6,8 +6,8 @@ import stat
 import pytest
 import torch
 
-from segfocal.losses.backends import backend_for
 from segfocal.losses.compiled import building
+from segfocal.losses.primitive.backends import backend_for
 
 LARGE = torch.zeros(1, 1, 256, 256)
 

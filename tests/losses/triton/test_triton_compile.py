@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import torch
 
-from segfocal.losses.sums import pixel_map, pixel_sums
+from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 
 pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET") == "1":
@@ -32,7 +32,7 @@ def launched(monkeypatch):
     """Catch the launches of the backend instead of running them."""
     calls = []
     monkeypatch.setattr(backend, "launch", lambda *call: calls.append(call))
-    monkeypatch.setattr("segfocal.losses.backends.refusal", lambda device: "")
+    monkeypatch.setattr("segfocal.losses.primitive.backends.refusal", lambda device: "")
     return calls
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError
-from segfocal.losses.curve import Number, as_row, curve
-from segfocal.losses.elements import valid_elements
-from segfocal.losses.fields import Inputs, Spec
-from segfocal.losses.settings import check_length, check_settings
-from segfocal.losses.validate import (
+from segfocal.losses.primitive.curve import Number, as_row, curve
+from segfocal.losses.primitive.elements import valid_elements
+from segfocal.losses.primitive.fields import Inputs, Spec
+from segfocal.losses.primitive.settings import check_length, check_settings
+from segfocal.losses.primitive.validate import (
     check_logits,
     check_no_grad,
     check_target,

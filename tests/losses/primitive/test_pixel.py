@@ -4,9 +4,9 @@ import mpmath as mp
 import pytest
 import torch
 
-from segfocal.losses.curve import curve
-from segfocal.losses.pixel import PixelLoss, cross_entropy, focal, pixel_loss, split
-from segfocal.losses.sums import pixel_map
+from segfocal.losses.primitive.curve import curve
+from segfocal.losses.primitive.pixel import PixelLoss, cross_entropy, focal, pixel_loss, split
+from segfocal.losses.primitive.sums import pixel_map
 
 GAMMAS = [0.0, 0.3, 0.5, 1.0, 2.0, 5.0]
 MARGINS = [*range(-100, 101, 4), -87.25, -17.3, -0.5, -1e-3, 1e-3, 0.7, 13.9]

@@ -5,7 +5,7 @@ import torch
 
 from segfocal.errors import SegfocalError
 from segfocal.losses.focal import FocalLoss
-from segfocal.losses.sums import pixel_map, pixel_sums
+from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 
 LOGITS = torch.zeros(2, 3, 4, 4)
 LABELS = torch.zeros(2, 4, 4, dtype=torch.int64)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError
-from segfocal.losses.backends import backend_module
-from segfocal.losses.fields import Inputs, Spec, layout, map_shape, sum_dtype, work_dtype
+from segfocal.losses.primitive.backends import backend_module
+from segfocal.losses.primitive.fields import Inputs, Spec, layout, map_shape, sum_dtype, work_dtype
 
 SCHEMA = (
     "Tensor logits, Tensor target, Tensor? weight, Tensor curve, Tensor? alpha, Tensor? smoothing, "

@@ -8,12 +8,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from segfocal.losses.backends import backend_for
-from segfocal.losses.curve import Number
-from segfocal.losses.fields import DIFFERENTIABLE, layout, unpack
-from segfocal.losses.operator import map_operator, sums_operator
-from segfocal.losses.prepare import prepare
-from segfocal.losses.validate import check_want, invalid_target
+from segfocal.losses.primitive.backends import backend_for
+from segfocal.losses.primitive.curve import Number
+from segfocal.losses.primitive.fields import DIFFERENTIABLE, layout, unpack
+from segfocal.losses.primitive.operator import map_operator, sums_operator
+from segfocal.losses.primitive.prepare import prepare
+from segfocal.losses.primitive.validate import check_want, invalid_target
 
 __all__ = ["PixelSums", "backend_for", "pixel_map", "pixel_sums"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice
-from segfocal.losses.fields import FIELDS, Spec
+from segfocal.losses.primitive.fields import FIELDS, Spec
 
 ACTIVATIONS = ("sigmoid", "softmax")
 

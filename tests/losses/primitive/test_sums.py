@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from sums_cases import compare, sample_case
 from torch.testing import assert_close
 
-from segfocal.losses.fields import FIELDS
-from segfocal.losses.sums import PixelSums, backend_for, pixel_map, pixel_sums
+from segfocal.losses.primitive.fields import FIELDS
+from segfocal.losses.primitive.sums import PixelSums, backend_for, pixel_map, pixel_sums
 
 FLOATS = [name for name in FIELDS if name not in ("count", "tp", "fp", "fn", "invalid")]
 

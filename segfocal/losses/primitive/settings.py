@@ -7,8 +7,8 @@ import math
 from torch import Tensor
 
 from segfocal.errors import SegfocalError
-from segfocal.losses.curve import as_row, slope_ratio
-from segfocal.losses.fields import Inputs, Spec
+from segfocal.losses.primitive.curve import as_row, slope_ratio
+from segfocal.losses.primitive.fields import Inputs, Spec
 
 
 def check_length(name: str, row: Tensor, channels: int, *, scalar: bool) -> None:

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from segfocal.errors import SegfocalError
-from segfocal.losses import backends, compiled, eager
-from segfocal.losses.backends import backend_for, backend_module
+from segfocal.losses import compiled, eager
 from segfocal.losses.compiled.building import library
+from segfocal.losses.primitive import backends
+from segfocal.losses.primitive.backends import backend_for, backend_module
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 

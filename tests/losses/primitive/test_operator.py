@@ -5,9 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from segfocal.errors import SegfocalError
-from segfocal.losses.curve import curve
 from segfocal.losses.eager import backend as eager
-from segfocal.losses.sums import pixel_map, pixel_sums
+from segfocal.losses.primitive.curve import curve
+from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 
 WANT = ["loss", "intersection", "prediction", "target"]
 
