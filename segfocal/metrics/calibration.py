@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -78,6 +81,35 @@ def calibration(groups: Array, region: str) -> dict[str, Array]:
     pixels = np.where(inside[:, 0] == 0, np.nan, inside[:, 0])
     gap = np.abs(bins[..., 2] - bins[..., 1]).sum(axis=-1)
     return {"ece": gap / pixels, "brier": inside[:, 2] / pixels, "nll": inside[:, 3] / pixels}
+
+
+def image_columns(sums: Array, *, names: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:
+    """Return the sums of each image, class and region as columns for ``segfocal.runs.calibration``.
+
+    Args:
+        sums: (images, classes, groups, bins, sums), as ``group_sums`` makes them.
+        names: Of the images.
+        class_names: Of the classes.
+
+    Returns:
+        Columns name, class_index, class_name, region, pixels, positives, squared_error, nll and nll_positive;
+        a class without pixels in a region has no row there.
+    """
+    parts = []
+    for region in REGIONS:
+        inside = sums[:, :, _CHOSEN[region]].sum(axis=(2, 3))
+        positive = sums[:, :, _POSITIVE[region]].sum(axis=(2, 3))
+        image, index = np.nonzero(inside[..., 0])
+        chosen, own = inside[image, index], positive[image, index]
+        part = {
+            "name": np.array(names, dtype=object)[image],
+            "class_index": index,
+            "class_name": np.array(class_names, dtype=object)[index],
+            "region": np.full(len(image), region, dtype=object),
+        }
+        part |= {"pixels": chosen[:, 0].astype(np.int64), "positives": own[:, 0].astype(np.int64)}
+        parts.append(part | {"squared_error": chosen[:, 2], "nll": chosen[:, 3], "nll_positive": own[:, 3]})
+    return {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
 
 
 def true_class_nll(groups: Array, region: str) -> float:

@@ -27,6 +27,7 @@ from segfocal.metrics.calibration import (
     Array,
     calibration,
     group_sums,
+    image_columns,
     region_bins,
     true_class_nll,
 )
@@ -55,6 +56,7 @@ class PixelCurves(ImageMetric):
         class_names: One per channel; by default their numbers.
         ignore_index: The label of pixels that count nowhere.
         band_px: Half-width of the band, in pixels.
+        precision_recall: Whether to gather the bins of ``aupr`` as well, half of the time.
 
     Example:
         >>> curves = PixelCurves("binary", 1)
@@ -71,11 +73,13 @@ class PixelCurves(ImageMetric):
         class_names: Sequence[str] | None = None,
         ignore_index: int | None = None,
         band_px: int = 5,
+        precision_recall: bool = True,
     ) -> None:
         super().__init__(task, num_classes, class_names=class_names, ignore_index=ignore_index)
         check_range("band_px", band_px, low=1)
         self.band_px = band_px
-        pr_counts = torch.zeros(num_classes, 2, PR_BINS, dtype=torch.int64)
+        self.precision_recall = precision_recall
+        pr_counts = torch.zeros(num_classes, 2, PR_BINS if precision_recall else 0, dtype=torch.int64)
         self.pr_counts: Tensor
         self.add_state("pr_counts", pr_counts, dist_reduce_fx="sum")
         self.add_rows("coarse_pr", torch.int32)
@@ -90,13 +94,15 @@ class PixelCurves(ImageMetric):
                 channel.positive.view(space), channel.negative.view(space), radius_px=self.band_px
             )
             sums = torch.zeros(GROUPS, RELIABILITY_BINS, SUMS, dtype=torch.float64, device=band.device)
-            counts = torch.zeros(2, PR_BINS, dtype=torch.int64, device=band.device)
+            counts = torch.zeros_like(self.pr_counts[0])
             for piece, inside in channel.pieces(band.flatten()):
                 sums += group_sums(piece, inside)
-                counts += _pr_counts(piece)
+                if self.precision_recall:
+                    counts += _pr_counts(piece)
             self.append("sums", sums)
-            self.append("coarse_pr", counts.view(2, COARSE_PR_BINS, -1).sum(-1))
-            self.pr_counts[channel.class_index] += counts
+            if self.precision_recall:
+                self.append("coarse_pr", counts.view(2, COARSE_PR_BINS, -1).sum(-1))
+                self.pr_counts[channel.class_index] += counts
 
     def compute(self) -> dict[str, Tensor]:
         """Return every score: ``aupr``, and ``ece``, ``brier``, ``nll`` of all pixels, as means over classes.
@@ -108,8 +114,10 @@ class PixelCurves(ImageMetric):
         """
         _, rows = self.sorted_rows("sums", self.num_classes, GROUPS, RELIABILITY_BINS, SUMS)
         groups = rows.numpy().sum(axis=0)
-        area = average_precision(self.pr_counts[:, 0], self.pr_counts[:, 1]).cpu().numpy()
-        found = self._named("aupr", area, float(mean_ignoring_nan(area)))
+        found: dict[str, Tensor] = {}
+        if self.precision_recall:
+            area = average_precision(self.pr_counts[:, 0], self.pr_counts[:, 1]).cpu().numpy()
+            found = self._named("aupr", area, float(mean_ignoring_nan(area)))
         for region in REGIONS:
             suffix = "" if region == "all" else f"_{region}"
             for name, values in calibration(groups, region).items():
@@ -128,12 +136,22 @@ class PixelCurves(ImageMetric):
         """
         with self.sync_context():
             names, sums = self.sorted_rows("sums", self.num_classes, GROUPS, RELIABILITY_BINS, SUMS)
-            _, coarse = self.sorted_rows("coarse_pr", self.num_classes, 2, COARSE_PR_BINS)
+            bins = COARSE_PR_BINS if self.precision_recall else 0
+            _, coarse = self.sorted_rows("coarse_pr", self.num_classes, 2, bins)
         parts = [self._columns(names, region_bins(sums.numpy(), region), region) for region in REGIONS]
-        table = np.zeros((len(names), self.num_classes, COARSE_PR_BINS, 3))
+        table = np.zeros((len(names), self.num_classes, bins, 3))
         table[..., 0], table[..., 1], table[..., 2] = coarse.sum(2), coarse[:, :, 1], np.nan
         parts.append(self._columns(names, table, "all", edges=pr_edges(COARSE_PR_BINS).numpy()))
         return {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
+
+    def likelihoods(self) -> dict[str, Any]:
+        """Return exact sums of each image, class and region as columns for ``segfocal.runs.calibration``.
+
+        A collective: call it on every process.
+        """
+        with self.sync_context():
+            names, sums = self.sorted_rows("sums", self.num_classes, GROUPS, RELIABILITY_BINS, SUMS)
+        return image_columns(sums.numpy(), names=names, class_names=self.class_names)
 
     def _columns(
         self,
