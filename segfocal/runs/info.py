@@ -55,6 +55,7 @@ class RunInfo(TypedDict, total=False):
     class_counts: list[Any]  # pixels of the training split: (C,), or (K, 2) negatives and positives
     alpha: float | list[float] | None  # as resolved from the counts
     thresholds: list[float] | None  # chosen on validation, one per class; None: argmax or .5
+    temperatures: dict[str, float]  # fitted on validation, by the first 12 digits of the checkpoint's sha256
     preprocess: dict[str, Any]  # Preprocess.to_dict()
     checkpoints: dict[str, CheckpointInfo]
     timings: dict[str, float]  # seconds, by phase

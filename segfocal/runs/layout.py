@@ -47,6 +47,11 @@ class RunPaths:
         return self.root / "curves.parquet"
 
     @property
+    def calibration(self) -> Path:
+        """Sums of squared error and likelihood per image, class and region."""
+        return self.root / "calibration.parquet"
+
+    @property
     def case_pictures(self) -> Path:
         """Reduced images, references, predictions and probabilities of some cases."""
         return self.root / "cases"

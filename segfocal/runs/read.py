@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from segfocal.errors import SegfocalError
+from segfocal.runs.calibration import CALIBRATION_SCHEMA
 from segfocal.runs.cases import CASES_SCHEMA
 from segfocal.runs.curves import CURVES_SCHEMA
 from segfocal.runs.info import read_info
@@ -48,6 +49,11 @@ def scan_cases(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
 def scan_curves(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
     """Return curves.parquet of many runs as one lazy table; as ``scan_cases``, with ``CURVES_SCHEMA``."""
     return _scan([RunPaths(run).curves for run in run_dirs], schema=CURVES_SCHEMA)
+
+
+def scan_calibration(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
+    """Return calibration.parquet of many runs; as ``scan_cases``, with ``CALIBRATION_SCHEMA``."""
+    return _scan([RunPaths(run).calibration for run in run_dirs], schema=CALIBRATION_SCHEMA)
 
 
 def scan_metrics(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
