@@ -1,0 +1,117 @@
+"""Which arm is best: means over seeds with their intervals, over all classes and for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import polars as pl
+
+from segfocal.report.tables.scalars import EXTRA_SCORES
+from segfocal.runs.intervals import crossed_interval
+
+COSTS = ("trainable", "parameters", "fit_s")
+FROM_CASES = ("dice", "iou", "precision", "recall", "dataset_dice", "dataset_iou")
+
+
+def run_board(scores: pl.DataFrame, runs: pl.DataFrame, *, scalars: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per run that has scores.
+
+    Args:
+        scores: Of ``pick``: one evaluation per run, a row per class.
+        runs: Of ``runs_table``.
+        scalars: Of ``last_scalars``.
+
+    Returns:
+        run, name, arm, seed, data (8 digits of its fingerprint), images; means over classes of
+        ``FROM_CASES``; worst_class and worst_dice;
+        ``EXTRA_SCORES``; ``COSTS``.
+    """
+    worst = (
+        scores.filter(pl.col("dice").is_not_null())
+        .sort("dice", "class_index")
+        .group_by("run", maintain_order=True)
+        .agg(pl.col("class_name").first().alias("worst_class"), pl.col("dice").first().alias("worst_dice"))
+    )
+    means = scores.group_by("run", maintain_order=True).agg(
+        pl.col("images").max(), *(pl.col(name).fill_nan(None).mean() for name in FROM_CASES)
+    )
+    facts = runs.select("run", "name", "arm", "seed", pl.col("data").str.head(8), *COSTS)
+    joined = facts.join(means, on="run", how="inner", maintain_order="left")
+    for table in (worst, scalars):
+        joined = joined.join(table, on="run", how="left", maintain_order="left")
+    return joined
+
+
+def leaderboard(board: pl.DataFrame, *, by: str = "dice", level: float = 0.95) -> pl.DataFrame:
+    """Return one row per arm, the best first, data set by data set.
+
+    Args:
+        board: Of ``run_board``.
+        by: The score to order by, higher first.
+        level: Of the intervals.
+
+    Returns:
+        arm, runs, data, images; the mean over runs of every number of ``run_board``; dice_low and
+        dice_high: Student's interval over seeds, null with one run; worst_class: that of the
+        run with the lowest, see ``class_board``; rank among the arms of the same data.
+    """
+    numbers = [*FROM_CASES, "worst_dice", *EXTRA_SCORES, *COSTS]
+    arms = board.group_by("arm", maintain_order=True).agg(
+        pl.len().cast(pl.Int64).alias("runs"),
+        pl.col("data").first(),
+        pl.col("images").max(),
+        *(pl.col(name).mean() for name in numbers),
+        pl.col("dice").alias("values"),
+        pl.col("worst_class").sort_by("worst_dice", nulls_last=True).first(),
+    )
+    ends = [_ends(values, level=level) for values in arms["values"].to_list()]
+    low = pl.Series("dice_low", [low for low, _ in ends], dtype=pl.Float64)
+    high = pl.Series("dice_high", [high for _, high in ends], dtype=pl.Float64)
+    table = arms.drop("values").with_columns(low, high)
+    order = table.sort("data", by, "arm", descending=[False, True, False], nulls_last=True)
+    return order.select((1 + pl.int_range(pl.len())).over("data").alias("rank"), pl.all())
+
+
+def class_board(scores: pl.DataFrame, *, level: float = 0.95) -> pl.DataFrame:
+    """Return one row per arm and class.
+
+    Args:
+        scores: Of ``pick``.
+        level: Of the intervals.
+
+    Returns:
+        arm, class_index, class_name, runs, and the means over runs of ``FROM_CASES`` with dice_low, dice_high
+        as in ``leaderboard``; in the order of arms in ``scores``, then of classes.
+    """
+    table = scores.group_by("arm", "class_index", "class_name", maintain_order=True).agg(
+        pl.len().cast(pl.Int64).alias("runs"),
+        *(pl.col(name).fill_nan(None).mean() for name in FROM_CASES),
+        pl.col("dice").alias("values"),
+    )
+    ends = [_ends(values, level=level) for values in table["values"].to_list()]
+    return table.drop("values").with_columns(
+        pl.Series("dice_low", [low for low, _ in ends], dtype=pl.Float64),
+        pl.Series("dice_high", [high for _, high in ends], dtype=pl.Float64),
+    )
+
+
+def heat_map(scores: pl.DataFrame, *, score: str = "dice") -> pl.DataFrame:
+    """Return one row per run and class: what a heat map shows.
+
+    Args:
+        scores: Of ``pick``.
+        score: One of ``FROM_CASES``.
+
+    Returns:
+        name, arm, class_index, class_name, images and the score.
+    """
+    return scores.select("name", "arm", "class_index", "class_name", "images", score)
+
+
+def _ends(values: Sequence[float | None], *, level: float) -> tuple[float | None, float | None]:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if len(known) < 2:
+        return None, None
+    found = crossed_interval([[value] for value in known], level=level)
+    return found.low, found.high

@@ -1,0 +1,121 @@
+"""Two arms on the same images: differences per image, with the interval and the test of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from segfocal.report.tables.scores import pick
+from segfocal.runs.comparison import Comparison, compare
+from segfocal.runs.read import scan_cases
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One arm against a baseline.
+
+    Args:
+        arm: The arm.
+        baseline: What it is compared with.
+        images: name, group, arm_score, baseline_score, difference (arm minus baseline, seeds averaged),
+            sorted by difference.
+        comparison: Interval and test over seeds and clusters; None where no seed of one arm met an image of
+            the other.
+    """
+
+    arm: str
+    baseline: str
+    images: pl.DataFrame
+    comparison: Comparison | None
+
+
+def image_scores(
+    runs: pl.DataFrame, *, stage: str, score: str = "dice", class_name: str | None = None, tuned: bool = False
+) -> pl.DataFrame:
+    """Return one score per run and image.
+
+    Args:
+        runs: Of ``runs_table``; only those with readable scores.
+        stage: "val" or "test".
+        score: A column of ``cases.parquet``.
+        class_name: One class; None averages over those that the empty-mask policy scores.
+        tuned: At the threshold chosen on validation.
+
+    Returns:
+        run, arm, name (of the image), group, seed, value; without images that the policy leaves out.
+    """
+    cases = scan_cases([Path(run) for run in runs["run"].to_list()])
+    columns = ["run", "stage", "checkpoint", "threshold_kind", "name", "group", "class_name", score]
+    rows = cases.select(columns).filter(pl.col("stage") == stage)
+    if class_name is not None:
+        rows = rows.filter(pl.col("class_name") == class_name)
+    table = rows.collect().rename({"name": "image"})
+    chosen = pick(table, runs, stage=stage, tuned=tuned)
+    means = chosen.group_by("run", "arm", "image", maintain_order=True).agg(
+        pl.col("group").first(), pl.col(score).fill_nan(None).mean().alias("value")
+    )
+    seeds = runs.select("run", "seed")
+    known = means.filter(pl.col("value").is_not_null()).join(seeds, on="run", maintain_order="left")
+    return known.select("run", "arm", pl.col("image").alias("name"), "group", "seed", "value")
+
+
+def paired(values: pl.DataFrame, *, arm: str, baseline: str) -> Paired:
+    """Compare an arm with a baseline on the images that both scored.
+
+    Runs are paired by their seed; where seeds are unknown or differ, in their order.
+
+    Args:
+        values: Of ``image_scores``.
+        arm: An arm's name.
+        baseline: Another's.
+
+    Returns:
+        Differences per image, and the comparison over seeds and clusters (``group``, else the image).
+    """
+    sides = [values.filter(pl.col("arm") == name) for name in (arm, baseline)]
+    means = [side.group_by("name").agg(pl.col("group").first(), pl.col("value").mean()) for side in sides]
+    images = (
+        means[0]
+        .rename({"value": "arm_score"})
+        .join(means[1].select("name", pl.col("value").alias("baseline_score")), on="name")
+        .with_columns((pl.col("arm_score") - pl.col("baseline_score")).alias("difference"))
+        .sort("difference", "name")
+    )
+    differences = _differences(sides)
+    return Paired(arm, baseline, images, None if differences.size == 0 else compare(differences))
+
+
+def _differences(sides: Sequence[pl.DataFrame]) -> NDArray[np.float64]:
+    """Return (pairs of runs, clusters), NaN where one of the two is missing."""
+    pairs = [_run_numbers(side) for side in sides]
+    known = all(numbers["seed"].null_count() == 0 and numbers["seed"].is_unique().all() for numbers in pairs)
+    key = pl.col("seed" if known else "order").alias("pair")
+    first, second = (
+        side.join(numbers.select("run", key), on="run")
+        for side, numbers in zip((side.drop("seed") for side in sides), pairs, strict=True)
+    )
+    joined = first.join(second.select("pair", "name", other="value"), on=["pair", "name"])
+    cells = (
+        joined.with_columns(pl.coalesce("group", "name").alias("cluster"))
+        .group_by("pair", "cluster")
+        .agg((pl.col("value") - pl.col("other")).mean().alias("difference"))
+        .with_columns(
+            pl.col("pair").rank("dense").alias("row") - 1, pl.col("cluster").rank("dense").alias("column") - 1
+        )
+    )
+    if cells.is_empty():
+        return np.empty((0, 0))
+    rows, columns = cells["row"].to_numpy(), cells["column"].to_numpy()
+    table = np.full((int(rows.max()) + 1, int(columns.max()) + 1), np.nan)
+    table[rows, columns] = cells["difference"].to_numpy()
+    return table
+
+
+def _run_numbers(side: pl.DataFrame) -> pl.DataFrame:
+    runs = side.select("run", "seed").unique().sort("seed", "run")
+    return runs.with_columns(pl.int_range(pl.len()).alias("order"))

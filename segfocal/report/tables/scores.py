@@ -1,0 +1,134 @@
+"""Mean scores per run, evaluation and class, from cases.parquet; read once, kept while the file stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from segfocal.runs.layout import RunPaths
+from segfocal.runs.read import scan_cases
+from segfocal.runs.scores import dice, iou
+
+KEYS = ("run", "stage", "checkpoint", "threshold_kind", "class_index", "class_name")
+SCORES = ("dice", "iou", "precision", "recall")
+
+Stamp = tuple[int, int]  # modification time in ns, size in bytes
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Scores of many runs, with what is needed to read only what changed.
+
+    Args:
+        table: One row per ``KEYS``: ``images``, the means over images of ``SCORES`` (null where the policy
+            leaves every image out), and ``dataset_dice``, ``dataset_iou`` from summed counts.
+        stamps: Run to the file's state when it was read.
+        problems: Run to why its file cannot be read.
+    """
+
+    table: pl.DataFrame
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def gather(run_dirs: Sequence[Path], *, before: Gathered | None = None) -> Gathered:
+    """Read ``cases.parquet`` of many runs in one lazy scan.
+
+    Args:
+        run_dirs: Run directories; those without the file add nothing.
+        before: What an earlier call returned: files that did not change since are not read again.
+
+    Returns:
+        Scores of exactly these runs.
+
+    Example:
+        >>> gather([]).table.height
+        0
+    """
+    stamps = {run.as_posix(): stamp for run in run_dirs if (stamp := _stamp(run)) is not None}
+    old = Gathered(_empty()) if before is None else before
+    same = [run for run, stamp in stamps.items() if old.stamps.get(run) == stamp]
+    changed = [run for run in stamps if run not in set(same)]
+    kept = old.table.filter(pl.col("run").is_in(same))
+    table, problems = _read(changed)
+    problems |= {run: text for run, text in old.problems.items() if run in set(same)}
+    return Gathered(pl.concat([kept, table]), stamps, problems)
+
+
+def _stamp(run: Path) -> Stamp | None:
+    try:
+        state = RunPaths(run).cases.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+def _read(runs: list[str]) -> tuple[pl.DataFrame, dict[str, str]]:
+    """One scan; where a file is damaged each file alone, so that one bad run hides no other."""
+    if not runs:
+        return _empty(), {}
+    try:
+        return _means(scan_cases(runs)), {}
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if len(runs) == 1:
+            return _empty(), {runs[0]: f"cases.parquet cannot be read: {str(error).splitlines()[0]}"}
+    parts = [_read([run]) for run in runs]
+    problems = {run: text for _, found in parts for run, text in found.items()}
+    return pl.concat([table for table, _ in parts]), problems
+
+
+def _means(cases: pl.LazyFrame) -> pl.DataFrame:
+    counts = ("tp", "fp", "fn")
+    means = (
+        cases.group_by(KEYS)
+        .agg(
+            pl.len().cast(pl.Int64).alias("images"),
+            *(pl.col(score).mean() for score in SCORES),
+            *(pl.col(count).sum() for count in counts),
+            pl.col("epoch").max(),
+        )
+        .sort(KEYS)
+        .collect()
+    )
+    summed = [means[count] for count in counts]
+    together = {"dataset_dice": dice(*summed), "dataset_iou": iou(*summed)}
+    return means.with_columns(pl.Series(name, values) for name, values in together.items()).drop("fp", "fn")
+
+
+def _empty() -> pl.DataFrame:
+    return _means(scan_cases([]))
+
+
+def pick(table: pl.DataFrame, runs: pl.DataFrame, *, stage: str, tuned: bool = False) -> pl.DataFrame:
+    """Keep one evaluation per run: a stage, a kind of threshold, and the best checkpoint.
+
+    Args:
+        table: Of ``Gathered``, or any table with ``run``, ``stage``, ``checkpoint`` and maybe
+            ``threshold_kind``.
+        runs: Of ``runs_table``.
+        stage: "val" or "test".
+        tuned: Take the threshold chosen on validation; else 0.5, or in multiclass the argmax.
+
+    Returns:
+        Its rows with ``arm`` and ``name`` added. Of a run whose best checkpoint has no rows, the checkpoint
+        that comes last in the file.
+    """
+    rows = table.filter(pl.col("stage") == stage)
+    if "threshold_kind" in rows.columns:
+        kinds = ["tuned"] if tuned else ["fixed", "argmax"]
+        rows = rows.filter(pl.col("threshold_kind").is_in(kinds))
+    names = runs.select("run", "arm", "name", pl.col("checkpoint").alias("best"))
+    rows = rows.join(names, on="run", how="inner", maintain_order="left")
+    is_best = pl.col("checkpoint") == pl.col("best")
+    last = pl.col("checkpoint") == pl.col("checkpoint").last().over("run")
+    has_best = is_best.any().over("run").fill_null(value=False)
+    return rows.filter(pl.when(has_best).then(is_best).otherwise(last)).drop("best")
+
+
+def stages(table: pl.DataFrame) -> list[str]:
+    """Return the stages that have rows, "test" first, then "val", then others by name."""
+    found = sorted(table["stage"].unique().to_list())
+    return sorted(found, key=lambda stage: {"test": 0, "val": 1}.get(stage, 2))

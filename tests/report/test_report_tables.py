@@ -1,0 +1,240 @@
+"""Tables of the report: from run directories on disk, checked against sums by hand."""
+
+import json
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from fake_runs import case_rows, fake_run
+
+from segfocal.errors import SegfocalError
+from segfocal.report.tables.arms import group_arms
+from segfocal.report.tables.calibration import calibration_error, precision_recall, reliability
+from segfocal.report.tables.configs import arm_settings, config_difference
+from segfocal.report.tables.find import find_runs
+from segfocal.report.tables.leaderboard import class_board, heat_map, leaderboard, run_board
+from segfocal.report.tables.learning import learning_curves
+from segfocal.report.tables.paired import image_scores, paired
+from segfocal.report.tables.provenance import class_counts, provenance
+from segfocal.report.tables.runs import RUNS_SCHEMA, runs_table
+from segfocal.report.tables.scalars import last_scalars
+from segfocal.report.tables.scores import gather, pick, stages
+from segfocal.runs.read import scan_cases
+
+CLASSES = ("lesion", "vessel")
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    """Two arms of three seeds, gamma 0 and 2."""
+    root = tmp_path_factory.mktemp("logs")
+    for seed in range(3):
+        fake_run(root / f"ce-{seed}", seed=seed, gamma=0.0, skill=0.4, class_names=CLASSES)
+        fake_run(root / f"focal-{seed}", seed=seed, gamma=2.0, skill=0.9, class_names=CLASSES)
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(logs):
+    return runs_table(find_runs([logs]))
+
+
+@pytest.fixture(scope="module")
+def scores(logs, runs):
+    return pick(gather(find_runs([logs])).table, runs, stage="test")
+
+
+def dices(*, seed, skill):
+    rows = case_rows("abcd", CLASSES, seed=seed, skill=skill)
+    return np.array([row["dice"] for row in rows]).reshape(4, 2)
+
+
+def test_runs_that_differ_only_in_their_seed_are_one_arm(runs):
+    arms = dict(runs.select("name", "arm").iter_rows())
+    assert set(arms.values()) == {"ce", "focal"}
+    assert arms["ce-0"] == arms["ce-2"] == "ce"
+
+
+def test_the_seed_of_a_split_is_no_seed_of_the_run(tmp_path):
+    text = "seed_everything: 0\ndata:\n  init_args:\n    split:\n      seed: {seed}\n"
+    found = [fake_run(tmp_path / f"r{seed}", seed=seed, config=text).root for seed in (0, 1)]
+    assert len(set(group_arms(found).values())) == 2
+
+
+def test_leaderboard_orders_arms_by_their_mean_over_seeds(runs, scores, logs):
+    scalars = last_scalars(find_runs([logs]), stage="test")
+    board = leaderboard(run_board(scores, runs, scalars=scalars))
+    assert board["arm"].to_list() == ["focal", "ce"]
+    means = [dices(seed=seed, skill=0.9).mean() for seed in range(3)]
+    assert board["dice"][0] == pytest.approx(np.mean(means))
+    # Student's t for two degrees of freedom at 97.5 %
+    half = 4.302652729911275 * np.std(means, ddof=1) / math.sqrt(3)
+    assert board["dice_high"][0] - board["dice"][0] == pytest.approx(half)
+    assert board["ece"][0] == pytest.approx(0.011)
+    assert board["worst_class"][0] == "lesion"
+    assert board.select("runs", "images", "trainable", "fit_s").row(0) == (3, 4, 1234, 12.5)
+
+
+def test_a_single_seed_has_no_interval(tmp_path):
+    found = [fake_run(tmp_path / "one").root]
+    table = runs_table(found)
+    board = class_board(pick(gather(found).table, table, stage="test"))
+    assert board.select("dice_low", "dice_high").row(0) == (None, None)
+
+
+def test_class_board_and_heat_map_hold_every_class(scores):
+    board = class_board(scores)
+    row = board.filter((pl.col("arm") == "ce") & (pl.col("class_name") == "vessel"))
+    assert row["dice"][0] == pytest.approx(np.mean([dices(seed=s, skill=0.4)[:, 1].mean() for s in range(3)]))
+    heat = heat_map(scores)
+    assert heat.height == 6 * 2
+    assert heat.columns[-1] == "dice"
+
+
+def test_only_the_best_checkpoint_counts(tmp_path):
+    run = fake_run(tmp_path / "r")
+    table = pl.read_parquet(run.cases)
+    other = table.with_columns(pl.lit("f" * 12).alias("checkpoint"), pl.lit(0.0).alias("dice"))
+    pl.concat([table, other]).write_parquet(run.cases)
+    runs = runs_table([run.root])
+    picked = pick(gather([run.root]).table, runs, stage="test")
+    assert picked["dice"].to_list() == pytest.approx([table.filter(pl.col("stage") == "test")["dice"].mean()])
+
+
+def test_files_that_did_not_change_are_not_read_again(logs, monkeypatch):
+    found = find_runs([logs])
+    first = gather(found)
+    read = []
+
+    def noted(run_dirs):
+        read.extend(run_dirs)
+        return scan_cases(run_dirs)
+
+    monkeypatch.setattr("segfocal.report.tables.scores.scan_cases", noted)
+    assert gather(found, before=first).table.equals(first.table)
+    assert not read
+    gather(found)
+    assert len(read) == 6
+
+
+def test_a_damaged_file_hides_no_other_run(tmp_path):
+    good, bad = fake_run(tmp_path / "good"), fake_run(tmp_path / "bad")
+    bad.cases.write_bytes(b"PAR1 no table")
+    bad.curves.write_bytes(b"")
+    gathered = gather([good.root, bad.root])
+    assert set(gathered.table["run"]) == {good.root.as_posix()}
+    assert "cannot be read" in gathered.problems[bad.root.as_posix()]
+    runs = runs_table([good.root, bad.root])
+    assert set(reliability(runs, stage="test")["arm"]) <= set(runs["arm"])
+
+
+def test_half_written_and_foreign_runs_keep_their_row_with_the_reason(tmp_path):
+    begun, other = tmp_path / "begun", tmp_path / "other"
+    begun.mkdir()
+    (begun / "config.yaml").write_text("seed_everything: 0\n")
+    run = fake_run(other)
+    run.info.write_text(json.dumps(json.loads(run.info.read_text()) | {"schema_version": 99}))
+    table = runs_table(find_runs([tmp_path]))
+    assert table.schema == RUNS_SCHEMA
+    problems = dict(table.select("name", "problem").iter_rows())
+    assert "no run.json" in problems["begun"]
+    assert "schema version 99" in problems["other"]
+    assert set(table["status"]) == {"unreadable"}
+
+
+def test_no_such_folder_is_an_error_and_an_empty_one_is_not(tmp_path):
+    with pytest.raises(SegfocalError, match="no such folder"):
+        find_runs([tmp_path / "gone"])
+    assert find_runs([tmp_path]) == []
+
+
+def test_links_below_a_folder_are_not_followed(tmp_path):
+    outside = fake_run(tmp_path / "outside" / "run").root
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(outside.parent)
+    assert find_runs([inside]) == []
+
+
+def test_learning_curves_have_a_band_over_seeds(runs):
+    curves = learning_curves(runs)
+    row = curves.filter((pl.col("arm") == "ce") & (pl.col("name") == "val/dice") & (pl.col("step") == 30))
+    assert row.select("runs", "low", "mean", "high").row(0) == pytest.approx((3, 0.3, 0.31, 0.32))
+
+
+def test_long_logs_keep_their_last_step(runs):
+    curves = learning_curves(runs, points=2)
+    steps = curves.filter(pl.col("name") == "train/loss")["step"].unique().to_list()
+    assert 30 in steps
+    assert len(steps) <= 2
+
+
+def test_paired_differences_are_those_of_each_image(runs):
+    pair = paired(image_scores(runs, stage="test"), arm="focal", baseline="ce")
+    expected = np.mean([dices(seed=s, skill=0.9) - dices(seed=s, skill=0.4) for s in range(3)], axis=(0, 2))
+    assert sorted(pair.images["difference"]) == pytest.approx(sorted(expected))
+    assert pair.comparison.interval.mean == pytest.approx(expected.mean())
+    assert (pair.comparison.interval.seeds, pair.comparison.interval.clusters) == (3, 4)
+
+
+def test_runs_of_unknown_seed_are_paired_in_their_order(runs):
+    values = image_scores(runs, stage="test").with_columns(pl.lit(None, pl.Int64).alias("seed"))
+    assert paired(values, arm="focal", baseline="ce").comparison.interval.seeds == 3
+
+
+def test_images_of_one_group_are_one_cluster(runs):
+    values = image_scores(runs, stage="test").with_columns(pl.lit("patient").alias("group"))
+    assert paired(values, arm="focal", baseline="ce").comparison.interval.clusters == 1
+
+
+def test_arms_without_a_common_image_have_no_comparison(runs):
+    values = image_scores(runs, stage="test")
+    renamed = values.with_columns(
+        pl.when(pl.col("arm") == "ce").then(pl.col("name") + "x").otherwise(pl.col("name")).alias("name")
+    )
+    pair = paired(renamed, arm="focal", baseline="ce")
+    assert pair.images.is_empty()
+    assert pair.comparison is None
+
+
+def test_calibration_error_is_the_mean_gap(runs):
+    bins = reliability(runs, stage="test")
+    middles = (np.arange(15) + 0.5) / 15
+    expected = np.mean(np.abs(middles - np.floor(100 * middles**1.3) / 100))
+    assert calibration_error(bins)["ece"].to_list() == pytest.approx([expected] * 4)
+
+
+def test_precision_and_recall_end_at_the_share_of_positives_and_one(runs):
+    curve = precision_recall(runs, stage="test")
+    last = curve.group_by("arm", "class_index", maintain_order=True).last()
+    middles = (np.arange(8) + 0.5) / 8
+    assert last["recall"].to_list() == [1.0] * 4
+    assert last["precision"].to_list() == pytest.approx([np.floor(100 * middles**1.3).mean() / 100] * 4)
+
+
+def test_config_difference_names_the_settings(runs, logs):
+    table = config_difference(logs / "ce-0", logs / "focal-1")
+    assert set(table["key"]) == {"seed_everything", "model.loss.init_args.gamma", "data.init_args.seed"}
+    assert arm_settings(runs).rows() == [("model.loss.init_args.gamma", "0.0", "2.0")]
+
+
+def test_provenance_and_counts(runs):
+    table = provenance(runs)
+    assert table.height == 6
+    assert "seed" not in table.columns
+    assert set(table["seeds"]) == {"process 0", "process 1", "process 2"}
+    counts = class_counts(runs)
+    assert counts["runs"].to_list() == [6, 6]
+    assert counts["share"][0] == pytest.approx(100 / 20100)
+
+
+def test_stages_put_the_test_split_first(logs):
+    assert stages(gather(find_runs([logs])).table) == ["test", "val"]
+
+
+def test_a_torn_last_line_of_a_log_is_no_score(tmp_path):
+    run = fake_run(tmp_path / "r")
+    with run.metrics.open("ab") as file:
+        file.write(b"30,1,test/ece,0.9")
+    assert last_scalars([run.root], stage="test")["ece"].to_list() == [0.01]
