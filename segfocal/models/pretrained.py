@@ -26,6 +26,7 @@ def load_pretrained(
     first_conv: str = "sum",
     in_channels: int | None = None,
     min_matched: float = 0.5,
+    new_head: bool = False,
     head_prior: Sequence[float] | Tensor | None = None,
     divisor: int | None = None,
 ) -> LoadReport:
@@ -41,6 +42,7 @@ def load_pretrained(
         first_conv: "sum" or "cycle", what to do about other image channels: see ``adapt_channels``.
         in_channels: Channels of the images; None takes those of the network's first convolution.
         min_matched: Share of the network's tensors that must come from the file.
+        new_head: Whether the head stays as built though the file has one of the same size.
         head_prior: One bias per logit channel in nats, given to the head if it is new: ``bias_prior``.
         divisor: As for ``set_head_bias``.
 
@@ -64,12 +66,13 @@ def load_pretrained(
     found, own = read_tensors(file), tensors_of(network)
     match = match_tensors(own, found)
     named = {name: found[source] for name, source in match.pairs.items()}
-    plan = plan_values(network, named, first_conv=first_conv, in_channels=in_channels)
+    channels = _channels(network, in_channels) if new_head or head_prior is not None else None
+    renew = _head_tensors(network, channels, divisor) if new_head else []
+    plan = plan_values(network, named, first_conv=first_conv, in_channels=in_channels, renew=renew)
     report = _report(file, own, found, match, plan, first_conv)
     if report.matched < min_matched or not plan.values:
         raise _mismatch(network, report, match, found, min_matched)
-    if head_prior is not None:
-        channels = _channels(network, in_channels)
+    if head_prior is not None and (report.reinitialised or report.missing):
         report = _start_at_prior(network, report, head_prior, in_channels=channels, divisor=divisor)
     state = network.state_dict()
     state.update(plan.values)  # in place: it carries the versions of its layers
@@ -129,19 +132,26 @@ def _channels(network: nn.Module, in_channels: int | None) -> int:
     return int(channels)
 
 
+def _head_tensors(network: nn.Module, in_channels: int | None, divisor: int | None) -> list[str]:
+    assert in_channels is not None
+    dims = 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
+    head = find_head(network, in_channels=in_channels, spatial_dims=dims, divisor=divisor)
+    name = next(name for name, module in network.named_modules() if module is head)
+    return [f"{name}.{own}" if name else own for own in head.state_dict()]
+
+
 def _start_at_prior(
     network: nn.Module,
     report: LoadReport,
     head_prior: Sequence[float] | Tensor,
     *,
-    in_channels: int,
+    in_channels: int | None,
     divisor: int | None,
 ) -> LoadReport:
     """Set the bias of a head that did not come from the file; a trained head has learnt its own."""
-    dims = 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
-    head = find_head(network, in_channels=in_channels, spatial_dims=dims, divisor=divisor)
-    name = next(name for name, module in network.named_modules() if module is head)
-    if not report.is_new(f"{name}.bias" if name else "bias"):
+    assert in_channels is not None
+    if not any(map(report.is_new, _head_tensors(network, in_channels, divisor))):
         return report
+    dims = 3 if any(isinstance(module, nn.Conv3d) for module in network.modules()) else 2
     set_head_bias(network, head_prior, in_channels=in_channels, spatial_dims=dims, divisor=divisor)
     return replace(report, head_prior=True)

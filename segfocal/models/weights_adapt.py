@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,7 @@ def plan_values(
     *,
     first_conv: str = "sum",
     in_channels: int | None = None,
+    renew: Collection[str] = (),
 ) -> Plan:
     """Decide for each tensor that the file knows whether it is copied, adapted or left as it was built.
 
@@ -49,6 +50,7 @@ def plan_values(
         found: The file's tensors by the network's names.
         first_conv: "sum" or "cycle", see ``adapt_channels``.
         in_channels: Channels of the images; None takes those of the network's first convolution.
+        renew: Names that stay as they were built whatever the file holds.
 
     Returns:
         The plan. Where one tensor of a layer does not fit, none of that layer is copied: a trained bias
@@ -61,9 +63,11 @@ def plan_values(
     adapted = {
         name: adapt_channels(found[name], own[name].shape[1], mode=first_conv)
         for name in _reading_images(network, own, found, in_channels)
+        if name not in renew
     }
     others = {name: value for name, value in found.items() if name not in adapted}
-    fresh = _unfit(network, {name for name, value in others.items() if not fits(own[name], value)}, others)
+    wrong = {name for name, value in others.items() if name in renew or not fits(own[name], value)}
+    fresh = _unfit(network, wrong, others)
     loaded = {name: value for name, value in others.items() if name not in fresh}
     plan = Plan(loaded, adapted, fresh)
     _check_finite({name: value.to(own[name].dtype) for name, value in plan.values.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from segfocal.models.downloads import asked_weights, fetching, without_downloads
 from segfocal.training.arguments import check_config_files, config_files, lift_nulls
 from segfocal.training.checkpoints import RunCheckpoints, check_monitor
 from segfocal.training.messages import explain
+from segfocal.training.phase_trainer import PhaseTrainer
+from segfocal.training.phases import ActivePhase, Finetune
 from segfocal.training.task import SegmentationTask
 
 _TRAINER_DEFAULTS = {
@@ -63,12 +66,13 @@ class SegfocalCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add ``--checkpoint.*``.
+        """Add ``--checkpoint.*`` and ``--finetune.*``.
 
         Args:
             parser: The parser.
         """
         parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
+        parser.add_argument("--finetune", type=Finetune | None, default=None)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and say in one message what is wrong.
@@ -107,6 +111,19 @@ class SegfocalCLI(LightningCLI):
         return str(self.parser.dump(self.config, skip_none=False))
 
     @property
+    def finetune(self) -> Finetune | None:
+        """The ``finetune`` section; None where there is none."""
+        found = self._get(self.config_init, "finetune")
+        assert found is None or isinstance(found, Finetune)
+        return found
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Where the trainer's settings end the training: ``max_steps`` (-1 for none) and ``max_epochs``."""
+        settings = self._get(self.config_init, "trainer")
+        return {name: settings[name] for name in ("max_steps", "max_epochs")}
+
+    @property
     def seed(self) -> int:
         """The number that seeded the process."""
         return int(self._get(self.config, "seed_everything") or 0)
@@ -121,15 +138,20 @@ class SegfocalCLI(LightningCLI):
             f"{self.model.penalties.summary(network)}"
         )
 
+    @property
+    def ends(self) -> bool:
+        """Whether the trainer's settings say how long to train."""
+        settings = self._get(self.config_init, "trainer")
+        ends = [settings["max_epochs"], settings["max_time"], settings["fast_dev_run"] or None]
+        return settings["max_steps"] != -1 or any(end is not None for end in ends)
+
     def check_end(self) -> None:
         """Raise unless the configuration says how long to train.
 
         Raises:
             SegfocalError: Naming the options.
         """
-        settings = self._get(self.config_init, "trainer")
-        ends = [settings["max_epochs"], settings["max_time"], settings["fast_dev_run"] or None]
-        if all(end is None for end in ends) and settings["max_steps"] == -1:
+        if not self.ends:
             raise SegfocalError(
                 "trainer.max_steps or trainer.max_epochs must say how long to train, got neither. "
                 "Add one to the configuration or the command, e.g. --trainer.max_epochs 20."
@@ -153,7 +175,13 @@ class SegfocalCLI(LightningCLI):
                 check_monitor("the monitor of EarlyStopping", callback.monitor, known)
 
     def build_trainer(
-        self, *, loggers: Sequence[Logger], callbacks: Sequence[Callback], root: str, training: bool = True
+        self,
+        *,
+        loggers: Sequence[Logger],
+        callbacks: Sequence[Callback],
+        root: str,
+        training: bool = True,
+        phase: ActivePhase | None = None,
     ) -> Trainer:
         """Make the trainer.
 
@@ -162,6 +190,7 @@ class SegfocalCLI(LightningCLI):
             callbacks: Ours; those of the configuration come first.
             root: The run directory.
             training: Whether callbacks and loggers of the configuration take part.
+            phase: Of fine-tuning; the configuration's callbacks begin anew in each.
 
         Returns:
             The trainer.
@@ -173,7 +202,12 @@ class SegfocalCLI(LightningCLI):
         settings["logger"] = [*loggers, *own] or False
         settings["default_root_dir"] = root
         settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in settings["callbacks"])
+        if phase is not None:
+            settings |= phase.limits(**self.limits)
+            settings["callbacks"] = [*copy.deepcopy(given), *callbacks]
         try:
+            if phase is not None:
+                return PhaseTrainer(first_step=phase.first_step, first_epoch=phase.first_epoch, **settings)
             return Trainer(**settings)
         except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise _own_error(error) or SegfocalError(f"trainer: {error}") from error

@@ -180,14 +180,29 @@ def start_at_prior(
     Raises:
         SegfocalError: On any other word, or where the head has no bias.
     """
+    bias = prior_bias(prior, task=task, counts=counts)
+    set_head_bias(network, bias, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
+    return bias
+
+
+def prior_bias(prior: str | float, *, task: Task, counts: np.ndarray[Any, Any]) -> list[float]:
+    """Return the bias at which a head scores the class frequencies.
+
+    Args:
+        prior: "measured" takes the counts; a number is the foreground frequency.
+        task: "binary", "multiclass" or "multilabel".
+        counts: Pixel counts of the training split.
+
+    Returns:
+        One bias per logit channel, in nats.
+
+    Raises:
+        SegfocalError: On any other word.
+    """
     if isinstance(prior, str) and prior != "measured":
-        raise SegfocalError(
-            f"model.head_prior must be 'measured', a foreground frequency or null, got {prior!r}."
-        )
+        raise SegfocalError(f"head_prior must be 'measured', a foreground frequency or null, got {prior!r}.")
     known = counts if isinstance(prior, str) else [prior] * (len(counts) if task == "multilabel" else 1)
-    bias = bias_prior(known, task=task)
-    set_head_bias(network, bias.tolist(), in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
-    return [float(value) for value in bias]
+    return [float(value) for value in bias_prior(known, task=task)]
 
 
 def _plain(thing: object) -> dict[str, str]:

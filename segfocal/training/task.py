@@ -15,15 +15,19 @@ from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses import SegmentationLoss
+from segfocal.metrics.temperature import TemperatureFit
 from segfocal.models.changes import Change
 from segfocal.models.stride import size_divisor
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
 from segfocal.training.guard import LossGuard
+from segfocal.training.learning_rates import optimizer_of, schedule_of
+from segfocal.training.loss_schedule import LossSchedule
 from segfocal.training.matching import REFERENCES, GradientMatch, Reference
 from segfocal.training.penalties import Penalty
 from segfocal.training.penalties.callback import Penalties
+from segfocal.training.phases import ActivePhase
 from segfocal.training.prepare import (
     DataFacts,
     check_head,
@@ -51,6 +55,7 @@ class SegmentationTask(ScoringModule):
         penalties: ``L1``, ``L2``, ``L2SP``, ``ConfidencePenalty`` of ``segfocal.training.penalties``.
         match_gradient: "cross_entropy" rescales the loss in each step so that its gradient at the logits has
             the norm of cross-entropy's; for comparisons beside SGD.
+        loss_schedule: gamma and alpha by epoch, as ``{gamma: {0: 0.0, 10: 2.0}}``: `LossSchedule`.
         task: "binary", "multiclass" or "multilabel"; None takes the data's.
         optimizer: "adamw" or "sgd".
         learning_rate: Its peak.
@@ -81,6 +86,7 @@ class SegmentationTask(ScoringModule):
         changes: list[Change] | None = None,
         penalties: list[Penalty] | None = None,
         match_gradient: Reference | None = None,
+        loss_schedule: dict[str, dict[int, float | list[float]]] | None = None,
         task: Literal["binary", "multiclass", "multilabel"] | None = None,
         optimizer: Literal["adamw", "sgd"] = "adamw",
         learning_rate: float = 1e-3,
@@ -114,10 +120,14 @@ class SegmentationTask(ScoringModule):
         self.class_counts: list[Any] | None = None
         self.facts: DataFacts | None = None
         self.scores: StageScores | None = None
+        self.temperature: float | None = None
+        self.fitting: TemperatureFit | None = None
         self.sums = RunningSums()
         self.guard = LossGuard()
         self.penalties = Penalties(penalties or ())
         self.matching = GradientMatch(match_gradient)
+        self.loss_schedule = LossSchedule(loss_schedule)
+        self.phase: ActivePhase | None = None
         self.total_steps = math.inf
         if compile:
             self.network.compile(dynamic=False)
@@ -164,6 +174,7 @@ class SegmentationTask(ScoringModule):
             counts = np.asarray(data.class_counts())
             self.class_counts = counts.tolist()
             self.loss = resolve_loss(self.loss, counts)
+            self.loss_schedule.check(self.loss)
             if self.head_prior is not None:
                 start_at_prior(
                     self.network, self.head_prior, task=task, counts=counts, divisor=divisor, **shape
@@ -178,9 +189,14 @@ class SegmentationTask(ScoringModule):
         self.total_steps = float(self.trainer.estimated_stepping_batches)
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert not isinstance(optimizer, list)
-        fresh = optim.optimizer_from(self.network, self.hparams)
+        fresh = optimizer_of(self.network, self.hparams, self.phase)
         optim.apply_settings(optimizer.optimizer, fresh, scheduler)  # type: ignore[arg-type]
         self.matching.announce(optimizer.optimizer, rank=self.global_rank)
+        self.loss_schedule.apply(self.loss, epoch=self.current_epoch)  # resumed, no epoch may begin
+
+    def on_train_epoch_start(self) -> None:
+        """Set what the loss's schedule says for this epoch."""
+        self.loss_schedule.apply(self.loss, epoch=self.current_epoch)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Return what to minimise for one batch: its loss, as the task's settings rescale it and add to it.
@@ -220,13 +236,9 @@ class SegmentationTask(ScoringModule):
 
     def configure_optimizers(self) -> Any:
         """Return optimizer and schedule, which moves once per step."""
-        settings, optimizer = self.hparams, optim.optimizer_from(self.network, self.hparams)
-        scheduler = optim.build_schedule(
-            optimizer,
-            schedule=settings["schedule"],
-            warmup_steps=settings["warmup_steps"],
-            total_steps=float(self.trainer.estimated_stepping_batches),
-        )
+        optimizer = optimizer_of(self.network, self.hparams, self.phase)
+        last_step = float(self.trainer.estimated_stepping_batches)
+        scheduler = schedule_of(optimizer, self.hparams, self.phase, last_step=last_step)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -244,6 +256,7 @@ class SegmentationTask(ScoringModule):
         if self.class_counts is None and counts is not None:
             self.class_counts = counts
             self.loss = resolve_loss(self.loss, np.asarray(counts))
+        self.loss_schedule.apply(self.loss, epoch=int(checkpoint.get("epoch", 0)))
 
     def _save_settings(self, arguments: dict[str, Any]) -> None:
         """Keep plain values only, so that checkpoints load with ``weights_only=True``."""
@@ -271,5 +284,9 @@ class SegmentationTask(ScoringModule):
         }
         if counts is not None:
             values["train/dataset_dice"] = dataset_dice(strategy.reduce(counts, reduce_op="sum"))
-        values["learning_rate"] = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
+        groups = self.trainer.optimizers[0].param_groups
+        values["learning_rate"] = torch.tensor(max(group["lr"] for group in groups))
+        if self.phase is not None:
+            values["phase"] = torch.tensor(float(self.phase.number))
+        values |= self.loss_schedule.logged(epoch=self.current_epoch)
         self.log_dict(values | self.penalties.values(self.network))

@@ -1,0 +1,171 @@
+"""What every training verb does around its trainer: checks before it, records and words behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+
+from segfocal.errors import SegfocalError, nearest
+from segfocal.runs.info import RunInfo, read_info, update_info
+from segfocal.runs.layout import RunPaths
+from segfocal.training.arguments import config_files, new_run_dir
+from segfocal.training.assemble import is_main_process
+from segfocal.training.cli import SegfocalCLI
+from segfocal.training.evaluation import validation_names
+from segfocal.training.interrupt import Interrupted
+
+_RANKS_RUN = "SEGFOCAL_RUN_OF_RANK_0"
+
+
+def new_run(argv: Sequence[str], *, verb: str, wanted: str | None) -> RunPaths:
+    """Choose the folder of a new run, the same on every process; nothing is made yet.
+
+    Args:
+        argv: Words with at least one ``--config``.
+        verb: Named in messages.
+        wanted: What ``--run`` said.
+
+    Returns:
+        Its paths.
+
+    Raises:
+        SegfocalError: Without a configuration, or where the folder is taken.
+    """
+    files = config_files(argv)
+    if not files:
+        raise SegfocalError(f"`segfocal {verb}` needs --config X.yaml, or --resume DIR to go on with a run.")
+    for file in files:
+        if not Path(file).is_file():
+            raise SegfocalError(
+                f"--config must name a YAML file, got {file}, which does not exist.{_near(file)}"
+            )
+    main = is_main_process()
+    run = RunPaths(new_run_dir(wanted, config=files[-1]) if main else os.environ[_RANKS_RUN])
+    os.environ[_RANKS_RUN] = str(run.root)
+    return run
+
+
+def prepare(cli: SegfocalCLI) -> None:
+    """Meet every contradiction of network, loss, data and monitors before anything is written.
+
+    Args:
+        cli: With task and data.
+
+    Raises:
+        SegfocalError: Where they contradict one another.
+    """
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup("fit")
+    cli.model.prepare(cli.datamodule, "fit")
+    facts = cli.model.facts
+    assert facts is not None
+    cli.check_monitors(validation_names(task=facts.task, class_names=facts.class_names))
+
+
+def check_same_data(cli: SegfocalCLI, run: RunPaths, info: RunInfo) -> None:
+    """Raise where a run would go on with other data.
+
+    Args:
+        cli: With its data set up.
+        run: The run directory's paths.
+        info: Its run.json.
+
+    Raises:
+        SegfocalError: With both fingerprints.
+    """
+    found = cli.datamodule.fingerprint()  # type: ignore[attr-defined]
+    known = info.get("data", {}).get("sha256", found["sha256"])
+    if known != found["sha256"]:
+        raise SegfocalError(
+            f"The data differ from those that {run.root} was trained on: sha256 {found['sha256'][:12]}, "
+            f"run.json has {known[:12]}. Restore them, or train a new run with --run."
+        )
+
+
+def check_trained(trainer: Trainer, *, since: int = 0) -> None:
+    """Raise where a fit ended before its first step.
+
+    Args:
+        trainer: After the fit.
+        since: Optimizer steps taken before it.
+
+    Raises:
+        SegfocalError: Naming the settings that end it.
+    """
+    if trainer.global_step == since:
+        raise SegfocalError(
+            "Not one step was trained: trainer.max_steps, max_epochs, max_time or limit_train_batches ends "
+            f"before it, got max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}, "
+            f"limit_train_batches {trainer.limit_train_batches}. Raise it."
+        )
+
+
+def record_end(run: RunPaths, **changes: Any) -> None:
+    """Change run.json, on the process that writes.
+
+    Args:
+        run: The run directory's paths.
+        changes: As for `segfocal.runs.info.update_info`.
+    """
+    if is_main_process():
+        update_info(run, **changes)
+
+
+def stopped(run: RunPaths, error: BaseException, *, verb: str) -> int:
+    """Record why a training ended early, as far as its folder is still there; raise all but a signal.
+
+    Args:
+        run: The run directory's paths.
+        error: What ended it.
+        verb: That goes on with it.
+
+    Returns:
+        Exit code 130.
+    """
+    kept = run.info.is_file()
+    asked = isinstance(error, Interrupted)
+    status, reason = ("interrupted", str(error)) if asked else ("failed", f"{type(error).__name__}: {error}")
+    if kept:
+        with contextlib.suppress(SegfocalError, OSError):  # the first error is the one to show
+            record_end(run, status=status, reason=reason[:2000])
+    if not isinstance(error, Interrupted):
+        raise error
+    return say_interrupted(error, hint=f" Go on with: segfocal {verb} --resume {run.root}" if kept else "")
+
+
+def say_finished(run: RunPaths, step: int) -> None:
+    """Write where the best weights were reached, and the next command.
+
+    Args:
+        run: The run directory's paths.
+        step: Of the end.
+    """
+    best = read_info(run).get("checkpoints", {}).get("best", {})
+    known = (
+        f", best score {best['score']:.4f} at step {best['step']}" if best.get("score") is not None else ""
+    )
+    say(f"finished at step {step}{known}\nscore it: segfocal test --run {run.root}")
+
+
+def say_interrupted(signal: Interrupted, *, hint: str) -> int:
+    """Write which signal ended the process, and return its exit code."""
+    sys.stderr.write(f"segfocal: interrupted by {signal}.{hint}\n")
+    return 130
+
+
+def say(text: str) -> None:
+    """Write a line, on the process that writes."""
+    if is_main_process():
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def _near(file: str) -> str:
+    path = Path(file)
+    return nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")])
