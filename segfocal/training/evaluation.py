@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric
 from segfocal.metrics.curves import PixelCurves
 from segfocal.metrics.segmentation import SegmentationScores
 from segfocal.metrics.threshold import ThresholdSearch
+from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
 
 
@@ -27,6 +28,7 @@ class StageScores(nn.Module):
         search: Whether to look for the best thresholds (validation); never in multiclass, which takes the
             argmax.
         curves: Whether to gather calibration and precision-recall (final stages).
+        recalibrated: Kinds of scores whose calibration is gathered beside that of the network's own.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class StageScores(nn.Module):
         thresholds: Sequence[float] | None = None,
         search: bool = False,
         curves: bool = False,
+        recalibrated: Sequence[ScoreKind] = (),
     ) -> None:
         super().__init__()
         common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
@@ -53,27 +56,41 @@ class StageScores(nn.Module):
         )
         self.search = ThresholdSearch(task, classes, empty=empty, **common) if search and sigmoid else None
         self.curves = PixelCurves(task, classes, **common) if curves else None
+        self.recalibrated = nn.ModuleDict(
+            {kind: PixelCurves(task, classes, precision_recall=False, **common) for kind in recalibrated}
+        )
 
-    def update(self, probabilities: Tensor, batch: Mapping[str, Any], *, loss: Tensor) -> None:
+    def update(
+        self,
+        probabilities: Tensor,
+        batch: Mapping[str, Any],
+        *,
+        loss: Tensor,
+        recalibrated: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Count a batch of whole images.
 
         Args:
             probabilities: ``(N, C, *S)`` in [0, 1].
             batch: With ``mask`` and ``name``.
             loss: Of the batch.
+            recalibrated: Kind of score to probabilities, for the kinds given to the constructor.
         """
         target, names = batch["mask"], list(batch["name"])
         self.loss.update(loss.detach().float(), weight=len(names))
         for metric in (self.fixed, self.tuned, self.search, self.curves):
             if metric is not None:
                 metric.update(probabilities, target, names)
+        for kind, metric in self.recalibrated.items():
+            metric.update((recalibrated or {})[kind], target, names)
 
     def compute(self) -> dict[str, Tensor]:
         """Return every score as a scalar; collective.
 
         Returns:
             Names as `SegmentationScores` gives them, those at the tuned threshold under ``tuned_...``,
-            those of the curves as `PixelCurves` gives them, and ``loss``.
+            those of the curves as `PixelCurves` gives them, of other kinds of scores under
+            ``temperature_...`` and ``posterior_...``, and ``loss``.
         """
         values: dict[str, Tensor] = {"loss": self.loss.compute(), **self.fixed.compute()}
         if self.tuned is not None:
@@ -82,6 +99,8 @@ class StageScores(nn.Module):
             values |= self.search.compute()
         if self.curves is not None:
             values |= self.curves.compute()
+        for kind, metric in self.recalibrated.items():
+            values |= {f"{kind}_{name}": value for name, value in metric.compute().items()}
         return values
 
     def best_thresholds(self) -> list[float] | None:
@@ -90,7 +109,8 @@ class StageScores(nn.Module):
 
     def reset(self) -> None:
         """Forget every image."""
-        for metric in (self.loss, self.fixed, self.tuned, self.search, self.curves):
+        metrics = (self.loss, self.fixed, self.tuned, self.search, self.curves, *self.recalibrated.values())
+        for metric in metrics:
             if metric is not None:
                 metric.reset()
 

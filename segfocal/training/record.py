@@ -1,4 +1,4 @@
-"""What a run writes about itself: data and alpha in run.json, rows of cases.parquet and curves.parquet."""
+"""What a run writes about itself: data and alpha in run.json, rows of its tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from torch import nn
 
 from segfocal.data.module import SegmentationData
+from segfocal.runs.calibration import write_calibration
 from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
 from segfocal.runs.curves import write_curves
 from segfocal.runs.info import read_info, update_info
@@ -94,8 +95,9 @@ def write_scores(
     epoch: int,
     groups: dict[str, str],
     writes: bool,
+    temperature: float | None = None,
 ) -> None:
-    """Write rows of cases.parquet, and of curves.parquet where curves were gathered; collective.
+    """Write rows of cases.parquet, and where curves were gathered of curves and calibration; collective.
 
     Args:
         run: The run directory's paths.
@@ -105,10 +107,12 @@ def write_scores(
         epoch: Epochs behind its weights.
         groups: Image name to group.
         writes: Whether this process is the one that writes.
+        temperature: What the logits were divided by for the kind "temperature".
     """
     fixed = scores.fixed.cases()
     tuned = [] if scores.tuned is None else scores.tuned.cases()
-    curves = None if scores.curves is None else scores.curves.curves()
+    kinds: dict[Any, Any] = {} if scores.curves is None else {"raw": scores.curves, **scores.recalibrated}
+    tables = {kind: (metric.curves(), metric.likelihoods()) for kind, metric in kinds.items()}
     if not writes:
         return
     common: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "epoch": epoch, "groups": groups}
@@ -116,8 +120,11 @@ def write_scores(
     write_cases(run, fixed, threshold_kind=kind, **common)  # type: ignore[arg-type]
     if tuned:
         write_cases(run, tuned, threshold_kind="tuned", **common)
-    if curves is not None:
-        write_curves(run, curves, stage=stage, checkpoint=sha256, kind="raw")
+    divided = {"raw": 1.0, "temperature": temperature, "posterior": None}
+    for kind, (bins, sums) in tables.items():
+        same: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "kind": kind}
+        write_curves(run, bins, **same)
+        write_calibration(run, sums, temperature=divided[kind], **same)
 
 
 def record_best(run: RunPaths, trainer: Trainer, module: LightningModule) -> None:

@@ -15,11 +15,12 @@ from segfocal.models.checkpoint import load_weights, network_weights, read_check
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.log import MetricsLog
 from segfocal.runs.provenance import file_sha256
+from segfocal.training.calibrate import find_temperature
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import StopSignal
 from segfocal.training.previews import Previews
 from segfocal.training.record import groups_of, write_scores
-from segfocal.training.table import score_table
+from segfocal.training.table import calibration_line, score_table
 
 
 def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: StopSignal) -> dict[str, float]:
@@ -50,6 +51,10 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     trainer = cli.build_trainer(
         loggers=[], callbacks=[previews, cli.checkpoints], root=str(run.root), training=False
     )
+    sha256 = file_sha256(path)
+    cli.model.temperature = find_temperature(
+        trainer, cli.model, data=cli.datamodule, argv=argv, run=run, sha256=sha256
+    )
     evaluate = trainer.test if verb == "test" else trainer.validate
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=str(path), weights_only=True, verbose=False)
     if cli.model.scores is None:
@@ -60,10 +65,11 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
         run,
         cli.model.scores,
         stage=stage,
-        sha256=file_sha256(path),
+        sha256=sha256,
         epoch=epoch,
         groups=groups_of(cli.datamodule, stage),
         writes=trainer.is_global_zero,
+        temperature=cli.model.temperature,
     )
     if trainer.is_global_zero:
         previews.write(stage, list(cli.datamodule.class_names))  # type: ignore[attr-defined]
@@ -88,9 +94,11 @@ def _print(values: dict[str, float], cli: SegfocalCLI, *, stage: str, path: Path
     console = Console()
     # a pipe has no width to respect
     Console(width=None if console.is_terminal else 120).print(table)
+    console.print(calibration_line(short), soft_wrap=True, highlight=False)
     for name, place in (
         ("cases", run.cases),
         ("curves", run.curves),
+        ("calibration", run.calibration),
         ("pictures", run.case_pictures / stage),
     ):
         console.print(f"{name}: {place}", soft_wrap=True, highlight=False)

@@ -11,9 +11,14 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError
+from segfocal.losses.base import SegmentationLoss
+from segfocal.metrics.temperature import TemperatureFit
+from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
+from segfocal.training.calibrate import has_posterior
 from segfocal.training.evaluation import StageScores
 from segfocal.training.guard import naming_images
+from segfocal.training.penalties.callback import Penalties
 from segfocal.training.prepare import DataFacts
 from segfocal.training.steps import probabilities_of, whole_logits
 
@@ -28,6 +33,9 @@ class ScoringModule(LightningModule, ABC):
     thresholds: list[float] | None
     facts: DataFacts | None
     scores: StageScores | None
+    penalties: Penalties
+    temperature: float | None  # of these weights, where known
+    fitting: TemperatureFit | None  # takes the place of scores in a pass that looks for it
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count; outside of fit with the tuned thresholds and curves as well."""
@@ -64,6 +72,9 @@ class ScoringModule(LightningModule, ABC):
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
     def _begin(self, *, final: bool) -> None:
+        if self.fitting is not None:
+            self.fitting = self.fitting.to(self.device)
+            return
         facts = self._facts()
         self.scores = StageScores(
             task=facts.task,
@@ -73,20 +84,45 @@ class ScoringModule(LightningModule, ABC):
             thresholds=self.thresholds if final else None,
             search=not final,
             curves=final,
+            recalibrated=self._kinds() if final else (),
         ).to(self.device)
 
     def _score(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        assert self.scores is not None
         facts = self._facts()
         logits = whole_logits(self.network, self._formatted(batch["image"]), multiple=facts.divisor)
         probabilities = probabilities_of(logits, task=facts.task)
         with naming_images(batch, logits, step=self.global_step):
-            self.scores.update(probabilities, batch, loss=self.loss(logits, batch["mask"]))
+            if self.fitting is not None:
+                self.fitting.update(logits, batch["mask"], list(batch["name"]))
+            else:
+                assert self.scores is not None
+                others = {kind: self._recalibrate(kind, logits) for kind in self.scores.recalibrated}
+                loss = self.loss(logits, batch["mask"])
+                self.scores.update(probabilities, batch, loss=loss, recalibrated=others)
         return {"probabilities": probabilities}
 
+    def _kinds(self) -> list[ScoreKind]:
+        kinds: list[ScoreKind] = [] if self.temperature is None else ["temperature"]
+        exact = has_posterior(
+            self.loss, num_classes=len(self._facts().class_names), penalties=self.penalties.terms
+        )
+        return [*kinds, "posterior"] if exact else kinds
+
+    def _recalibrate(self, kind: str, logits: Tensor) -> Tensor:
+        task = self._facts().task
+        if kind == "temperature":
+            assert self.temperature is not None
+            return probabilities_of(logits.float() / self.temperature, task=task)
+        assert isinstance(self.loss, SegmentationLoss)
+        return self.loss.posterior(probabilities_of(logits, task=task))
+
     def _finish(self, prefix: str) -> None:
+        if self.fitting is not None:
+            return
         assert self.scores is not None
         values = self.scores.compute()
+        if "temperature" in self.scores.recalibrated:
+            values["temperature"] = torch.tensor(self.temperature)
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self.thresholds = self.scores.best_thresholds()
         self.log_dict({f"{prefix}/{name}": value for name, value in values.items()})

@@ -58,6 +58,28 @@ def score_table(
     return table
 
 
+def calibration_line(values: Mapping[str, float]) -> str:
+    """Return calibration error and likelihood of the scores as they are and recalibrated, in one line.
+
+    Args:
+        values: As `StageScores.compute` names them, and ``temperature``.
+
+    Example:
+        >>> calibration_line({"ece": 0.03, "nll": 0.2, "temperature": 0.5, "temperature_ece": 0.01,
+        ...                   "temperature_nll": 0.1})
+        'ECE / NLL: raw 0.0300 / 0.2000, temperature 0.500 0.0100 / 0.1000'
+    """
+    kinds = {"raw": "", "posterior": "posterior_"}
+    if "temperature" in values:
+        kinds = {"raw": "", f"temperature {values['temperature']:.3f}": "temperature_"} | kinds
+    parts = [
+        f"{name} {values[f'{prefix}ece']:.4f} / {values[f'{prefix}nll']:.4f}"
+        for name, prefix in kinds.items()
+        if f"{prefix}ece" in values
+    ]
+    return f"ECE / NLL: {', '.join(parts)}"
+
+
 def _add(
     table: Table,
     name: str,

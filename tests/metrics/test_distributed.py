@@ -11,7 +11,7 @@ SCRIPT = """
 import json, sys
 import numpy as np, torch
 import torch.distributed as dist
-from segfocal.metrics import PixelCurves, SegmentationScores, ThresholdSearch
+from segfocal.metrics import PixelCurves, SegmentationScores, TemperatureFit, ThresholdSearch
 
 rank, ranks, port, rounds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 torch.set_num_threads(1)
@@ -19,6 +19,7 @@ if ranks > 1:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
 settings = {"task": "multilabel", "num_classes": 2, "ignore_index": 255}
 metrics = [SegmentationScores(**settings), PixelCurves(**settings), ThresholdSearch(**settings)]
+fit = TemperatureFit(**settings)
 for shards in rounds:
     for image in shards[rank]:
         generator = torch.Generator().manual_seed(image)
@@ -26,11 +27,15 @@ for shards in rounds:
         target = (torch.rand(p.shape, generator=generator) < p).long()
         for metric in metrics:
             metric.update(p, target, [f"image{image}"])
+        fit.update(4 * p - 2, target, [f"image{image}"])
     numbers = [{key: value.item() for key, value in metric.compute().items()} for metric in metrics]
     curves = {key: np.asarray(value).tolist() for key, value in metrics[1].curves().items()}
     again = {key: value.item() for key, value in metrics[0].compute().items()}
     assert again == numbers[0]
-    print(json.dumps([numbers, metrics[0].cases(), curves, metrics[2].thresholds()]))
+    sums = {key: np.asarray(value).tolist() for key, value in metrics[1].likelihoods().items()}
+    temperature = round(fit.compute().item(), 6)  # its sums are added in another order
+    print(json.dumps([numbers, metrics[0].cases(), curves, sums, temperature, metrics[2].thresholds()]))
+    fit.reset()
     for metric in metrics:
         metric.reset()
 if ranks > 1:

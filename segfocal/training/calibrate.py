@@ -1,0 +1,99 @@
+"""Calibration before and after: which scores can be recalibrated, and the temperature of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import nn
+
+from segfocal.data.module import SegmentationData
+from segfocal.errors import SegfocalError
+from segfocal.losses.base import SegmentationLoss
+from segfocal.metrics.temperature import TemperatureFit
+from segfocal.runs.info import read_info, update_info
+from segfocal.runs.layout import RunPaths
+from segfocal.training.penalties.base import Penalty
+from segfocal.training.penalties.confidence import ConfidencePenalty
+
+if TYPE_CHECKING:
+    from segfocal.training.task import SegmentationTask
+
+
+def has_posterior(loss: nn.Module, *, num_classes: int, penalties: Iterable[Penalty]) -> bool:
+    """Return whether the scores of a network trained so have an exact posterior (``loss.posterior``).
+
+    Args:
+        loss: What it was trained with; only a pixel loss that stands alone has one.
+        num_classes: Channels of the scores.
+        penalties: Added to it; one on the output moves the minimiser.
+
+    Returns:
+        False for losses from elsewhere, too.
+    """
+    if not isinstance(loss, SegmentationLoss) or any(
+        isinstance(term, ConfidencePenalty) for term in penalties
+    ):
+        return False
+    try:
+        loss.posterior(torch.full((1, num_classes, 1), 1 / max(2, num_classes)))
+    except SegfocalError:
+        return False
+    return True
+
+
+def find_temperature(
+    trainer: Trainer, task: SegmentationTask, *, data: Any, argv: Sequence[str], run: RunPaths, sha256: str
+) -> float | None:
+    """Return the temperature of a checkpoint: the one in run.json, else fitted on the validation images.
+
+    A collective: call it on every process. Fitting is one pass over the validation images, whose result is
+    kept in run.json.
+
+    Args:
+        trainer: Runs the pass.
+        task: With the checkpoint's weights.
+        data: The data module.
+        argv: Overrides of the run's configuration.
+        run: The run directory's paths.
+        sha256: Of the checkpoint.
+
+    Returns:
+        None where there are no validation images, or where they are not those of the run.
+    """
+    info = read_info(run)
+    known = info.get("temperatures", {}).get(sha256[:12])
+    if known is not None:
+        return known
+    if not _has_validation(data) or not _same_data(data, argv, known=info.get("data", {}).get("sha256")):
+        return None
+    assert task.facts is not None
+    task.fitting = fit = TemperatureFit(
+        task.facts.task, len(task.facts.class_names), ignore_index=task.facts.ignore_index
+    )
+    try:
+        trainer.validate(task, datamodule=data, verbose=False)
+        value = float(fit.compute())
+    finally:
+        task.fitting = None
+    if value != value:  # no labelled pixel
+        return None
+    if trainer.is_global_zero:
+        update_info(run, temperatures={sha256[:12]: value})
+    return value
+
+
+def _has_validation(data: Any) -> bool:
+    if isinstance(data, SegmentationData):
+        return "val" in data.splits()
+    return is_overridden("val_dataloader", data)
+
+
+def _same_data(data: Any, argv: Sequence[str], *, known: str | None) -> bool:
+    """Only overrides can change the data, and only then is it worth reading all masks to find out."""
+    if not any(word.startswith(("--data", "--config")) for word in argv):
+        return True
+    return bool(data.fingerprint()["sha256"] == known)
