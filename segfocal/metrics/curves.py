@@ -56,7 +56,7 @@ class PixelCurves(ImageMetric):
         class_names: One per channel; by default their numbers.
         ignore_index: The label of pixels that count nowhere.
         band_px: Half-width of the band, in pixels.
-        precision_recall: Whether to gather the bins of ``aupr`` as well, half of the time.
+        precision_recall: Whether to gather the bins of ``aupr`` as well.
 
     Example:
         >>> curves = PixelCurves("binary", 1)

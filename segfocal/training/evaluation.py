@@ -81,8 +81,8 @@ class StageScores(nn.Module):
         for metric in (self.fixed, self.tuned, self.search, self.curves):
             if metric is not None:
                 metric.update(probabilities, target, names)
-        for kind, metric in self.recalibrated.items():
-            metric.update((recalibrated or {})[kind], target, names)
+        for kind, curves in self.recalibrated_curves().items():
+            curves.update((recalibrated or {})[kind], target, names)
 
     def compute(self) -> dict[str, Tensor]:
         """Return every score as a scalar; collective.
@@ -99,9 +99,13 @@ class StageScores(nn.Module):
             values |= self.search.compute()
         if self.curves is not None:
             values |= self.curves.compute()
-        for kind, metric in self.recalibrated.items():
-            values |= {f"{kind}_{name}": value for name, value in metric.compute().items()}
+        for kind, curves in self.recalibrated_curves().items():
+            values |= {f"{kind}_{name}": value for name, value in curves.compute().items()}
         return values
+
+    def recalibrated_curves(self) -> dict[str, PixelCurves]:
+        """Return the curves of each further kind of scores."""
+        return {kind: m for kind, m in self.recalibrated.items() if isinstance(m, PixelCurves)}
 
     def best_thresholds(self) -> list[float] | None:
         """Return one threshold per class, or None where none was looked for; collective."""
@@ -109,8 +113,8 @@ class StageScores(nn.Module):
 
     def reset(self) -> None:
         """Forget every image."""
-        metrics = (self.loss, self.fixed, self.tuned, self.search, self.curves, *self.recalibrated.values())
-        for metric in metrics:
+        others = self.recalibrated_curves().values()
+        for metric in (self.loss, self.fixed, self.tuned, self.search, self.curves, *others):
             if metric is not None:
                 metric.reset()
 

@@ -111,7 +111,9 @@ def write_scores(
     """
     fixed = scores.fixed.cases()
     tuned = [] if scores.tuned is None else scores.tuned.cases()
-    kinds: dict[Any, Any] = {} if scores.curves is None else {"raw": scores.curves, **scores.recalibrated}
+    kinds: dict[Any, Any] = (
+        {} if scores.curves is None else {"raw": scores.curves, **scores.recalibrated_curves()}
+    )
     tables = {kind: (metric.curves(), metric.likelihoods()) for kind, metric in kinds.items()}
     if not writes:
         return
