@@ -80,6 +80,12 @@ def _evaluate_lanes(argv: Sequence[str]) -> int:
     return evaluate(argv)
 
 
+def _study(argv: Sequence[str]) -> int:
+    from segfocal.study.command import study
+
+    return study(argv)
+
+
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit": _fit,
     "validate": _validate,
