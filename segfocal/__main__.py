@@ -93,6 +93,7 @@ _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "predict": _predict,
     "convert": _convert,
     "generate": _generate,
+    "study": _study,
     "evaluate": _evaluate_lanes,
 }
 
