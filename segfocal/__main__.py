@@ -22,6 +22,7 @@ verbs
   predict   write masks:                 segfocal predict --run DIR --images PATH --out DIR
   convert   weights to safetensors:      segfocal convert [--trust] FILE [OUT]
   generate  write a generated data set:  segfocal generate --out DIR [--kind lesions --task binary ...]
+  study     compare many trainings:      segfocal study plan|run|status|report ...
   evaluate  official lane scores:        segfocal evaluate tusimple|culane --predictions P --labels L
 
 options
