@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,25 @@ class Labels:
     mask: Mask
     stored_size: tuple[int, ...]
     rows: LabelRows
+
+
+class CaseSet(Protocol):
+    """The cases of one split: `Cases` of images, `VolumeCases` of volumes."""
+
+    source: Source
+    task: Task
+    ignore_index: int | None
+
+    def __len__(self) -> int: ...
+
+    def labels(self, index: int) -> Labels:
+        """Return mask and counts of a case."""
+
+    def counts(self) -> Counts:
+        """Return the pixels per class of all cases."""
+
+    def fill(self) -> None:
+        """Read as many cases as are kept in memory."""
 
 
 class Cases:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from segfocal.data.cases import Cases
+from segfocal.data.cases import CaseSet
 from segfocal.errors import SegfocalError
 from segfocal.imbalance.counts import Task
 
@@ -37,11 +37,12 @@ def check_classes(task: Task, class_names: Sequence[str], *, ignore_index: int |
         )
 
 
-def check_patch_size(size: int | Sequence[int]) -> tuple[int, int]:
-    """Return height and width of a patch.
+def check_patch_size(size: int | Sequence[int], *, axes: int = 2) -> tuple[int, ...]:
+    """Return the edges of a patch.
 
     Args:
-        size: One number or two, in pixels.
+        size: One number, or one per axis, in pixels.
+        axes: How many.
 
     Raises:
         SegfocalError: For anything else.
@@ -50,13 +51,14 @@ def check_patch_size(size: int | Sequence[int]) -> tuple[int, int]:
         >>> check_patch_size(64)
         (64, 64)
     """
-    pair = [size, size] if isinstance(size, int) else list(size)
-    if len(pair) != 2 or min(pair) < 1:
-        raise SegfocalError(f"patch_size must be one or two positive numbers, got {size}.")
-    return pair[0], pair[1]
+    edges = (size,) * axes if isinstance(size, int) else tuple(size)
+    if len(edges) != axes or min(edges) < 1:
+        number = {2: "two", 3: "three"}[axes]
+        raise SegfocalError(f"patch_size must be one or {number} positive numbers, got {size}.")
+    return edges
 
 
-def check_labels(cases: Cases) -> None:
+def check_labels(cases: CaseSet) -> None:
     """Raise when all masks together hold one class only, or nothing but the ignore label.
 
     Reads masks until two classes have been met, which is the first one in most sets.

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import torch
 from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from segfocal.data.patches import ImageDataset, PatchDataset, Sample, collate
-from segfocal.data.sampling import EpochBatchSampler
+from segfocal.data.patches import Sample, collate
+from segfocal.data.sampling import EpochBatchSampler, Key
 from segfocal.errors import SegfocalError
 
 Ranks = tuple[int, int]
 
 
+class Patches(Protocol):
+    """Training patches of images or volumes: a map-style data set of keys (epoch, index)."""
+
+    seed: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Key) -> Sample: ...
+
+    def fill(self) -> None:
+        """Read as many cases as are kept in memory."""
+
+
 def patch_loader(
-    dataset: PatchDataset, *, batch_size: int, start: tuple[int, int], ranks: Ranks, num_workers: int
+    dataset: Patches, *, batch_size: int, start: tuple[int, int], ranks: Ranks, num_workers: int
 ) -> DataLoader[Sample]:
     """Return a loader of training batches.
 
@@ -41,12 +54,12 @@ def patch_loader(
         world_size=ranks[1],
     )
     if num_workers:
-        dataset.cases.fill()
-    return DataLoader(dataset, batch_sampler=sampler, **_common(num_workers))
+        dataset.fill()
+    return DataLoader(dataset, batch_sampler=sampler, **_common(num_workers))  # type: ignore[arg-type]
 
 
 def image_loader(
-    dataset: ImageDataset, *, batch_size: int, ranks: Ranks, num_workers: int
+    dataset: Dataset[Sample], *, batch_size: int, ranks: Ranks, num_workers: int
 ) -> DataLoader[Sample]:
     """Return a loader of whole images, each in exactly one process and once.
 
@@ -60,9 +73,10 @@ def image_loader(
         SegfocalError: When there are fewer images than processes.
     """
     rank, world_size = ranks
-    if len(dataset) < world_size:
+    images = len(dataset)  # type: ignore[arg-type]
+    if images < world_size:
         raise SegfocalError(
-            f"{len(dataset)} whole images do not reach {world_size} processes. Use fewer processes."
+            f"{images} whole images do not reach {world_size} processes. Use fewer processes."
         )
     # DistributedSampler itself would repeat images to make the shards equal
     sampler = UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)

@@ -38,7 +38,7 @@ class PatchDataset(Dataset[Sample]):
         self,
         cases: Cases,
         *,
-        patch_size: tuple[int, int],
+        patch_size: tuple[int, ...],
         num_samples: int,
         foreground_share: float,
         augmentation: Augmentation,
@@ -49,6 +49,10 @@ class PatchDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return self.num_samples
+
+    def fill(self) -> None:
+        """Read as many cases as are kept in memory."""
+        self.cases.fill()
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
