@@ -17,12 +17,15 @@ Focal losses for imbalanced semantic segmentation: train, test and predict.
 verbs
   fit       train:     segfocal fit --config X.yaml [--run DIR] [--model.loss.init_args.gamma 1 ...]
             resume:    segfocal fit --resume DIR [overrides]
+  finetune  train on:  segfocal finetune --config X.yaml --from CHECKPOINT [--run DIR] [overrides]
+            resume:    segfocal finetune --resume DIR [overrides]
   validate  score the validation split:  segfocal validate --run DIR [--checkpoint best|last|PATH]
   test      score the test split:        segfocal test --run DIR [--checkpoint best|last|PATH]
   predict   write masks:                 segfocal predict --run DIR --images PATH --out DIR
   convert   weights to safetensors:      segfocal convert [--trust] FILE [OUT]
   generate  write a generated data set:  segfocal generate --out DIR [--kind lesions --task binary ...]
   study     compare many trainings:      segfocal study plan|run|status|report ...
+  lanes     write lanes found by a run:   segfocal lanes --run DIR --out PATH
   evaluate  official lane scores:        segfocal evaluate tusimple|culane --predictions P --labels L
 
 options
@@ -39,6 +42,14 @@ def _fit(argv: Sequence[str]) -> int:
     from segfocal.training.commands import fit
 
     return fit(argv)
+
+
+def _finetune(argv: Sequence[str]) -> int:
+    if write_help("finetune", argv):
+        return 0
+    from segfocal.training.finetune_command import finetune
+
+    return finetune(argv)
 
 
 def _validate(argv: Sequence[str]) -> int:
@@ -75,6 +86,12 @@ def _convert(argv: Sequence[str]) -> int:
     return convert(argv)
 
 
+def _lanes(argv: Sequence[str]) -> int:
+    from segfocal.training.lanes_command import lanes
+
+    return lanes(argv)
+
+
 def _evaluate_lanes(argv: Sequence[str]) -> int:
     from segfocal.training.evaluate_command import evaluate
 
@@ -89,12 +106,14 @@ def _study(argv: Sequence[str]) -> int:
 
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit": _fit,
+    "finetune": _finetune,
     "validate": _validate,
     "test": _test,
     "predict": _predict,
     "convert": _convert,
     "generate": _generate,
     "study": _study,
+    "lanes": _lanes,
     "evaluate": _evaluate_lanes,
 }
 

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "losses": (set(), {"torch", "triton"}),
     "imbalance": (set(), set()),
     "runs": (set(), {"polars", "scipy"}),
-    "metrics": ({"runs"}, {"torch", "torchmetrics", "monai", "scipy", "cv2"}),
+    "metrics": ({"runs", "data"}, {"torch", "torchmetrics", "monai", "scipy", "cv2"}),
     "models": ({"imbalance"}, {"torch", "segmentation_models_pytorch", "monai", "timm", "torchvision"}),
     "data": ({"imbalance"}, {"torch", "pytorch_lightning", "albumentations", "monai", "cv2", "scipy"}),
     "training": (

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segfocal.data.folder import FolderData
+    from segfocal.data.lanes.culane import CULaneData
+    from segfocal.data.lanes.tusimple import TuSimpleData
     from segfocal.data.module import SegmentationData
     from segfocal.data.preprocess import Preprocess
     from segfocal.data.sampling import EpochBatchSampler
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # a study is planned from names and splits alone, and waits for neither torch nor Lightning
 _HOME = {
+    "CULaneData": "segfocal.data.lanes.culane",
+    "TuSimpleData": "segfocal.data.lanes.tusimple",
     "EpochBatchSampler": "segfocal.data.sampling",
     "FolderData": "segfocal.data.folder",
     "Preprocess": "segfocal.data.preprocess",
@@ -26,6 +30,8 @@ _HOME = {
 }
 
 __all__ = [
+    "CULaneData",
+    "TuSimpleData",
     "EpochBatchSampler",
     "FolderData",
     "Preprocess",

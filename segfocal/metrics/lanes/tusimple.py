@@ -21,11 +21,12 @@ _ABSENT = -100.0  # the official stand-in for "no point in this row": two absent
 
 
 class FrameScore(NamedTuple):
-    """The three official numbers of one frame, each in [0, 1].
+    """The three official numbers of one frame.
 
     Args:
         accuracy: Mean over the true lanes (at most four count) of the share of rows found.
-        fp: Predicted lanes that match none, over predicted lanes.
+        fp: Predicted lanes less the true lanes that were matched, over predicted lanes; below 0 where one
+            prediction matches two true lanes, as officially.
         fn: True lanes that no prediction matches, over true lanes (at most four count).
     """
 

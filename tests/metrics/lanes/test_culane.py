@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from segfocal.__main__ import main
+from segfocal.data.lanes.lines import read_lines
 from segfocal.errors import SegfocalError
 from segfocal.metrics.lanes import CULaneCounts, lane_iou, match_lanes
-from segfocal.metrics.lanes.culane_files import count_files, label_names, read_lines
+from segfocal.metrics.lanes.culane_files import count_files, label_names
 
 DATA = Path(os.environ.get("SEGFOCAL_DATA", "absent")) / "culane_sample/images"
 

@@ -1,0 +1,1 @@
+"""Lanes given as points: the official files of TuSimple and CULane."""

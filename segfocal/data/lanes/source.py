@@ -1,0 +1,183 @@
+"""Images whose masks are drawn from lanes."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+
+from segfocal.data.labels import Mask
+from segfocal.data.lanes.drawing import Points, draw_lanes, lane_positions, scaled
+from segfocal.data.module import SegmentationData
+from segfocal.data.module import Split as SplitName
+from segfocal.data.preprocess import Image
+from segfocal.data.reading import read_array
+from segfocal.data.source import Source
+from segfocal.data.splits import SPLITS, Split
+from segfocal.errors import SegfocalError, check_range
+
+IGNORED = 255
+
+
+@dataclass(frozen=True)
+class LaneFrame:
+    """One image and its lanes.
+
+    Args:
+        name: Of the image, as the label file has it.
+        image: Its file.
+        lanes: Each ``(K, 2)`` points x, y in px of the labelled size.
+        file: What the label file calls the image.
+        rows: Heights that a prediction is asked for, in px of the labelled size; none where it is free.
+    """
+
+    name: str
+    image: Path
+    lanes: tuple[Points, ...]
+    file: str = ""
+    rows: tuple[float, ...] = ()
+
+
+class LaneSource(Source):
+    """The frames of one split.
+
+    Args:
+        frames: Images and lanes.
+        groups: One per frame.
+        width_px: Width of a drawn lane at the labelled size.
+        labelled_px: Height and width that the points refer to; None: those of each image.
+        positions: Lanes with a class of their own, 0: all are one class.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[LaneFrame],
+        groups: Sequence[str],
+        *,
+        width_px: float,
+        labelled_px: tuple[int, int] | None,
+        positions: int,
+    ) -> None:
+        super().__init__([frame.name for frame in frames], groups)
+        self.frames, self.width_px = list(frames), width_px
+        self.labelled_px, self.positions = labelled_px, positions
+
+    def image(self, index: int) -> Image:
+        """Return the image as stored."""
+        return read_array(self.frames[index].image, palette="colors")
+
+    def lanes(self, index: int) -> list[Points]:
+        """Return the lanes in px of the image: ``(K, 2)`` points x, y each."""
+        return self._scaled(index)[0]
+
+    def mask(self, index: int) -> Mask:
+        """Return labels ``(H, W)``: 1 on lanes, or their positions; lanes too far out are ignored."""
+        lanes, size_px, factor = self._scaled(index)
+        labels = None
+        if self.positions:
+            found = lane_positions(lanes, size_px=size_px, count=self.positions)
+            labels = [number or IGNORED for number in found]
+        return draw_lanes(lanes, size_px=size_px, width_px=self.width_px * factor, labels=labels)
+
+    def place(self, index: int) -> str:
+        """Return the path of the image."""
+        return str(self.frames[index].image)
+
+    def identity(self, index: int) -> bytes:
+        """Return a hash of the points, how they are drawn, and of name and size of the image file."""
+        frame = self.frames[index]
+        drawn = (self.width_px, self.labelled_px, self.positions)
+        digest = hashlib.sha256(f"{frame.image.name} {frame.image.stat().st_size} {drawn}".encode())
+        for lane in frame.lanes:
+            digest.update(lane.tobytes() + b"|")
+        return digest.digest()
+
+    def _scaled(self, index: int) -> tuple[list[Points], tuple[int, int], float]:
+        """Return lanes and size of an image, and its width over the labelled one."""
+        height, width = _size(self.frames[index].image)
+        labelled = self.labelled_px or (height, width)
+        factor = (width / labelled[1], height / labelled[0])
+        lanes = [scaled(lane, factor) for lane in self.frames[index].lanes]
+        return lanes, (height, width), factor[0]
+
+
+class LaneData(SegmentationData):
+    """What TuSimple and CULane share: lanes drawn into masks, binary or one class per position.
+
+    Args:
+        frames: All frames; those of ``held`` splits and the others, which ``split`` divides.
+        held: Frames of splits that come from files of their own.
+        split: How the other frames are divided.
+        width_px: Width of a drawn lane at the labelled size.
+        labelled_px: Height and width that the points refer to; None: those of each image.
+        positions: Lanes with a class of their own, an even number; 0: all are one class, "lane".
+        **settings: Everything of ``SegmentationData`` but task and class_names.
+    """
+
+    def __init__(
+        self,
+        *,
+        split: Split | None,
+        width_px: float,
+        labelled_px: list[int] | None,
+        positions: int,
+        **settings: Any,
+    ) -> None:
+        check_range("width_px", width_px, low=1.0)
+        if positions % 2 or positions < 0:
+            raise SegfocalError(f"positions must be an even number of lanes or 0, got {positions}.")
+        if labelled_px is not None and (len(labelled_px) != 2 or min(labelled_px) < 1):
+            raise SegfocalError(f"labelled_px must be height and width in px, got {labelled_px}.")
+        names = ["background", *(f"lane {number}" for number in range(1, positions + 1))]
+        super().__init__(
+            task="multiclass" if positions else "binary",
+            class_names=names if positions else ["lane"],
+            **settings,
+        )
+        self.split, self.width_px, self.positions = split, width_px, positions
+        self.labelled_px = (labelled_px[0], labelled_px[1]) if labelled_px else None
+        self._frames: dict[str, list[LaneFrame]] = {}
+
+    @abstractmethod
+    def frames(self) -> dict[str, list[LaneFrame]]:
+        """Return all frames: under "" those that ``split`` divides, under a split's name that split's own."""
+
+    def source(self, split: SplitName) -> LaneSource:
+        """Return the frames of a split."""
+        if not self._frames:
+            self._frames = self._divided(self.frames())
+        chosen = self._frames[split]
+        return LaneSource(
+            chosen,
+            [self.split.group_of(frame.name) if self.split else frame.name for frame in chosen],
+            width_px=self.width_px,
+            labelled_px=self.labelled_px,
+            positions=self.positions,
+        )
+
+    def _divided(self, frames: dict[str, list[LaneFrame]]) -> dict[str, list[LaneFrame]]:
+        pool = {frame.name: frame for part in frames.values() for frame in part}
+        names = {part: [frame.name for frame in found] for part, found in frames.items() if part}
+        if frames.get(""):
+            assert self.split is not None
+            drawn = self.split.divide(sorted(frame.name for frame in frames[""]), root=Path())
+            both = sorted(set(names) & {part for part, found in drawn.items() if found})
+            if both:
+                raise SegfocalError(f"split {both[0]} has a file of its own and a rule in split: give one.")
+            names = drawn | names
+        final = self.split.finish(names) if self.split else names
+        return {part: [pool[name] for name in final.get(part, [])] for part in SPLITS}
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return height and width from the head of an image file; its pixels are not decoded."""
+    try:
+        with PIL.Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error
