@@ -1,0 +1,138 @@
+"""The data of a study: their fingerprint and the groups of their test images, from names and files alone."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from segfocal.data.division import STANDARD, FolderLayout, expand
+from segfocal.data.splits import Split
+from segfocal.errors import SegfocalError
+from segfocal.study.merge import digest
+from segfocal.study.signatures import find_class, signature
+
+HASHED_KIB = 64
+FOLDER, GENERATED = "segfocal.data.folder.FolderData", "segfocal.data.synthetic.data.SyntheticData"
+
+
+def fingerprint(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> dict[str, Any]:
+    """Return what identifies the data of a configuration.
+
+    Of every file: its path below the root, its size, and the sha256 of its first and last 64 KiB. Data
+    without a root (generated) are identified by their arguments.
+
+    Args:
+        section: The section ``data``, before folds, fractions and seeds.
+        folds: Test folds, or None.
+        name: Of the data set, for messages.
+
+    Returns:
+        ``sha256``, ``files`` (their number) and ``bytes`` (their size).
+
+    Raises:
+        SegfocalError: Where folders or files are missing.
+    """
+    arguments = _arguments(section)
+    if "root" not in arguments:
+        return {"sha256": digest(section), "files": 0, "bytes": 0}
+    root = Path(expand(str(arguments["root"])))
+    try:
+        files = _files(section or {}, root, folds=folds)
+    except SegfocalError as error:
+        raise SegfocalError(f"data set {name!r}: {error}") from error
+    whole, size = hashlib.sha256(), 0
+    for path in files:
+        part, length = _part(path, path.stat().st_mtime_ns)
+        size += length
+        whole.update(f"{path.relative_to(root).as_posix()}\0{length}\0{part}\n".encode())
+    return {"sha256": whole.hexdigest(), "files": len(files), "bytes": size}
+
+
+def test_groups(section: Mapping[str, Any] | None, *, folds: int | None) -> int | None:
+    """Return how many groups (patients, sequences, images where there are no groups) are tested.
+
+    Args:
+        section: The section ``data``.
+        folds: Test folds, or None.
+
+    Returns:
+        Their number over all folds; None where the data module is not ours.
+
+    Raises:
+        SegfocalError: Where folders or files are missing, or there are too few groups for the folds.
+    """
+    kind, arguments = _kind(section), _arguments(section)
+    if kind == GENERATED:
+        return int(arguments.get("test_images", _default(kind, "test_images")))
+    if kind != FOLDER:
+        return None
+    groups: set[str] = set()
+    for fold in range(folds or 1):
+        split = _split(arguments, folds=folds, fold=fold)
+        groups |= {split.group_of(pair.name) for pair in _layout(arguments).divide(split)["test"]}
+    return len(groups)
+
+
+def _files(section: Mapping[str, Any], root: Path, *, folds: int | None) -> list[Path]:
+    arguments = _arguments(section)
+    if _kind(section) == FOLDER:
+        parts = _layout(arguments).divide(_split(arguments, folds=folds, fold=0)).values()
+        pairs = [pair for part in parts for pair in part]
+        return sorted({path for pair in pairs for path in (pair.image, *pair.masks) if path is not None})
+    if not root.is_dir():
+        raise SegfocalError(f"there is no folder {root}. Set root, or the variable SEGFOCAL_DATA in it.")
+    every = (path for path in root.rglob("*") if path.is_file())
+    return sorted(path for path in every if not _hidden(path.relative_to(root).parts))
+
+
+def _hidden(parts: Iterable[str]) -> bool:
+    return any(part.startswith(".") for part in parts)
+
+
+def _layout(arguments: Mapping[str, Any]) -> FolderLayout:
+    return FolderLayout(
+        Path(expand(str(arguments["root"]))),
+        str(arguments.get("images", "images")),
+        str(arguments.get("masks", "masks")),
+        arguments.get("class_names") if arguments.get("task") == "multilabel" else None,
+    )
+
+
+def _split(arguments: Mapping[str, Any], *, folds: int | None, fold: int) -> Split:
+    settings = dict(arguments.get("split") or {})
+    if folds is not None:
+        settings |= {"test_folds": folds, "test_fold": fold}
+    return Split(**settings) if settings else STANDARD
+
+
+def _kind(section: Mapping[str, Any] | None) -> str | None:
+    found = find_class(str((section or {}).get("class_path")))
+    return None if found is None else found.path
+
+
+def _arguments(section: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict((section or {}).get("init_args") or {})
+
+
+def _default(class_path: str, argument: str) -> Any:
+    found = find_class(class_path)
+    assert found is not None
+    default = signature(found).parameters[argument].default
+    assert default is not None
+    return ast.literal_eval(default)
+
+
+@cache
+def _part(path: Path, changed_ns: int) -> tuple[str, int]:
+    """Hash of the first and last 64 KiB, and the size; remembered as long as the file does not change."""
+    length, limit = path.stat().st_size, HASHED_KIB * 1024
+    with path.open("rb") as file:
+        content = file.read(limit)
+        if length > limit:
+            file.seek(max(limit, length - limit))
+            content += file.read(limit)
+    return hashlib.sha256(content).hexdigest(), length
