@@ -13,12 +13,15 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from segfocal.runs.layout import RunPaths
+from segfocal.runs.pictures import case_stem, class_part
 from segfocal.runs.write import write_bytes
-from segfocal.training.overlay import overlay, to_picture
+from segfocal.training.overlay import IGNORED, overlay, to_picture
 from segfocal.training.pictures import png
 from segfocal.training.task import SegmentationTask
 
 Array = npt.NDArray[Any]
+SLICES = 5  # of a volume
+FINAL_CASES = 100  # what `validate` and `test` keep, so that a report can choose the telling ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +29,14 @@ class Preview:
     """One case at a reduced size.
 
     Args:
-        name: Of the image.
+        stem: What its files are called, see ``case_stem``.
         image: ``(H, W, 3)`` uint8.
         reference: Class numbers ``(H, W)`` or masks ``(K, H, W)``, uint8.
         prediction: Likewise.
         probability: ``(C, H, W)`` uint8, 255 for 1.
     """
 
-    name: str
+    stem: str
     image: Array
     reference: Array
     prediction: Array
@@ -41,7 +44,7 @@ class Preview:
 
 
 def preview(
-    image: Array, reference: Array, probabilities: Array, *, name: str, task: str, longest_px: int
+    image: Array, reference: Array, probabilities: Array, *, stem: str, task: str, longest_px: int
 ) -> Preview:
     """Reduce one case.
 
@@ -49,7 +52,7 @@ def preview(
         image: ``(Cin, H, W)`` as the network saw it.
         reference: Labels ``(H, W)``, or ``(K, H, W)`` for multilabel.
         probabilities: ``(C, H, W)`` float.
-        name: Of the image.
+        stem: What its files are called.
         task: "binary", "multiclass" or "multilabel".
         longest_px: Longest side of the result.
 
@@ -63,7 +66,7 @@ def preview(
     labels = reference.astype(np.uint8)
     picture = cv2.resize(to_picture(image.transpose(1, 2, 0)), size, interpolation=cv2.INTER_AREA)
     return Preview(
-        name=name,
+        stem=stem,
         image=picture,
         reference=_nearest(labels, size),
         prediction=_decide(scores, task),
@@ -85,27 +88,27 @@ def case_files(case: Preview, class_names: list[str]) -> dict[str, bytes]:
         class_names: One per channel.
 
     Returns:
-        File name to content: ``<name>.image.png``, ``.reference.png``, ``.prediction.png`` (class numbers;
+        File name to content: ``<stem>.image.png``, ``.reference.png``, ``.prediction.png`` (class numbers;
         one per class in multilabel) and ``.probability.<class>.png`` (255 stands for 1).
     """
-    stem = case.name.replace("/", "_").replace("\\", "_")
+    stem = case.stem
     files = {f"{stem}.image.png": png(case.image)}
     for kind, labels in (("reference", case.reference), ("prediction", case.prediction)):
         if labels.ndim == 2:
             files[f"{stem}.{kind}.png"] = png(labels)
         else:
             names = zip(class_names, labels, strict=True)
-            files |= {f"{stem}.{kind}.{_safe(name)}.png": png(plane) for name, plane in names}
+            files |= {f"{stem}.{kind}.{class_part(name)}.png": png(plane) for name, plane in names}
     scores = zip(class_names, case.probability, strict=True)
-    return files | {f"{stem}.probability.{_safe(name)}.png": png(plane) for name, plane in scores}
+    return files | {f"{stem}.probability.{class_part(name)}.png": png(plane) for name, plane in scores}
 
 
 class Previews(Callback):
-    """Keeps the first few cases of each pass over 2D images, on the first process.
+    """Keeps the first few cases of each pass, on the first process; of volumes some slices.
 
     Args:
         run: The run directory's paths.
-        count: How many cases.
+        count: How many images or volumes.
         longest_px: Longest side of the pictures.
     """
 
@@ -114,14 +117,15 @@ class Previews(Callback):
         self.count = count
         self.longest_px = longest_px
         self.cases: list[Preview] = []
+        self.seen = 0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the cases of the pass before."""
-        self.cases = []
+        self.cases, self.seen = [], 0
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the cases of the pass before."""
-        self.cases = []
+        self.cases, self.seen = [], 0
 
     def on_validation_batch_end(
         self,
@@ -155,7 +159,7 @@ class Previews(Callback):
             if isinstance(logger, TensorBoardLogger):
                 for case in self.cases[:4]:
                     logger.experiment.add_image(
-                        f"val/{case.name}", side_by_side(case), trainer.global_step, dataformats="HWC"
+                        f"val/{case.stem}", side_by_side(case), trainer.global_step, dataformats="HWC"
                     )
 
     def write(self, stage: str, class_names: list[str]) -> None:
@@ -172,22 +176,53 @@ class Previews(Callback):
     def _keep(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Mapping[str, Any]
     ) -> None:
-        missing = self.count - len(self.cases)
-        if missing <= 0 or not trainer.is_global_zero or batch["image"].ndim != 4:
+        missing = self.count - self.seen
+        if missing <= 0 or not trainer.is_global_zero:
             return
         assert isinstance(module, SegmentationTask)
         assert module.facts is not None
         for index in range(min(missing, len(batch["name"]))):
-            self.cases.append(
-                preview(
-                    batch["image"][index].float().cpu().numpy(),
-                    batch["mask"][index].cpu().numpy(),
-                    outputs["probabilities"][index].float().cpu().numpy(),
-                    name=str(batch["name"][index]),
-                    task=module.facts.task,
-                    longest_px=self.longest_px,
-                )
+            self.seen += 1
+            whole = (
+                batch["image"][index].float().cpu().numpy(),
+                batch["mask"][index].cpu().numpy(),
+                outputs["probabilities"][index].float().cpu().numpy(),
             )
+            self.cases += [
+                preview(*planes, stem=stem, task=module.facts.task, longest_px=self.longest_px)
+                for stem, planes in flat_pictures(*whole, name=str(batch["name"][index]))
+            ]
+
+
+def flat_pictures(
+    image: Array, reference: Array, probabilities: Array, *, name: str
+) -> list[tuple[str, tuple[Array, Array, Array]]]:
+    """Return an image as it is, and of a volume a few slices along its first axis.
+
+    Args:
+        image: ``(Cin, *S)``.
+        reference: ``(*S)``, or ``(K, *S)`` for multilabel.
+        probabilities: ``(C, *S)``.
+        name: Of the image.
+
+    Returns:
+        What its files are called, and image, reference and probabilities of two axes. Slices lie evenly
+        between the first and the last that hold foreground, or over the volume where none does.
+    """
+    if image.ndim == 3:
+        return [(case_stem(name), (image, reference, probabilities))]
+    axis = reference.ndim - 3
+    marked = (reference > 0) & (reference != IGNORED)
+    held = np.flatnonzero(marked.any(axis=tuple(other for other in range(marked.ndim) if other != axis)))
+    first, last = (held[0], held[-1]) if held.size else (0, image.shape[1] - 1)
+    places = sorted({round(float(place)) for place in np.linspace(first, last, SLICES)})
+    return [
+        (
+            case_stem(name, slice_index=place),
+            (image[:, place], np.take(reference, place, axis=axis), probabilities[:, place]),
+        )
+        for place in places
+    ]
 
 
 def _nearest(labels: Array, size: tuple[int, int]) -> Array:
@@ -201,7 +236,3 @@ def _decide(scores: Array, task: str) -> Array:
         return np.asarray(scores.argmax(axis=0), dtype=np.uint8)
     masks = (scores > 0.5).astype(np.uint8)
     return masks if task == "multilabel" else masks[0]
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

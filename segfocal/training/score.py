@@ -18,7 +18,7 @@ from segfocal.runs.provenance import file_sha256
 from segfocal.training.calibrate import find_temperature
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import StopSignal
-from segfocal.training.previews import Previews
+from segfocal.training.previews import FINAL_CASES, Previews
 from segfocal.training.record import groups_of, write_scores
 from segfocal.training.table import calibration_line, score_table
 
@@ -47,7 +47,7 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     cli.model.prepare(cli.datamodule, verb)
     load_weights(cli.model.network, network_weights(stored), origin=path)  # or say what does not fit
     cli.checkpoints.attach(run, stop)
-    previews = Previews(run)
+    previews = Previews(run, count=FINAL_CASES)
     trainer = cli.build_trainer(
         loggers=[], callbacks=[previews, cli.checkpoints], root=str(run.root), training=False
     )

@@ -1,0 +1,62 @@
+"""Pictures of cases: slices of volumes, and names that no file system takes."""
+
+import numpy as np
+import pytest
+
+from segfocal.runs import RunPaths
+from segfocal.runs.pictures import case_picture, case_stem, class_part
+from segfocal.training.previews import Previews, flat_pictures, preview
+
+
+def volume(*, masks):
+    image = np.arange(2 * 9 * 4 * 5, dtype=np.float32).reshape(2, 9, 4, 5)
+    reference = np.zeros((3, 9, 4, 5) if masks else (9, 4, 5), np.uint8)
+    reference[..., 2:7, 1:3, 1:3] = 1
+    return image, reference, np.full((3, 9, 4, 5), 0.25, np.float32)
+
+
+@pytest.mark.parametrize("masks", [False, True], ids=["labels", "masks"])
+def test_slices_of_a_volume_span_its_foreground(masks):
+    image, reference, scores = volume(masks=masks)
+    found = flat_pictures(image, reference, scores, name="heart")
+    assert [stem for stem, _ in found] == [f"heart@{place:03d}" for place in (2, 3, 4, 5, 6)]
+    for (_, planes), place in zip(found, range(2, 7), strict=True):
+        np.testing.assert_array_equal(planes[0], image[:, place])
+        np.testing.assert_array_equal(planes[1], reference[..., place, :, :])
+        assert planes[2].shape == (3, 4, 5)
+
+
+def test_a_volume_without_foreground_shows_slices_of_all_of_it():
+    image, reference, scores = volume(masks=False)
+    found = flat_pictures(image, reference * 0, scores, name="x")
+    assert [stem for stem, _ in found] == ["x@000", "x@002", "x@004", "x@006", "x@008"]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "x" * 300, "a\nb", "\u202eabc", ".", "", "a/b"])
+def test_any_name_becomes_one_short_path_component(name, tmp_path):
+    run = RunPaths(tmp_path)
+    path = case_picture(run, "test", case_stem(name, slice_index=1), f"probability.{class_part(name)}")
+    assert path.resolve().parent == (tmp_path / "cases" / "test").resolve()
+    assert len(path.name.encode()) < 255
+    assert path.name.isprintable()
+
+
+def test_names_that_clean_up_alike_keep_files_of_their_own():
+    assert len({case_stem(name) for name in ("a/b", "a\\b", "a_b")}) == 3
+    assert len({class_part(name) for name in ("a/b", "a_b")}) == 2
+
+
+def test_previews_write_a_case_of_any_name(tmp_path):
+    run = RunPaths(tmp_path)
+    previews = Previews(run)
+    scores = np.full((1, 4, 5), 0.7, np.float32)
+    stem = case_stem("<script>/" + "x" * 300)
+    previews.cases = [
+        preview(np.zeros((3, 4, 5)), np.zeros((4, 5)), scores, stem=stem, task="binary", longest_px=8)
+    ]
+    previews.write("test", ["a/b"])
+    names = sorted(path.name for path in (tmp_path / "cases" / "test").iterdir())
+    assert names == sorted(
+        f"{stem}.{kind}.png"
+        for kind in ("image", "reference", "prediction", f"probability.{class_part('a/b')}")
+    )
