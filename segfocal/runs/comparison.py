@@ -12,7 +12,7 @@ from segfocal.errors import SegfocalError
 from segfocal.runs.complete import complete_block
 from segfocal.runs.intervals import Interval, crossed_interval
 from segfocal.runs.sample_size import units_needed
-from segfocal.runs.signedrank import SignedRank, signed_rank, smallest_p
+from segfocal.runs.signedrank import SignedRank, fewest_clusters, signed_rank, smallest_p
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,12 @@ class Comparison:
         return smallest_p(self.test.clusters)
 
     def clusters_needed(self, *, level: float = 0.05) -> int | None:
-        """Return how many clusters would show this difference with these seeds; see ``units_needed``."""
+        """Return how many clusters would show this difference with these seeds.
+
+        See ``units_needed``; never fewer than with which the test can reach the level.
+        """
         parts = self.interval
-        return units_needed(
+        found = units_needed(
             parts.mean,
             variance=parts.cluster_variance,
             residual=_known(parts.residual_variance),
@@ -54,6 +57,7 @@ class Comparison:
             other_variance=_known(parts.seed_variance),
             level=level,
         )
+        return None if found is None else max(found, fewest_clusters(level))
 
     def seeds_needed(self, *, level: float = 0.05) -> int | None:
         """Return how many seeds would show this difference on these clusters; None also for one seed."""

@@ -106,6 +106,17 @@ def is_decidable(clusters: int, *, contrasts: int, level: float = 0.05) -> bool:
     return smallest_p(clusters) <= level / max(contrasts, 1)
 
 
+def fewest_clusters(level: float = 0.05) -> int:
+    """Return the fewest clusters with which the test can reach a level.
+
+    Example:
+        >>> fewest_clusters(), fewest_clusters(0.05 / 6)
+        (6, 8)
+    """
+    check_range("level", level, low=0.0, high=1.0, open_low=True)
+    return next(count for count in range(1, 2000) if smallest_p(count) <= level)
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjust p for several contrasts, so that the chance of any false one stays below the level.
 

@@ -1,0 +1,113 @@
+"""Calibration of the arms' scores: as they are, with the focal loss undone, and after temperature scaling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from polars.lazyframe.group_by import LazyGroupBy
+
+from segfocal.runs.read import scan_calibration, scan_curves
+from segfocal.study.collect import Collection
+from segfocal.study.collect_logs import arms_of, seeds_interval
+
+KINDS = ("raw", "posterior", "temperature")
+SCORES = ("ece", "brier", "nll")
+_ABSENT = {"raw": "not recorded", "posterior": "not valid for this loss", "temperature": "not fitted"}
+_ARM = ("dataset", "fraction", "arm", "multiclass")
+_WHAT = ("kind", "region", "class_index", "class_name")
+
+Row = dict[str, Any]
+
+
+def calibration_rows(found: Collection) -> list[Row]:
+    """Return calibration error, Brier score and likelihood by kind of score and region.
+
+    Each is pooled: summed over the pixels of all test images of a seed, then divided by their number; classes
+    and their mean as in ``segfocal.metrics.PixelCurves``. The interval is over seeds.
+
+    Args:
+        found: The study, with the tested checkpoint of every finished cell.
+
+    Returns:
+        Rows of the table ``calibration``, by data set, fraction, arm, kind, region, score and class. A kind
+        that no cell of an arm recorded has one row, whose status says why.
+    """
+    values = _by_seed(found)
+    columns = ["dataset", "fraction", "arm", "kind", "region", "score", "class"]
+    seeds: dict[tuple[Any, ...], list[float]] = {}
+    for *key, value in values.select(*columns, "value").iter_rows():
+        seeds.setdefault(tuple(key), []).append(value)
+    measured: dict[tuple[Any, ...], list[Row]] = {}
+    for (*place, region, score, name), own in seeds.items():
+        row = {"region": region, "score": score, "class": name, **seeds_interval(own), "status": "measured"}
+        measured.setdefault(tuple(place), []).append(row)
+    rows: list[Row] = []
+    for where, _ in arms_of(found):
+        for kind in KINDS:
+            absent = [{"status": _ABSENT[kind]}]
+            own_rows = measured.get((*where.values(), kind), absent)
+            rows += [{**where, "kind": kind, **row} for row in own_rows]
+    return rows
+
+
+def _by_seed(found: Collection) -> pl.DataFrame:
+    """One value per seed: columns of arm and data, kind, region, score, class, seed, value, sorted."""
+    runs = [cell.run for cell in found.done]
+    curves = scan_curves(runs).filter((pl.col("stage") == "test") & (pl.col("curve") == "reliability"))
+    bins = _of_seeds(curves, found, *_WHAT, "low").agg(
+        (pl.col("probability_sum").sum() - pl.col("positives").sum()).abs().alias("ece"),
+        pl.col("pixels").sum(),
+    )
+    keys = [*_ARM, "seed", *_WHAT]
+    errors = bins.sort("low").group_by(keys).agg(pl.col("ece", "pixels").sum())
+    sums = _of_seeds(scan_calibration(runs).filter(pl.col("stage") == "test"), found, *_WHAT)
+    exact = sums.agg(
+        pl.col("pixels", "positives", "nll", "nll_positive").sum(),
+        pl.col("squared_error").sum().alias("brier"),
+    )
+    tables = [_long(errors.collect(), ("ece",)), _long(exact.collect(), ("brier", "nll"))]
+    order = pl.col("score").replace_strict({name: place for place, name in enumerate(SCORES)})
+    return pl.concat(tables).sort(*_ARM, "kind", "region", order, "class_index", "seed")
+
+
+def _of_seeds(table: pl.LazyFrame, found: Collection, *keys: str) -> LazyGroupBy:
+    """Group the rows of the tested checkpoints by arm, seed and keys; folds of a seed fall together."""
+    cells = pl.LazyFrame(
+        [
+            {
+                "run": cell.run.as_posix(),
+                "checkpoint": cell.checkpoint,
+                **{name: getattr(cell, name) for name in ("dataset", "fraction", "arm", "seed")},
+                "multiclass": cell.info.get("task") == "multiclass",
+            }
+            for cell in found.done
+        ]
+    )
+    sums = [name for name in table.collect_schema().names() if name not in ("stage", "name")]
+    own = table.select(sums).join(cells, on=["run", "checkpoint"], maintain_order="left")
+    return own.group_by(*_ARM, "seed", *keys)
+
+
+def _long(table: pl.DataFrame, scores: tuple[str, ...]) -> pl.DataFrame:
+    """Divide by pixels, and add the mean over the classes as class "mean", index -1."""
+    parts = []
+    ours = (pl.col("region") != "foreground") | ~pl.col("multiclass") | (pl.col("class_index") > 0)
+    keys = [*_ARM, "seed", "kind", "region"]
+    for score in scores:
+        each = table.with_columns((pl.col(score) / pl.col("pixels")).alias("value"))
+        several = pl.col("class_index").n_unique().over(*_ARM) > 1
+        mean = pl.col("value").mean()
+        if score == "nll":  # of the true class, each pixel once
+            true = pl.col("nll_positive").sum() / pl.col("positives").sum()
+            mean = pl.when(pl.col("multiclass").first()).then(true).otherwise(mean)
+        means = (
+            each.filter(ours).sort("class_index").group_by(keys, maintain_order=True).agg(mean.alias("value"))
+        )
+        named = means.with_columns(pl.lit(-1, pl.Int64).alias("class_index"), pl.lit("mean").alias("class"))
+        singles = each.filter(several).with_columns(pl.col("class_name").alias("class"))
+        columns = [*keys, "class_index", "class", "value"]
+        both = pl.concat([named.select(columns), singles.select(columns)])
+        known = pl.col("value").is_not_null() & pl.col("value").is_not_nan()
+        parts.append(both.filter(known).with_columns(pl.lit(score).alias("score")))
+    return pl.concat(parts)

@@ -1,0 +1,50 @@
+"""`segfocal study report`: compare what is finished."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from segfocal.errors import SegfocalError
+
+_HELP = """Compare the finished cells of a study: scores with intervals, paired differences, Wilcoxon
+signed-rank tests with Holm's correction over the planned contrasts, rankings, calibration, training against
+validation, time. Prints what a reader needs first; writes report.md, report.json and a CSV file per table."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise SegfocalError(f"segfocal study report: {message}. {self.format_usage().strip()}")
+
+
+def report(argv: Sequence[str]) -> int:
+    """Run the verb.
+
+    Args:
+        argv: The words behind ``segfocal study report``.
+
+    Returns:
+        0.
+
+    Raises:
+        SegfocalError: For wrong words, a folder with nothing to compare, and where nothing can be written.
+    """
+    parser = _Parser(prog="segfocal study report", description=_HELP)
+    parser.add_argument("folder", metavar="DIR", help="the study's folder, made by `segfocal study plan`")
+    parser.add_argument("--out", required=True, help="folder for the files; those of an earlier report go")
+    options = parser.parse_args(list(argv))
+    from rich.console import Console
+
+    from segfocal.study.report import build_report
+    from segfocal.study.report_files import write_report
+    from segfocal.study.report_table import print_report
+
+    found = build_report(Path(options.folder))
+    files = write_report(found, options.out)
+    console = Console()
+    # a pipe has no width to respect
+    print_report(found, console=Console(width=None if console.is_terminal else 160))
+    more = len(files) - 1
+    console.print(f"files: {files[0]} and {more} more beside it", soft_wrap=True, highlight=False)
+    return 0

@@ -1,0 +1,121 @@
+"""The difference of two arms by one score: per image with a test, and of summed counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from segfocal.runs.comparison import Comparison, compare
+from segfocal.runs.complete import complete_block
+from segfocal.runs.intervals import Interval, crossed_interval
+from segfocal.runs.jackknife import pseudo_values
+from segfocal.runs.scores import all_scores
+from segfocal.study.collect_scores import Array, Scores
+
+Row = dict[str, Any]
+
+
+def image_difference(
+    scores: Scores, *, arm: str, baseline: str, threshold: str, metric: str, index: int | None
+) -> Comparison | None:
+    """Compare two arms by a score per image, paired by seed, image and class before any averaging.
+
+    Args:
+        scores: Of the data set and fraction.
+        arm: The arm.
+        baseline: What it is compared with.
+        threshold: A kind of threshold.
+        metric: "dice", "iou", "precision" or "recall".
+        index: Of a class; None for the mean over the foreground classes.
+
+    Returns:
+        The comparison, None where they have no seed and cluster in common.
+    """
+    table = scores.values[threshold][metric]
+    difference = table[scores.arms.index(arm)] - table[scores.arms.index(baseline)]
+    return compare(scores.by_cluster(scores.of_class(difference, index)))
+
+
+def comparison_columns(found: Comparison) -> Row:
+    """Return a comparison as columns of the table ``comparisons``."""
+    parts, test = found.interval, found.test
+    return interval_columns(parts, name="difference") | {
+        "seeds_left_out": found.seeds_left_out,
+        "clusters_left_out": found.clusters_left_out,
+        "p": test.p_value,
+        "exact": test.exact,
+        "zeros": test.zeros,
+        "wins": found.wins,
+        "ties": found.ties,
+        "losses": found.losses,
+        "clusters_needed": found.clusters_needed(),
+        "seeds_needed": found.seeds_needed(),
+        **{f"{source}_share": number(share) for source, share in parts.shares.items()},
+    }
+
+
+def dataset_difference(
+    scores: Scores, *, arm: str, baseline: str, threshold: str, metric: str, index: int | None
+) -> Row:
+    """Compare two arms by a score of summed counts, whose spread over clusters is the jackknife's.
+
+    Args:
+        scores: As ``image_difference``, and the others.
+        arm: The arm.
+        baseline: What it is compared with.
+        threshold: A kind of threshold.
+        metric: "dice", "iou", "precision" or "recall", without ``dataset_``.
+        index: Of a class; None for the mean over the foreground classes.
+
+    Returns:
+        Columns of the table ``comparisons``, none where there is nothing in common.
+    """
+    counts = scores.counts[threshold][[scores.arms.index(arm), scores.arms.index(baseline)]]
+    found = _dataset_interval(scores, counts, metric=metric, index=index, signs=(1.0, -1.0))
+    return {} if found is None else interval_columns(found[0], name="difference") | found[1]
+
+
+def dataset_mean(scores: Scores, *, arm: str, threshold: str, metric: str, index: int | None) -> Row:
+    """Return the mean of an arm's score of summed counts over seeds, as columns of the table ``scores``."""
+    counts = scores.counts[threshold][[scores.arms.index(arm)]]
+    found = _dataset_interval(scores, counts, metric=metric, index=index, signs=(1.0,))
+    if found is None:
+        return {}
+    columns = interval_columns(found[0], name="mean") | found[1]
+    return columns | {"degrees_of_freedom": number(found[0].degrees_of_freedom)}
+
+
+def interval_columns(found: Interval, *, name: str) -> Row:
+    """Return an interval as columns, its mean under ``name``."""
+    ends = {"low": number(found.low), "high": number(found.high), "covers": found.covers}
+    return {name: found.mean, **ends, "seeds": found.seeds, "clusters": found.clusters}
+
+
+def number(value: float) -> float | None:
+    """Return a number, None for NaN and infinities."""
+    return value if math.isfinite(value) else None
+
+
+def _dataset_interval(
+    scores: Scores, counts: Array, *, metric: str, index: int | None, signs: tuple[float, ...]
+) -> tuple[Interval, Row] | None:
+    """Interval of the signed sum over the first axis of (arms, seeds, clusters, classes, 3)."""
+    known = np.isfinite(counts).all(axis=(0, -2, -1))
+    seeds, clusters = complete_block(known)
+    if not len(seeds):
+        return None
+    block = counts[:, seeds][:, :, clusters]
+
+    def score(total: Array) -> Array:
+        tp, fp, fn = np.moveaxis(total, -1, 0)
+        return scores.of_class(all_scores(tp, fp, fn)[metric], index)
+
+    whole, spread = np.zeros(len(seeds)), np.zeros((len(seeds), len(clusters)))
+    for sign, side in zip(signs, block, strict=True):
+        own, parts = pseudo_values(side, score)
+        whole, spread = whole + sign * own, spread + sign * parts
+    interval = crossed_interval(spread, centre=float(whole.mean()))
+    left = {"seeds_left_out": known.shape[0] - len(seeds)}
+    return interval, left | {"clusters_left_out": known.shape[1] - len(clusters)}

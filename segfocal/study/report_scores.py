@@ -1,0 +1,89 @@
+"""What each arm reached: means with intervals, and how stable the order of the arms is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from segfocal.runs.complete import complete_block
+from segfocal.runs.intervals import crossed_interval
+from segfocal.runs.ranking import rank_stability
+from segfocal.study.collect import Collection
+from segfocal.study.collect_scores import METRICS, Array, Scores
+from segfocal.study.report_comparisons import primary_threshold
+from segfocal.study.report_differences import dataset_mean, interval_columns, number
+
+Places = Mapping[tuple[str, float], Scores]
+Row = dict[str, Any]
+
+
+def score_rows(places: Places) -> list[Row]:
+    """Return every score of every arm with its interval.
+
+    An arm's own seeds and clusters count, so that means of arms with different ones are not compared with one
+    another: that is what ``comparisons`` are for.
+
+    Args:
+        places: Scores by data set and fraction.
+
+    Returns:
+        Rows of the table ``scores``, by data set, fraction, threshold, class, score and arm; none for a class
+        that an arm was never scored on.
+    """
+    rows: list[Row] = []
+    for (dataset, fraction), scores in places.items():
+        for kind in scores.values:
+            for name, index in scores.class_choices.items():
+                for metric in METRICS:
+                    for level in (metric, f"dataset_{metric}"):
+                        what = {"metric": level, "threshold": kind, "class": name}
+                        for place, arm in enumerate(scores.arms):
+                            columns = (
+                                _image_mean(scores, scores.values[kind][metric][place], index)
+                                if level == metric
+                                else dataset_mean(scores, arm=arm, threshold=kind, metric=metric, index=index)
+                            )
+                            where = {"dataset": dataset, "fraction": fraction, "arm": arm}
+                            rows += [{**where, **what, **columns}] if columns else []
+    return rows
+
+
+def ranking_rows(found: Collection, places: Places) -> list[Row]:
+    """Return how often each arm ranks first over bootstrap samples of clusters.
+
+    Args:
+        found: The study.
+        places: Scores by data set and fraction.
+
+    Returns:
+        Rows of the table ``ranking``; without ``first`` and ``rank`` where the arms have no seed and cluster
+        in common.
+    """
+    rows: list[Row] = []
+    for (dataset, fraction), scores in places.items():
+        kind = primary_threshold(scores, *scores.arms)
+        table = scores.by_cluster(scores.of_class(scores.values[kind][found.metric], None))
+        ranked = rank_stability(table)
+        for place, arm in enumerate(scores.arms):
+            row = {"dataset": dataset, "fraction": fraction, "arm": arm}
+            row |= {"metric": found.metric, "threshold": kind}
+            if ranked is not None:
+                row |= {"first": float(ranked.first[place]), "rank": float(ranked.rank[place])}
+                row |= {"seeds": ranked.seeds, "clusters": ranked.clusters, "samples": ranked.samples}
+            rows.append(row)
+    return rows
+
+
+def _image_mean(scores: Scores, table: Array, index: int | None) -> Row:
+    values = scores.by_cluster(scores.of_class(table, index))
+    seeds, clusters = complete_block(np.isfinite(values))
+    if not len(seeds):
+        return {}
+    found = crossed_interval(values[np.ix_(seeds, clusters)])
+    return interval_columns(found, name="mean") | {
+        "degrees_of_freedom": number(found.degrees_of_freedom),
+        "seeds_left_out": values.shape[0] - len(seeds),
+        "clusters_left_out": values.shape[1] - len(clusters),
+    }
