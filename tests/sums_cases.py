@@ -118,3 +118,50 @@ def compare(logits, target, options, *, backend, rtol, atol):
     (grad,) = torch.autograd.grad(found, mine, seed)
     (grad_true,) = torch.autograd.grad(expected["map"], truth, seed.double())
     assert_close(grad.double(), grad_true, rtol=10 * rtol, atol=10 * atol, msg=f"map gradient {options}")
+
+
+# (activation, classes, target of two pixels: hard or soft masks of one channel, else labels)
+INFINITE = {
+    "labels": ("softmax", 3, torch.tensor([[1, 1]])),
+    "many labels": ("softmax", 40, torch.tensor([[1, 1]])),
+    "binary": ("sigmoid", 1, torch.tensor([[1, 0]])),
+    "soft binary": ("sigmoid", 1, torch.tensor([[[1.0, 0.0]]])),
+}
+
+
+def without_weight(kind, by, *, backend, device="cpu", value=-torch.inf):
+    """Map and sum of the loss where one of two pixels costs infinity (or NaN) and weighs nothing."""
+    activation, classes, target = INFINITE[kind]
+    options = {"activation": activation, "gamma": 2.0, "backend": backend}
+    logits = torch.zeros(1, classes, 2, device=device)
+    logits[0, min(1, classes - 1), 0] = value
+    if by == "weight":
+        options["weight"] = torch.tensor([[0.0, 1.0]], device=device)
+    elif activation == "softmax":
+        target = torch.tensor([[1, 0]])
+        options["alpha"] = torch.ones(classes, device=device)
+        options["alpha"][1] = 0.0
+    else:
+        options["alpha"] = torch.tensor(0.0, device=device)  # negatives weigh 1
+    logits.requires_grad_()
+    sums = pixel_sums(logits, target.to(device), want=["loss"], **options)
+    found = pixel_map(logits, target.to(device), **options)
+    grads = [torch.autograd.grad(each.sum(), logits)[0] for each in (sums.loss, found)]
+    return sums.loss.sum().item(), found.flatten().tolist(), torch.stack(grads)
+
+
+def confident_gradients(form, parameter, gamma, *, backend, device="cpu", smoothing=0.0):
+    """Gradients of confident pixels by one-hot masks and by the label map, float32, and in float64."""
+    torch.manual_seed(0)
+    logits = 30 * torch.randn(1, 4, 60)
+    target = logits.argmax(1)
+    target[:, ::5] = (target[:, ::5] + 1) % 4  # some are wrong
+    masks = F.one_hot(target, 4).movedim(-1, 1)
+    options = {"activation": "softmax", "form": form, "gamma": gamma, "parameter": parameter}
+    options["label_smoothing"] = smoothing
+    found = []
+    for x, t, by in ((logits, masks, backend), (logits, target, backend), (logits.double(), target, "eager")):
+        x = x.to(device).detach().requires_grad_()
+        values = pixel_map(x, t.to(device), backend=by, **options)
+        found.append(torch.autograd.grad(values.sum(), x)[0].double())
+    return found

@@ -4,7 +4,15 @@ import random
 
 import pytest
 import torch
-from sums_cases import LAYOUTS, WANT, compare, sample_case
+from sums_cases import (
+    INFINITE,
+    LAYOUTS,
+    WANT,
+    compare,
+    confident_gradients,
+    sample_case,
+    without_weight,
+)
 
 from segfocal.losses.compiled.building import library
 from segfocal.losses.primitive.fields import FIELDS
@@ -258,3 +266,41 @@ def test_what_has_no_weight_may_be_infinite(backend):
         parameter=torch.tensor([1.0, 0.2]), gamma=[2.0, 2.0, 2.0], ignore_index=255, backend=backend,
     )  # fmt: skip
     assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+@pytest.mark.parametrize("by", ["weight", "alpha"])
+@pytest.mark.parametrize("kind", INFINITE)
+def test_an_infinite_loss_without_weight_is_none(kind, by, backend):
+    total, values, grads = without_weight(kind, by, backend=backend)
+    assert values[0] == 0.0
+    assert 0 < values[1] < torch.inf
+    assert values[1] == pytest.approx(total)
+    assert (grads[..., 0] == 0).all()
+    assert grads.isfinite().all()
+    assert torch.tensor(without_weight(kind, by, backend=backend, value=torch.nan)[0]).isnan()
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+@pytest.mark.parametrize(
+    ("form", "parameter", "gamma"),
+    [("convex", (0.5, 0.0), 0.2), ("convex", (1.0, 0.1), 0.5), ("focal", None, 0.3), ("focal", None, 2.0)],
+)
+def test_masks_pull_confident_pixels_as_labels_do(form, parameter, gamma, backend):
+    parameter = None if parameter is None else torch.tensor(parameter)
+    by_masks, by_labels, exact = confident_gradients(form, parameter, gamma, backend=backend)
+    torch.testing.assert_close(by_masks, exact, rtol=2e-5, atol=1e-36)
+    torch.testing.assert_close(by_labels, exact, rtol=2e-5, atol=1e-36)
+
+
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_masks_are_judged_in_their_own_precision(activation, backend):
+    masks = torch.tensor([[[1.0 + 1e-12, 1.0], [0.0, 0.0]]], dtype=torch.float64)
+    options = {"activation": activation, "validate": False, "backend": backend}
+    for shift, count in ((0.0, 1), (-1e-12, 0)):
+        sums = pixel_sums(torch.zeros(1, 2, 2), masks + shift * (masks > 1), want=["invalid"], **options)
+        assert sums.invalid.tolist() == [count]
+    ignored = torch.tensor([[[255.0 + 1e-12, 255.0], [255.0, 255.0]]], dtype=torch.float64)
+    sums = pixel_sums(torch.zeros(1, 2, 2), ignored, want=["invalid"], ignore_index=255, **options)
+    assert sums.invalid.tolist() == [0 if activation == "softmax" else 1]

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from sums_cases import LAYOUTS, WANT, compare, sample_case
+from sums_cases import (
+    INFINITE,
+    LAYOUTS,
+    WANT,
+    compare,
+    confident_gradients,
+    sample_case,
+    without_weight,
+)
 
 from segfocal.losses.primitive import backends
 from segfocal.losses.primitive.fields import FIELDS
@@ -269,6 +277,41 @@ def test_what_has_no_weight_may_be_infinite(form, parameter):
         parameter=torch.tensor(parameter, device=DEVICE), backend="triton",
     )  # fmt: skip
     assert values.flatten().tolist() == [torch.inf, torch.inf]
+
+
+@runs
+@pytest.mark.parametrize("by", ["weight", "alpha"])
+@pytest.mark.parametrize("kind", INFINITE)
+def test_an_infinite_loss_without_weight_is_none(kind, by):
+    total, values, grads = without_weight(kind, by, backend="triton", device=DEVICE)
+    assert values[0] == 0.0
+    assert 0 < values[1] < torch.inf
+    assert values[1] == pytest.approx(total)
+    assert (grads[..., 0] == 0).all()
+    assert grads.isfinite().all()
+    found = without_weight(kind, by, backend="triton", device=DEVICE, value=torch.nan)
+    assert torch.tensor(found[0]).isnan()
+
+
+@runs
+@pytest.mark.parametrize(("form", "parameter", "gamma"), [("convex", (0.5, 0.0), 0.2), ("focal", None, 2.0)])
+def test_masks_pull_confident_pixels_as_labels_do(form, parameter, gamma):
+    parameter = None if parameter is None else torch.tensor(parameter, device=DEVICE)
+    by_masks, by_labels, exact = confident_gradients(form, parameter, gamma, backend="triton", device=DEVICE)
+    # what the device flushes to 0, and the hardware's exponential of shares, which are compared in sum
+    torch.testing.assert_close(by_masks, exact, rtol=5e-5, atol=1e-36)
+    torch.testing.assert_close(by_labels, exact, rtol=5e-5, atol=1e-36)
+
+
+@runs
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_masks_are_judged_in_their_own_precision(activation):
+    masks = torch.tensor([[[1.0 + 1e-12, 1.0], [0.0, 0.0]]], dtype=torch.float64, device=DEVICE)
+    options = {"activation": activation, "validate": False, "backend": "triton"}
+    for shift, count in ((0.0, 1), (-1e-12, 0)):
+        changed = masks + shift * (masks > 1)
+        sums = pixel_sums(torch.zeros(1, 2, 2, device=DEVICE), changed, want=["invalid"], **options)
+        assert sums.invalid.tolist() == [count]
 
 
 @runs

@@ -113,10 +113,11 @@ struct Block {
           out[i] = float(int32_t(has & (v == ignore) ? Whole(IGNORED) : checked));
         });
       } else {
-        float ignore = float(call.ignore);
+        using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;  // 1 + 1e-12 is no share
+        Wide ignore = Wide(call.ignore);
         each<T>(call.size, call.target, n, c, begin, count, [=](int64_t i, T& stored) {
-          float v = to_float(stored);
-          float checked = (v >= 0.0f) & (v <= 1.0f) ? v : float(NO_LABEL);
+          Wide v = wide(stored);
+          float checked = (v >= 0) & (v <= 1) ? float(v) : float(NO_LABEL);
           out[i] = has & (v == ignore) ? float(IGNORED) : checked;
         });
       }

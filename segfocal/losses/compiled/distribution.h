@@ -66,7 +66,7 @@ struct Distribution : Block {
   }
 
   // Margin of every class, as if it were the true one. Every class but the best has the best among its rivals,
-  // so that nothing cancels; the best one's rivals are summed anew.
+  // so that nothing cancels; the best one's rivals are summed anew. For the gradient x becomes their softmax.
   void margins() {
     float *top = value, *second = slope;
     std::fill_n(top, count, -FINITE);
@@ -90,6 +90,14 @@ struct Distribution : Block {
       float winning = (second[i] - top[i]) + log_scale(other[i] < TINY ? TINY : other[i]);
       z[c * length + i] = best[i] == c ? winning : ordinary;
     });
+    if (call.step != GRADIENT) return;
+    for (int32_t c = 0; c < classes; ++c) {
+      float* plane = x + c * length;
+      loop(count, [=](int64_t i) {
+        float below = exp_neg(plane[i] - second[i] > 0 ? 0.0f : plane[i] - second[i]);
+        plane[i] = best[i] == c ? 0.0f : below / (other[i] < TINY ? TINY : other[i]);
+      });
+    }
   }
 
   template <class Body>
@@ -173,8 +181,8 @@ struct Distribution : Block {
     read();
     margins();
     for (int32_t c = 0; c < classes; ++c) run(c, true);
-    float *pulled = total, *ratios = other, *mean = factor;
-    for (float* array : {pulled, ratios, mean}) std::fill_n(array, count, 0.0f);
+    float *pulled = total, *ratios = other, *mean = factor, *of_best = slope;
+    for (float* array : {pulled, ratios, mean, of_best}) std::fill_n(array, count, 0.0f);
     if (call.pull.data) load(call.size, call.pull, n, 0, begin, count, margin);
     bool by_map = call.pull.data;
     auto pull = [=](int64_t i, int32_t c) { return q[c * length + i] * (by_map ? margin[i] : call.up(LOSS, n, c)); };
@@ -188,14 +196,16 @@ struct Distribution : Block {
       loop(count, [=](int64_t i) {
         int64_t at = c * length + i;
         phi[at] *= kept * pull(i, c) + smoothed / float(classes) * pulled[i];
-        z[at] = phi[at] / (rest[at] < TINY ? TINY : rest[at]);
+        // a class pulls all others by p / u; the best one, whose u may be nothing, by its rivals' softmax
+        z[at] = best[i] == c ? 0.0f : phi[at] / rest[at];
+        of_best[i] = best[i] == c ? phi[at] : of_best[i];
         ratios[i] += z[at];
         mean[i] += probability[at] * arriving(i, c);
       });
     for (int32_t c = 0; c < classes; ++c) {
       loop(count, [=](int64_t i) {
         int64_t at = c * length + i;
-        float own = probability[at] * (ratios[i] - z[at]) - phi[at];
+        float own = probability[at] * (ratios[i] - z[at]) + of_best[i] * x[at] - phi[at];
         value[i] = weight[i] * (own + probability[at] * (arriving(i, c) - mean[i]));
       });
       write(c, value);

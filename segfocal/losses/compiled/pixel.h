@@ -86,8 +86,10 @@ inline float modulation(const Parts& s, float gamma) {
   return exp_neg(gamma * s.log_u);
 }
 
-// weight * value, 0 for weight 0 even where the value is infinite
-inline float part(float weight, float value) { return weight == 0.0f ? 0.0f : weight * value; }
+// weight * value of a loss, 0 for weight 0 even where the loss is infinite; a NaN stays one
+inline float part(float weight, float value) {
+  return weight * ((weight == 0.0f) & (value == INFINITY) ? 0.0f : value);
+}
 
 struct Found {
   float loss, slope, factor;

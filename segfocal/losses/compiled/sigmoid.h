@@ -66,25 +66,25 @@ struct Sigmoid : Block {
     });
   }
 
-  // Writes each value's shares; an infinite one has none on the other side.
+  // Writes each value's shares.
   void divide(const float* as_0, const float* as_1) {
     loop(count, [=](int64_t i) {
       float v0 = as_0[i], v1 = as_1[i];
-      negative[i] = y[i] == 1.0f ? 0.0f : v0 * (1.0f - y[i]);
-      positive[i] = y[i] == 0.0f ? 0.0f : v1 * y[i];
+      negative[i] = part(1.0f - y[i], v0);
+      positive[i] = part(y[i], v1);
     });
   }
 
   // Leaves the loss of both sides, alpha applied.
   void losses() {
-    float a0 = alpha_0, a1 = alpha_1, e = moved;
+    float a0 = alpha_0, a1 = alpha_1, e = moved, kept = 1.0f - moved;
     along(1.0f, false);
-    loop(count, [=](int64_t i) { negative[i] = a0 * value[i]; });
+    loop(count, [=](int64_t i) { negative[i] = part(a0, value[i]); });
     along(-1.0f, false);
     loop(count, [=](int64_t i) {
-      float as_0 = negative[i], as_1 = a1 * value[i];
-      slope[i] = e == 0.0f ? as_0 : as_0 + e * (as_1 - as_0);
-      value[i] = e == 0.0f ? as_1 : as_1 + e * (as_0 - as_1);
+      float as_0 = negative[i], as_1 = part(a1, value[i]);
+      slope[i] = kept * as_0 + part(e, as_1);
+      value[i] = kept * as_1 + part(e, as_0);
     });
     divide(slope, value);
   }
@@ -97,14 +97,16 @@ struct Sigmoid : Block {
   }
 
   void add_sides(Field field, int64_t c) {
-    add(field, c, sum(count, [=](int64_t i) { return weight[i] * negative[i]; }), 0);
-    add(field, c, sum(count, [=](int64_t i) { return weight[i] * positive[i]; }), 1);
+    add(field, c, sum(count, [=](int64_t i) { return part(weight[i], negative[i]); }), 0);
+    add(field, c, sum(count, [=](int64_t i) { return part(weight[i], positive[i]); }), 1);
   }
 
   // Of a value of hard labels.
   void add_hard(Field field, int64_t c, const float* v, double scale_0 = 1, double scale_1 = 1) {
-    add(field, c, scale_0 * sum(count, [=](int64_t i) { return y[i] > 0 ? 0.0f : weight[i] * v[i]; }), 0);
-    add(field, c, scale_1 * sum(count, [=](int64_t i) { return y[i] > 0 ? weight[i] * v[i] : 0.0f; }), 1);
+    double of_0 = sum(count, [=](int64_t i) { return y[i] > 0 ? 0.0f : part(weight[i], v[i]); });
+    double of_1 = sum(count, [=](int64_t i) { return y[i] > 0 ? part(weight[i], v[i]) : 0.0f; });
+    add(field, c, scale_0 == 0 && of_0 == INFINITY ? 0 : scale_0 * of_0, 0);
+    add(field, c, scale_1 == 0 && of_1 == INFINITY ? 0 : scale_1 * of_1, 1);
   }
 
   void sums(int64_t c) {
@@ -155,10 +157,10 @@ struct Sigmoid : Block {
     float a0 = alpha_0, a1 = alpha_1;
     if (one_sided) {
       along_label(false);
-      loop(count, [=](int64_t i) { value[i] *= weight[i] * (y[i] > 0 ? a1 : a0); });
+      loop(count, [=](int64_t i) { value[i] = part(weight[i] * (y[i] > 0 ? a1 : a0), value[i]); });
     } else {
       losses();
-      loop(count, [=](int64_t i) { value[i] = weight[i] * (negative[i] + positive[i]); });
+      loop(count, [=](int64_t i) { value[i] = part(weight[i], negative[i] + positive[i]); });
     }
     write(c, value);
   }

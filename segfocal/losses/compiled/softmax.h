@@ -91,7 +91,9 @@ struct Softmax : Block {
       run(false);
       losses();
       float* mass = slope;
-      loop(count, [=](int64_t i) { value[i] *= weight[i], factor[i] *= weight[i], mass[i] = p[i] * weight[i]; });
+      loop(count, [=](int64_t i) {
+        value[i] = part(weight[i], value[i]), factor[i] *= weight[i], mass[i] = p[i] * weight[i];
+      });
       if (call.wants(LOSS)) add_by_label(LOSS, value);
       if (call.wants(MODULATION)) add_by_label(MODULATION, factor);
       if (call.wants(INTERSECTION)) add_by_label(INTERSECTION, mass);
@@ -106,7 +108,7 @@ struct Softmax : Block {
   void losses() {
     if (!call.alpha) return;
     look_up(call.alpha, slope);
-    loop(count, [=](int64_t i) { value[i] *= slope[i]; });
+    loop(count, [=](int64_t i) { value[i] = part(slope[i], value[i]); });
   }
 
   void predictions() {
@@ -157,7 +159,7 @@ struct Softmax : Block {
     read();
     run(false);
     losses();
-    loop(count, [=](int64_t i) { value[i] *= weight[i]; });
+    loop(count, [=](int64_t i) { value[i] = part(weight[i], value[i]); });
     write(0, value);
   }
 

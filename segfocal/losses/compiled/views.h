@@ -31,6 +31,9 @@ inline float to_float(Half value) {
   return from_bits(int32_t(found | (bits & 0x8000) << 16));
 }
 
+template <class T> inline float wide(T value) { return to_float(value); }
+inline double wide(double value) { return value; }
+
 inline void from_float(float value, float& out) { out = value; }
 inline void from_float(float value, double& out) { out = value; }
 

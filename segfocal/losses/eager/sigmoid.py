@@ -5,20 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segfocal.losses.eager.sigmoid_sums import (
-    Elements,
-    Sides,
-    count_sums,
-    divide,
-    region_sums,
-    total,
-    weighted,
-)
+from segfocal.losses.eager.adding import total, weighted, weighted_loss
+from segfocal.losses.eager.sigmoid_sums import Elements, Sides, count_sums, divide, region_sums
 from segfocal.losses.eager.upstream import Upstream, spread
 from segfocal.losses.primitive.curve import whole_gamma
 from segfocal.losses.primitive.elements import element_weight, invalid_labels, invalid_masks, valid_elements
 from segfocal.losses.primitive.fields import Inputs, Spec, work_dtype
-from segfocal.losses.primitive.pixel import Parts, modulation, pixel_loss, split
+from segfocal.losses.primitive.pixel import Parts, modulation, part, pixel_loss, split
 
 
 def elements(block: Inputs, spec: Spec) -> Elements:
@@ -68,14 +61,15 @@ def loss_sides(block: Inputs, spec: Spec, item: Elements) -> Sides:
         return (
             Sides(negative, positive)
             if block.alpha is None
-            else Sides(negative * alpha_0, positive * alpha_1)
+            else Sides(part(alpha_0, negative), part(alpha_1, positive))
         )
-    as_0 = alpha_0 * pixel_loss(spec.form, split(item.x, item.power), curve).loss
-    as_1 = alpha_1 * pixel_loss(spec.form, split(-item.x, item.power), curve).loss
-    moved = 0.0 if block.smoothing is None else block.smoothing.to(item.x.dtype) / 2
-    positive = divide(as_1 + moved * (as_0 - as_1), item.y).positive
-    negative = divide(as_0 + moved * (as_1 - as_0), item.y).negative
-    return Sides(negative, positive)
+    as_0 = part(alpha_0, pixel_loss(spec.form, split(item.x, item.power), curve).loss)
+    as_1 = part(alpha_1, pixel_loss(spec.form, split(-item.x, item.power), curve).loss)
+    if block.smoothing is not None:
+        moved = block.smoothing.to(item.x.dtype) / 2
+        kept = 1 - moved
+        as_0, as_1 = part(kept, as_0) + part(moved, as_1), part(kept, as_1) + part(moved, as_0)
+    return Sides(divide(as_0, item.y).negative, divide(as_1, item.y).positive)
 
 
 def modulation_sides(block: Inputs, item: Elements) -> Sides:
@@ -104,7 +98,7 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
 
     def both(sides: Sides) -> Tensor:
-        return torch.stack([total(weighted(side, item.weight)) for side in sides], -1)
+        return torch.stack([total(weighted_loss(side, item.weight)) for side in sides], -1)
 
     if "loss" in want:
         found["loss"] = both(loss_sides(block, spec, item))
@@ -158,5 +152,5 @@ def values(block: Inputs, spec: Spec) -> Tensor:
     """Compute the loss of every element, weight applied, NaN where the label is none."""
     item = elements(block, spec)
     negative, positive = loss_sides(block, spec, item)
-    value = weighted(negative + positive, item.weight)
+    value = weighted_loss(negative + positive, item.weight)
     return value if item.invalid is None else value.masked_fill(item.invalid, float("nan"))

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.eager.adding import total, weighted
+from segfocal.losses.primitive.pixel import part
+
 
 class Elements(NamedTuple):
     """A block's pixels: ``x`` is 0 where ignored, ``y`` is bool (hard) or floating (soft)."""
@@ -31,18 +34,7 @@ def divide(value: Tensor, y: Tensor) -> Sides:
     """Give each element's value to its label, in shares where the label is soft."""
     if y.dtype == torch.bool:
         return Sides(value.masked_fill(y, 0), value.masked_fill(~y, 0))
-    return Sides(value * (1 - y), value * y)
-
-
-def total(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Sum over space."""
-    axes = tuple(range(2, value.ndim))
-    return value.sum(axes, dtype=dtype) if axes else value.to(dtype) if dtype else value
-
-
-def weighted(value: Tensor, weight: Tensor | None) -> Tensor:
-    """Multiply by the weight, if there is one."""
-    return value if weight is None else value * weight
+    return Sides(part(1 - y, value), part(y, value))
 
 
 def region_sums(item: Elements, want: set[str]) -> dict[str, Tensor]:

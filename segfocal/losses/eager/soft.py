@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.eager.adding import total, weighted
 from segfocal.losses.eager.softmax import wrong_classes
 from segfocal.losses.eager.upstream import Upstream, spread
 from segfocal.losses.primitive.curve import whole_gamma
@@ -20,26 +21,28 @@ from segfocal.losses.primitive.pixel import FINITE, Parts, modulation, pixel_los
 
 
 class Distribution(NamedTuple):
-    """A block's pixels, (n, C, *S) each, but ``valid`` and ``weight`` (n, 1, *S)."""
+    """A block's pixels, (n, C, *S) each, but ``best``, ``valid`` and ``weight`` (n, 1, *S)."""
 
     x: Tensor
     q: Tensor
     parts: Parts
+    best: Tensor  # class of the largest logit
+    rivals: Tensor  # softmax over the other classes; what stands at the best is 0
     valid: Tensor | None
     weight: Tensor | None
     invalid: Tensor | None
     hard: bool
 
 
-def margins(x: Tensor) -> Tensor:
-    """Compute the margin of every class, as if it were the true one."""
+def margins(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the margin of every class as if it were the true one; the best class; its rivals' softmax."""
     top, best = x.max(1, keepdim=True)
     below = x - top
     share = below.exp()
     # every class but the best has the best among its rivals, so that nothing cancels
     ordinary = (share.sum(1, keepdim=True) - share).log() - below
-    (largest, log_scale), _ = wrong_classes(x, best)
-    return ordinary.scatter(1, best, (largest - top) + log_scale)
+    (largest, log_scale), rivals = wrong_classes(x, best)
+    return ordinary.scatter(1, best, (largest - top) + log_scale), best, rivals
 
 
 def target_of(
@@ -66,18 +69,9 @@ def distribution(block: Inputs, spec: Spec) -> Distribution:
         x = x.masked_fill(~valid, 0)
     weight = element_weight(block.weight, valid, x.dtype)
     hard = not block.target.is_floating_point()
-    return Distribution(x, q, split(margins(x), whole_gamma(block.curve)), valid, weight, invalid, hard)
-
-
-def weighted(value: Tensor, item: Distribution) -> Tensor:
-    """Multiply by the weight, if there is one."""
-    return value if item.weight is None else value * item.weight
-
-
-def total(value: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Sum over space."""
-    axes = tuple(range(2, value.ndim))
-    return value.sum(axes, dtype=dtype) if axes else value.to(dtype or value.dtype)
+    margin, best, rivals = margins(x)
+    parts = split(margin, whole_gamma(block.curve))
+    return Distribution(x, q, parts, best, rivals, valid, weight, invalid, hard)
 
 
 def loss_of(block: Inputs, spec: Spec, item: Distribution) -> tuple[Tensor, Tensor]:
@@ -105,15 +99,15 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
     want = set(spec.want)
     found: dict[str, Tensor] = {}
     if "loss" in want:
-        found["loss"] = total(weighted(shares_of(block, spec, item), item))
+        found["loss"] = total(weighted(shares_of(block, spec, item), item.weight))
     if "modulation" in want:
         gamma = spread(block.curve, item.x.ndim, item.x.dtype)[0]
-        found["modulation"] = total(weighted(item.q * modulation(item.parts, gamma), item))
-    mass = weighted(item.parts.p, item)
+        found["modulation"] = total(weighted(item.q * modulation(item.parts, gamma), item.weight))
+    mass = weighted(item.parts.p, item.weight)
     found["intersection"] = total(mass * item.q)
     found["prediction"] = total(mass)
     found["prediction_squared"] = total(mass * item.parts.p)
-    mass = weighted(item.q, item)
+    mass = weighted(item.q, item.weight)
     found["weight"] = found["target"] = total(mass)
     found["target_squared"] = total(mass * item.q)
     found.update(count_sums(item))
@@ -128,7 +122,7 @@ def count_sums(item: Distribution) -> dict[str, Tensor]:
     """Count elements, and hard decisions by the largest logit against the largest share."""
     q = item.q if item.valid is None else item.q * item.valid
     steps = torch.arange(q.shape[1], device=q.device).view(-1, *[1] * (q.ndim - 2))
-    decided = item.x.argmax(1, keepdim=True) == steps
+    decided = item.best == steps
     label = item.q.argmax(1, keepdim=True) == steps
     if item.valid is not None:
         decided, label = decided & item.valid, label & item.valid
@@ -151,18 +145,20 @@ def gradient(block: Inputs, spec: Spec, upstream: Upstream) -> Tensor:
             smoothing = block.smoothing.to(pull.dtype)
             pull = (1 - smoothing) * pull + smoothing / pull.shape[1] * pull.sum(1, keepdim=True)
         slope = loss_of(block, spec, item)[1] * pull
-        ratio = slope / u.clamp(min=torch.finfo(u.dtype).tiny)
-        grad = p * (ratio.sum(1, keepdim=True) - ratio) - slope
+        # a class pulls all others by p / u; the best one, whose u may be nothing, by its rivals' softmax
+        ratio = (slope / u).scatter(1, item.best, 0)
+        of_best = slope.gather(1, item.best)
+        grad = p * (ratio.sum(1, keepdim=True) - ratio) + of_best * item.rivals - slope
     if upstream.region:
         h = upstream.prediction + item.q * upstream.intersection + 2 * upstream.prediction_squared * p
         grad = grad + p * (h - (p * h).sum(1, keepdim=True))
-    return weighted(grad, item)
+    return weighted(grad, item.weight)
 
 
 def values(block: Inputs, spec: Spec) -> Tensor:
     """Compute the loss of every pixel, weight applied, NaN where a label is none: (n, *S)."""
     item = distribution(block, spec)
-    value = weighted(shares_of(block, spec, item).sum(1, keepdim=True), item)
+    value = weighted(shares_of(block, spec, item).sum(1, keepdim=True), item.weight)
     if item.invalid is not None:
         value = value.masked_fill(item.invalid.any(1, keepdim=True), float("nan"))
     return value.squeeze(1)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.eager.adding import weighted, weighted_loss
 from segfocal.losses.eager.upstream import Upstream, spread
 from segfocal.losses.primitive.curve import whole_gamma
 from segfocal.losses.primitive.elements import element_weight, invalid_labels, valid_elements
 from segfocal.losses.primitive.fields import Inputs, Spec, work_dtype
-from segfocal.losses.primitive.pixel import FINITE, Parts, modulation, pixel_loss, split
+from segfocal.losses.primitive.pixel import FINITE, Parts, modulation, part, pixel_loss, split
 
 
 class Pixels(NamedTuple):
@@ -86,18 +87,13 @@ def curve_rows(block: Inputs, item: Pixels) -> list[Tensor]:
     return [row_of_label(row.unsqueeze(0), item.label) for row in rows]
 
 
-def weighted(value: Tensor, item: Pixels) -> Tensor:
-    """Multiply by the weight, if there is one."""
-    return value if item.weight is None else value * item.weight
-
-
 def loss_of(block: Inputs, spec: Spec, item: Pixels) -> tuple[Tensor, Tensor]:
     """Compute loss and slope of every pixel, alpha applied, weight not."""
     loss, slope = pixel_loss(spec.form, item.parts, curve_rows(block, item))
     if block.alpha is None:
         return loss, slope
     alpha = row_of_label(spread(block.alpha, item.x.ndim, item.x.dtype).unsqueeze(0), item.label)
-    return loss * alpha, slope * alpha
+    return part(alpha, loss), slope * alpha
 
 
 def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
@@ -114,11 +110,11 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
     want = set(spec.want)
     values: dict[str, Tensor] = {}
     if "loss" in want:
-        values["loss"] = weighted(loss_of(block, spec, item)[0], item)
+        values["loss"] = weighted_loss(loss_of(block, spec, item)[0], item.weight)
     if "modulation" in want:
-        values["modulation"] = weighted(modulation(item.parts, curve_rows(block, item)[0]), item)
+        values["modulation"] = weighted(modulation(item.parts, curve_rows(block, item)[0]), item.weight)
     if want & {"weight", "target", "target_squared"}:
-        values["weight"] = weighted(torch.ones_like(item.parts.p), item)
+        values["weight"] = weighted(torch.ones_like(item.parts.p), item.weight)
     found = region_sums(item, want, values)
     found.update(count_sums(item, want))
     if item.invalid is not None:
@@ -129,7 +125,7 @@ def sums(block: Inputs, spec: Spec) -> dict[str, Tensor]:
 
 def region_sums(item: Pixels, want: set[str], values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Compute I, P, P2 beside the values found so far, and sum by label; W, Y and Y2 are the same."""
-    mass = weighted(item.parts.p, item)
+    mass = weighted(item.parts.p, item.weight)
     axes = tuple(range(2, item.x.ndim))
     if want & {"intersection", "prediction"}:
         values["intersection"] = mass
@@ -143,7 +139,7 @@ def region_sums(item: Pixels, want: set[str], values: dict[str, Tensor]) -> dict
     )
     if want & {"prediction", "prediction_squared"}:
         wrong = item.shares * item.parts.u
-        mass = weighted(wrong, item)
+        mass = weighted(wrong, item.weight)
         if "prediction" in want:
             found["prediction"] = found["intersection"] + (mass.sum(axes) if axes else mass)
         if "prediction_squared" in want:
@@ -188,13 +184,13 @@ def gradient(block: Inputs, spec: Spec, upstream: Upstream) -> Tensor:
             )
         p_h = p * h
         grad += p_h - p * p_h.sum(1, keepdim=True)
-    return weighted(grad, item)
+    return weighted(grad, item.weight)
 
 
 def values(block: Inputs, spec: Spec) -> Tensor:
     """Compute the loss of every pixel, weight applied, NaN where the label is none: (n, *S)."""
     item = pixels(block, spec)
-    value = weighted(loss_of(block, spec, item)[0], item)
+    value = weighted_loss(loss_of(block, spec, item)[0], item.weight)
     if item.invalid is not None:
         value = value.masked_fill(item.invalid, float("nan"))
     return value.squeeze(1)

@@ -10,6 +10,7 @@ NaN.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -113,9 +114,9 @@ def focal(parts: Parts, gamma: Number, *, log_scale: Number | None = None) -> Pi
 
 
 def part(weight: Number, value: Tensor) -> Tensor:
-    """Return ``weight * value``, 0 for weight 0 even where the value is infinite."""
+    """Return ``weight * value`` of a loss, 0 for weight 0 where the loss is infinite too; a NaN stays one."""
     weight = torch.as_tensor(weight, dtype=value.dtype, device=value.device)
-    return torch.where(weight == 0, torch.zeros_like(value), weight * value)
+    return weight * value.masked_fill((weight == 0) & (value == math.inf), 0)
 
 
 def poly(parts: Parts, gamma: Number, epsilon: Number) -> PixelLoss:

@@ -92,7 +92,8 @@ def pixel_sums(
         label_smoothing: Share e of the target given to all classes alike, in [0, 1]; region sums do not see
             it.
         ignore_index: Target value that takes no part; nothing at such a pixel matters, not even NaN.
-        weight: Pixel weight (N, *S) or (N, 1, *S); under sigmoid also (N, C, *S).
+        weight: Pixel weight (N, *S) or (N, 1, *S); under sigmoid also (N, C, *S). A weight or alpha of 0
+            times an infinite loss is 0 (torch: NaN): the pixel takes no part. A NaN stays one.
         validate: Whether to look at values as well as shapes; None: on a CPU only. Without it invalid labels
             make the sums NaN.
         backend: None: what ``backend_for`` says.

@@ -30,7 +30,7 @@ from segfocal.losses.triton.pixel import (
     pixels_of,
     place,
 )
-from segfocal.losses.triton.soft import curves, first_read, pulls, read, smoothed, weight_of
+from segfocal.losses.triton.soft import below, curves, first_read, pulls, read, smoothed, weight_of
 
 
 @triton.jit
@@ -202,6 +202,7 @@ def distribution_gradient(logits, target, weight, curve, alpha, smoothing, upstr
     w = weight_of(weight, at_w, n, pixel, inside, counts, space, AXES)
     e = smoothed(smoothing)
     ratios, mean = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+    of_best = tl.zeros([BLOCK], tl.float32)
     at_grad, step_grad = place(out, n, pixel, space, at_out, AXES), tl.cast(at_out[1], tl.int64)
     for writing in tl.static_range(2):
         for start in range(0, C, ROWS):
@@ -218,13 +219,18 @@ def distribution_gradient(logits, target, weight, curve, alpha, smoothing, upstr
                 own = slope * (
                     (1.0 - e) * (q * pulls(by_map, upstream, lane, C, K)) + e / C * pulled[None, :]
                 )
-            ratio = own / tl.where(u < TINY, TINY, u)
+            # a class pulls all others by p / u; the best one, whose u may be nothing, by its rivals' softmax
+            leads = lane[:, None] == best[None, :]
+            ratio = tl.where(leads, 0.0, own / tl.where(leads, 1.0, u))
             h = arriving(upstream, lane, p, q, C, WANT, K)
             if writing == 0:
                 ratios += tl.sum(tl.where(use, ratio, 0.0), 0)
+                of_best += tl.sum(tl.where(use & leads, own, 0.0), 0)
                 mean += tl.sum(tl.where(use, p * h, 0.0), 0)
             else:
-                grad = p * (ratios[None, :] - ratio) - own + p * (h - mean[None, :])
+                rivals = below(x, second) / tl.where(other < TINY, TINY, other)[None, :]
+                grad = tl.where(leads, 0.0, of_best[None, :] * rivals) - own
+                grad += p * (ratios[None, :] - ratio) + p * (h - mean[None, :])
                 to = at_grad[None, :] + lane.to(tl.int64)[:, None] * step_grad
                 grad = tl.where(use, w[None, :] * grad, 0.0)
                 tl.store(to, grad.to(out.dtype.element_ty), mask=there & inside[None, :])

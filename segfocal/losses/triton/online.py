@@ -31,6 +31,7 @@ from segfocal.losses.triton.pixel import (
     WEIGHT,
     alpha_of,
     label_of,
+    part,
     pixel_loss,
     pixels_of,
     place,
@@ -137,8 +138,8 @@ def online_sums(logits, target, weight, curve, alpha, floats, ints, at_x, at_t, 
     g, a, b, rest = rates(curve, known, FORM, COLUMNS)
     loss, _, factor, p, u = pixel_loss((largest - right) + tl.log(total), g, a, b, rest, FORM)
     if alpha is not None:
-        loss = loss * alpha_of(alpha, known, C)
-    loss, factor, mass, scale = loss * w, factor * w, p * w, u / total
+        loss = part(alpha_of(alpha, known, C), loss)
+    loss, factor, mass, scale = part(w, loss), factor * w, p * w, u / total
     winner = tl.where(label >= 0, winner, NO_LABEL)
     wrong = tl.sum((label == NO_LABEL).to(tl.int32), 0)
     poison = tl.where(wrong > 0, float("nan"), 0.0)
@@ -206,8 +207,8 @@ def online_map(logits, target, weight, curve, alpha, out, at_x, at_t, at_w, at_o
     g, a, b, rest = rates(curve, known, FORM, COLUMNS)
     loss, _, _, _, _ = pixel_loss((largest - right) + tl.log(total), g, a, b, rest, FORM)
     if alpha is not None:
-        loss = loss * alpha_of(alpha, known, C)
-    loss = tl.where(label == NO_LABEL, float("nan"), loss * w)
+        loss = part(alpha_of(alpha, known, C), loss)
+    loss = tl.where(label == NO_LABEL, float("nan"), part(w, loss))
     tl.store(place(out, n, pixel, space, at_out, AXES), loss, mask=inside)
 
 

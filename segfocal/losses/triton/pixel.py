@@ -74,8 +74,9 @@ def split(margin):
 
 @triton.jit
 def part(weight, value):
-    """Return ``weight * value``, 0 for weight 0 even where the value is infinite."""
-    return weight * tl.where(weight == 0.0, 0.0, value)
+    """Return ``weight * value`` of a loss, 0 for weight 0 where the loss is infinite too; a NaN stays one."""
+    finite = tl.where(value == float("inf"), 0.0, value)
+    return weight * tl.where(weight == 0.0, finite, value)
 
 
 @triton.jit
@@ -173,8 +174,10 @@ def share_of(stored, inside, ignore, SOFT: tl.constexpr, HAS_IGNORE: tl.constexp
     """Return a mask's values as float32, IGNORED and NO_LABEL as for labels."""
     if not SOFT:
         return label_of(stored, inside, ignore, 2, HAS_IGNORE).to(tl.float32)
-    share = stored.to(tl.float32)
-    found = tl.where((share >= 0) & (share <= 1), share, NO_LABEL)
+    share = stored
+    if stored.dtype != tl.float64:  # there 1 + 1e-12 is no share
+        share = stored.to(tl.float32)
+    found = tl.where((share >= 0) & (share <= 1), share, NO_LABEL).to(tl.float32)
     if HAS_IGNORE:
         found = tl.where(share == ignore, IGNORED, found)
     return tl.where(inside, found, IGNORED)

@@ -30,6 +30,7 @@ from segfocal.losses.triton.pixel import (
     alpha_of,
     arriving,
     label_of,
+    part,
     pixel_loss,
     pixels_of,
     place,
@@ -65,8 +66,8 @@ def read(logits, target, weight, at_x, at_t, at_w, n, c, pixel, inside, space, i
 
 @triton.jit
 def shares(as_0, as_1, y):
-    """Give each side its share; an infinite value has none on the other side."""
-    return tl.where(y == 1.0, 0.0, as_0 * (1.0 - y)), tl.where(y == 0.0, 0.0, as_1 * y)
+    """Give each side its share."""
+    return part(1.0 - y, as_0), part(y, as_1)
 
 
 @triton.jit
@@ -74,9 +75,8 @@ def moved(as_0, as_1, smoothing):
     """Mix the losses of both sides as smoothed labels do."""
     if smoothing is not None:
         e = tl.load(smoothing).to(tl.float32) * 0.5
-        # without this, a smoothing of 0 would meet infinite losses
-        mixed_0 = tl.where(e == 0.0, as_0, as_0 + e * (as_1 - as_0))
-        as_1 = tl.where(e == 0.0, as_1, as_1 + e * (as_0 - as_1))
+        mixed_0 = (1.0 - e) * as_0 + part(e, as_1)
+        as_1 = (1.0 - e) * as_1 + part(e, as_0)
         as_0 = mixed_0
     return as_0, as_1
 
@@ -97,15 +97,19 @@ def sides(x, y, smoothing, curve, alpha, c, C, SOFT: tl.constexpr, FORM: tl.cons
     if SOFT or smoothing is not None:
         loss_0, _, factor_0, _, p = pixel_loss(x, g, a, b, rest, FORM)
         loss_1, _, factor_1, _, _ = pixel_loss(-x, g, a, b, rest, FORM)
-        loss_0, loss_1 = moved(alpha_0 * loss_0, alpha_1 * loss_1, smoothing)
+        if alpha is not None:
+            loss_0, loss_1 = part(alpha_0, loss_0), part(alpha_1, loss_1)
+        loss_0, loss_1 = moved(loss_0, loss_1, smoothing)
         loss_0, loss_1 = shares(loss_0, loss_1, y)
         factor_0, factor_1 = shares(factor_0, factor_1, y)
         return loss_0, loss_1, factor_0, factor_1, p
     positive = y > 0
     loss, _, factor, right, wrong = pixel_loss(tl.where(positive, -x, x), g, a, b, rest, FORM)
+    if alpha is not None:
+        loss = part(tl.where(positive, alpha_1, alpha_0), loss)
     return (
-        tl.where(positive, 0.0, alpha_0 * loss),
-        tl.where(positive, alpha_1 * loss, 0.0),
+        tl.where(positive, 0.0, loss),
+        tl.where(positive, loss, 0.0),
         tl.where(positive, 0.0, factor),
         tl.where(positive, factor, 0.0),
         tl.where(positive, right, wrong),
@@ -121,7 +125,7 @@ def terms(x, y, w, counts, smoothing, curve, alpha, c, C, SOFT: tl.constexpr, FO
     )
     found = ()
     if WANT[LOSS]:
-        found = found + (w * loss_0, w * loss_1)
+        found = found + (part(w, loss_0), part(w, loss_1))
     if WANT[INTERSECTION]:
         found = found + (w * (p * y),)
     if WANT[PREDICTION]:
@@ -208,7 +212,7 @@ def sigmoid_map(logits, target, weight, curve, alpha, smoothing, out, at_x, at_t
         HAS_IGNORE,
     )  # fmt: skip
     loss_0, loss_1, _, _, _ = sides(x, y, smoothing, curve, alpha, c, C, SOFT, FORM, COLUMNS, ALPHAS)
-    loss = tl.where(no_label, float("nan"), w * (loss_0 + loss_1))
+    loss = tl.where(no_label, float("nan"), part(w, loss_0 + loss_1))
     tl.store(place(out, n, pixel, space, at_out, AXES) + c.to(tl.int64) * at_out[1], loss, mask=inside)
 
 

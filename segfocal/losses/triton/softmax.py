@@ -24,6 +24,7 @@ from segfocal.losses.triton.pixel import (
     alpha_of,
     arriving,
     label_of,
+    part,
     pixel_loss,
     pixels_of,
     place,
@@ -123,8 +124,8 @@ def softmax_map(logits, target, weight, curve, alpha, out, at_x, at_t, at_w, at_
     margin, _, _, _ = margin_of(xs, label, C)
     loss, _, _, _, _ = pixel_loss(margin, g, a, b, rest, FORM)
     if alpha is not None:
-        loss = loss * alpha_of(alpha, known, C)
-    loss = tl.where(label == NO_LABEL, float("nan"), loss * w)
+        loss = part(alpha_of(alpha, known, C), loss)
+    loss = tl.where(label == NO_LABEL, float("nan"), part(w, loss))
     tl.store(place(out, n, pixel, space, at_out, AXES), loss, mask=inside)
 
 

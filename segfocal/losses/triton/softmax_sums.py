@@ -23,6 +23,7 @@ from segfocal.losses.triton.pixel import (
     TP,
     WEIGHT,
     alpha_of,
+    part,
     pixel_loss,
     pixels_of,
     rates,
@@ -39,9 +40,9 @@ def summed(sums, margin, powers, scale, label, w, curve, alpha, C: tl.constexpr,
     g, a, b, rest = rates(curve, known, FORM, COLUMNS)
     loss, _, factor, p, u = pixel_loss(margin, g, a, b, rest, FORM)
     if alpha is not None:
-        loss = loss * alpha_of(alpha, known, C)
+        loss = part(alpha_of(alpha, known, C), loss)
     to_p = scale * u
-    loss, factor, mass, to_mass = loss * w, factor * w, p * w, to_p * w
+    loss, factor, mass, to_mass = part(w, loss), factor * w, p * w, to_p * w
     half = half_of(label)
     found = ()
     for c in tl.static_range(C):
