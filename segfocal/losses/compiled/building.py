@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -64,8 +65,31 @@ def find_or_build(name: str) -> Path:
         path = folder() / file
         if whole(path):
             return path
-    build(name, path)
+    with alone(path.parent):
+        if not whole(path):  # else another process built it meanwhile
+            build(name, path)
     return path
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process builds in the folder; where the system has no such locks, do not wait.
+
+    The lock goes with its process, however that ends, and leaves no file.
+    """
+    try:
+        import fcntl
+
+        place = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def whole(path: Path) -> bool:

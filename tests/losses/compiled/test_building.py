@@ -1,7 +1,12 @@
 """The kernels are built once, and their absence is said once."""
 
 import logging
+import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -107,6 +112,41 @@ def test_a_compiler_may_come_with_arguments(monkeypatch):
 
 def test_other_arguments_of_the_compiler_make_another_file():
     assert building.fingerprint("sh -c") != building.fingerprint("sh -e") != building.fingerprint("sh")
+
+
+def asking(folder, compiler):
+    """A process that asks for the kernels."""
+    variables = {"CXX": str(compiler), "SEGFOCAL_CACHE": str(folder / "cache")}
+    code = "from segfocal.losses.compiled import building as b; print(b.find_or_build(b.compiler()).name)"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | variables, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+COPY = 'while [ "$1" != -o ]; do shift; done; sleep 0.5; echo code > "$2"'
+
+
+def test_of_several_ranks_one_builds(tmp_path):
+    compiler = fake_compiler(tmp_path, COPY)
+    ranks = [asking(tmp_path, compiler) for _ in range(3)]
+    names = {rank.communicate(timeout=60)[0] for rank in ranks}
+    assert (tmp_path / "calls").read_text().count("ran") == 1
+    assert names == {f"{path.name}\n" for path in (tmp_path / "cache").iterdir()}
+
+
+def test_a_killed_builder_lets_the_next_one_build(tmp_path):
+    first = f'[ "$(wc -l < {tmp_path}/calls)" = 1 ] && exec sleep 60'
+    compiler = fake_compiler(tmp_path, f"{first}\n{COPY}")
+    killed = asking(tmp_path, compiler)
+    while not (tmp_path / "calls").exists():
+        assert killed.poll() is None
+        time.sleep(0.05)
+    waiting = asking(tmp_path, compiler)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=60)
+    assert waiting.communicate(timeout=60)[0].endswith(".so\n")
+    assert (tmp_path / "calls").read_text().count("ran") == 2
 
 
 def test_a_cache_that_cannot_be_made_is_replaced(monkeypatch, tmp_path):
