@@ -23,6 +23,6 @@ def check_data(folder: StudyFolder) -> None:
             raise SegfocalError(
                 f"data set {data['name']!r} changed since the study was planned: {root} had "
                 f"{data['files']} files, {data['bytes']} bytes (sha256 {data['sha256'][:12]}), and has "
-                f"{found['files']} files, {found['bytes']} bytes ({found['sha256'][:12]}). Restore it, or plan "
-                "again into another folder."
+                f"{found['files']} files, {found['bytes']} bytes ({found['sha256'][:12]}). Restore it, or "
+                "plan again into another folder."
             )
