@@ -138,13 +138,13 @@ class FakeStudy:
         write_calibration(paths, base | sums, kind=kind, temperature=None, **common)
 
 
-def table(report, name, **where):
+def table(report, name, /, **where):
     """Return the rows of a table with these values."""
     rows = report["tables"][name]
     return [row for row in rows if all(row[key] == value for key, value in where.items())]
 
 
-def only(report, name, **where):
+def only(report, name, /, **where):
     """Return the one row of a table with these values."""
     rows = table(report, name, **where)
     assert len(rows) == 1, rows
