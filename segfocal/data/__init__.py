@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from segfocal.data.source import Source
     from segfocal.data.splits import Split
     from segfocal.data.synthetic import SyntheticData
+    from segfocal.data.table import TableData
+    from segfocal.data.volumes.data import NiftiData
+    from segfocal.data.volumes.preprocess import VolumePreprocess
 
 # a study is planned from names and splits alone, and waits for neither torch nor Lightning
 _HOME = {
@@ -22,11 +25,14 @@ _HOME = {
     "TuSimpleData": "segfocal.data.lanes.tusimple",
     "EpochBatchSampler": "segfocal.data.sampling",
     "FolderData": "segfocal.data.folder",
+    "NiftiData": "segfocal.data.volumes.data",
     "Preprocess": "segfocal.data.preprocess",
     "SegmentationData": "segfocal.data.module",
     "Source": "segfocal.data.source",
     "Split": "segfocal.data.splits",
     "SyntheticData": "segfocal.data.synthetic",
+    "VolumePreprocess": "segfocal.data.volumes.preprocess",
+    "TableData": "segfocal.data.table",
 }
 
 __all__ = [
@@ -34,11 +40,14 @@ __all__ = [
     "TuSimpleData",
     "EpochBatchSampler",
     "FolderData",
+    "NiftiData",
     "Preprocess",
     "SegmentationData",
     "Source",
     "Split",
     "SyntheticData",
+    "VolumePreprocess",
+    "TableData",
 ]
 
 

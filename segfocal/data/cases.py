@@ -43,9 +43,12 @@ class Labels:
 class CaseSet(Protocol):
     """The cases of one split: `Cases` of images, `VolumeCases` of volumes."""
 
-    source: Source
     task: Task
     ignore_index: int | None
+
+    @property
+    def source(self) -> Source:
+        """Where they come from."""
 
     def __len__(self) -> int: ...
 

@@ -1,0 +1,1 @@
+"""Volumes in NIfTI files: layouts, reading, preparation, patches, and the data module."""

@@ -1,0 +1,180 @@
+"""Volumes with label maps as a data module."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from segfocal.data.base import SPLITS, CaseData
+from segfocal.data.base import Split as SplitName
+from segfocal.data.checks import check_patch_size
+from segfocal.data.division import expand
+from segfocal.data.splits import Split
+from segfocal.data.volumes.augmentation import VolumeAugmentation
+from segfocal.data.volumes.cases import Cache, CachePlan, VolumeCases
+from segfocal.data.volumes.layout import VolumeFiles, read_volume_set
+from segfocal.data.volumes.patches import VolumeDataset, VolumePatchDataset
+from segfocal.data.volumes.preprocess import VolumePreprocess
+from segfocal.data.volumes.source import VolumeSource
+from segfocal.errors import SegfocalError, check_choice
+from segfocal.imbalance.counts import Task
+
+FIFTH = Split(test_folds=5, test_fold=0)
+
+
+class NiftiData(CaseData):
+    r"""Volumes in the folders of the Medical Segmentation Decathlon or of nnU-Net's raw data.
+
+    ``dataset.json`` says which files there are, what their channels are and what the labels mean. Volumes of
+    all splits come from imagesTr and labelsTr. Samples are as in `SegmentationData`, with three axes, right,
+    anterior, superior, and ``spacing``, the edges of a voxel in mm. Whole volumes are scored on the grid of
+    the network's input, which is the stored one unless ``preprocess.spacing_mm`` is set.
+
+    Args:
+        root: Folder with dataset.json; ``$SEGFOCAL_DATA`` in it stands for that environment variable.
+        task: Null: ``"multilabel"`` where labels are regions that overlap, else ``"multiclass"``;
+            ``"binary"`` takes every label but the background for the foreground.
+        split: How the cases are divided; null: five folds, the first of which is the test split.
+        preprocess: Spacing and intensity.
+        patch_size: Voxels of a patch along the three axes; one number or three. Smaller volumes are padded
+            with 0 (``ignore_index`` in the mask) at the end of each axis.
+        augment: Preset ``none``, ``mirror``, ``flips`` or ``medical``, or a list of presets and random
+            dictionary transforms of MONAI given by ``class_path`` and ``init_args``.
+        cache: ``"memory"``, ``"disk"`` or ``"none"``: where prepared volumes are kept.
+        cache_dir: Folder for ``"disk"``, and for what ``cache_mib`` does not hold; null: ~/.cache/segfocal
+            for ``"disk"``, and none for ``"memory"``.
+        ignore_index: Label of voxels without a class, also used for padding.
+        seed: Seed of order, crops and augmentation.
+        batch_size: Patches per batch and process.
+        patches_per_epoch: Length of an epoch; null: 16 per training volume.
+        foreground_share: Share of patches placed over a voxel of a foreground class, drawn evenly among those
+            in the volume.
+        cache_mib: Memory for prepared volumes, in MiB per split (train, val).
+        num_workers: Loader processes; the samples do not depend on it.
+        val_batch_size: Whole volumes per batch in validation and test; above 1 they must be of one size.
+
+    Raises:
+        SegfocalError: Naming file, expected, found and remedy.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        task: Task | None = None,
+        split: Split | None = None,
+        preprocess: VolumePreprocess | None = None,
+        patch_size: int | list[int] = 64,
+        augment: str | list[str | dict[str, Any]] = "flips",
+        cache: Cache = "memory",
+        cache_dir: str | None = None,
+        ignore_index: int | None = 255,
+        seed: int = 0,
+        batch_size: int = 2,
+        patches_per_epoch: int | None = None,
+        foreground_share: float = 0.5,
+        cache_mib: float = 1024.0,
+        num_workers: int = 0,
+        val_batch_size: int = 1,
+    ) -> None:
+        self.set = read_volume_set(Path(expand(root)))
+        if task is None:
+            task = "multilabel" if self.set.regions else "multiclass"
+        self.values = self._values(task)
+        super().__init__(
+            task=task,
+            class_names=self._names(task),
+            in_channels=len(self.set.channels),
+            ignore_index=ignore_index,
+            seed=seed,
+            batch_size=batch_size,
+            patches_per_epoch=patches_per_epoch,
+            foreground_share=foreground_share,
+            cache_mib=cache_mib,
+            num_workers=num_workers,
+            val_batch_size=val_batch_size,
+        )
+        if self.set.ignored and ignore_index is None:
+            raise SegfocalError("dataset.json has a label 'ignore': set ignore_index to a number.")
+        self.patch_size, self.augment = check_patch_size(patch_size, axes=3), augment
+        given = preprocess if preprocess is not None else VolumePreprocess()
+        x, y, z = given.tile or self.patch_size
+        self.preprocess = replace(given, in_channels=self.in_channels, tile=(x, y, z))
+        self.split = split if split is not None else FIFTH
+        self.cache, self.cache_dir = cache, cache_dir
+        self.augmentation = VolumeAugmentation(augment, ignore_index=ignore_index)
+        CachePlan(cache)
+        self._files: dict[str, list[VolumeFiles]] = {}
+        self._cases: dict[str, VolumeCases] = {}
+
+    def cases(self, split: SplitName) -> VolumeCases:
+        """Return the cases of a split, reading nothing yet."""
+        check_choice("split", split, SPLITS)
+        if split not in self._cases:
+            source = VolumeSource(
+                self._divided()[split],
+                split=self.split,
+                task=self.task,
+                values=self.values,
+                ignored=self.set.ignored,
+                ignore_index=self.ignore_index,
+                channels=self.in_channels,
+            )
+            # each test volume is read once: keeping it would gain nothing
+            kind: Cache = "none" if split == "test" else self.cache
+            self._cases[split] = VolumeCases(
+                source,
+                preprocess=self.preprocess,
+                num_classes=self.num_classes,
+                cache=CachePlan(kind, self.cache_mib, self.cache_dir),
+            )
+        return self._cases[split]
+
+    def patches(self, num_samples: int) -> VolumePatchDataset:
+        """Return the augmented training patches of one epoch."""
+        return VolumePatchDataset(
+            self.cases("train"),
+            patch_size=self.patch_size,
+            num_samples=num_samples,
+            foreground_share=self.foreground_share,
+            augmentation=self.augmentation,
+            seed=self.seed,
+        )
+
+    def wholes(self, split: SplitName, *, with_mask: bool) -> VolumeDataset:
+        """Return the whole volumes of a split."""
+        return VolumeDataset(self.cases(split), with_mask=with_mask)
+
+    def preprocess_settings(self) -> dict[str, Any]:
+        """Return the settings of ``preprocess`` and the label values, under the name ``volume``."""
+        return {"volume": self.preprocess.to_dict(), "values": [list(values) for values in self.values]}
+
+    def _divided(self) -> dict[str, list[VolumeFiles]]:
+        if not self._files:
+            if self.split.by_folder():
+                raise SegfocalError(
+                    "split must divide the cases of imagesTr by list, number, share or fold, got folders "
+                    f"{self.split.rules()}."
+                )
+            every = {case.name: case for case in self.set.cases}
+            names = self.split.finish(self.split.divide(sorted(every), root=self.set.root))
+            self._files = {part: [every[name] for name in chosen] for part, chosen in names.items()}
+        return self._files
+
+    def _values(self, task: Task) -> list[tuple[int, ...]]:
+        values = list(self.set.labels.values())
+        if task == "multiclass" and self.set.regions:
+            raise SegfocalError(
+                f"{self.set.root}: classes are regions that overlap, which needs task 'multilabel', got "
+                f"{self.set.labels}."
+            )
+        if task == "binary":
+            return [values[0], tuple(sorted({value for each in values[1:] for value in each}))]
+        return values
+
+    def _names(self, task: Task) -> list[str]:
+        names = list(self.set.labels)
+        if task == "binary":
+            return names[1:] if len(names) == 2 else ["foreground"]
+        return names if task == "multiclass" else names[1:]

@@ -1,0 +1,206 @@
+"""Read volumes from NIfTI files, and refuse what would silently become something else."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+
+from segfocal.errors import SegfocalError
+
+Affine = npt.NDArray[np.float64]
+Values = npt.NDArray[Any]
+
+# of the cosine between two axes, and of a corner's place in voxels
+SHEAR = 1e-3
+SHIFT = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An image and where its voxels lie.
+
+    Args:
+        array: ``(C, X, Y, Z)`` float32, the axes as stored.
+        affine: ``(4, 4)``, voxel numbers to millimetres, right, anterior and superior positive.
+        path: Its first file.
+    """
+
+    array: npt.NDArray[np.float32]
+    affine: Affine
+    path: Path
+
+
+def read_volume(paths: Sequence[Path], *, channels: int) -> Volume:
+    """Read an image.
+
+    Args:
+        paths: One file per channel, or one for all of them.
+        channels: How many there must be.
+
+    Returns:
+        The image with finite values.
+
+    Raises:
+        SegfocalError: Naming the file: damaged, of another number of axes or channels, with a skewed affine,
+            or with NaN; and where the channels do not lie on one grid.
+    """
+    if len(paths) not in (1, channels):
+        listed = ", ".join(path.name for path in paths)
+        raise SegfocalError(f"{paths[0]}: expected {channels} channels, got {len(paths)} files: {listed}.")
+    own = channels if len(paths) == 1 else 1
+    images = [open_nifti(path) for path in paths]
+    arrays = [_image_array(image, path, own) for image, path in zip(images, paths, strict=True)]
+    for path, image, array in zip(paths[1:], images[1:], arrays[1:], strict=True):
+        check_same_grid(paths[0], arrays[0].shape[1:], images[0].affine, path, array.shape[1:], image.affine)
+    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return Volume(array, np.asarray(images[0].affine, dtype=np.float64), paths[0])
+
+
+def read_labels(path: Path, *, known: Sequence[int]) -> tuple[Values, Affine]:
+    """Read a label map.
+
+    Args:
+        path: The file.
+        known: The values that may occur.
+
+    Returns:
+        Whole numbers ``(X, Y, Z)`` as stored, and the affine.
+
+    Raises:
+        SegfocalError: Naming the file: as `read_volume`, or with fractions, or other values.
+    """
+    image = open_nifti(path)
+    values = _three_axes(_values(image, path), path)
+    if values.dtype.kind == "f":
+        whole = np.isfinite(values) & (values == np.round(values))
+        if not whole.all():
+            odd = np.unique(values[~whole])[:5].tolist()
+            raise SegfocalError(
+                f"{path}: labels must be whole numbers, got {np.count_nonzero(~whole)} voxels such as {odd}. "
+                "Resample label maps with nearest neighbours."
+            )
+        values = values.astype(np.int32)
+    found, counts = np.unique(values, return_counts=True)
+    wrong = ~np.isin(found, known)
+    if wrong.any():
+        listed = ", ".join(
+            f"{v} ({n} voxels)" for v, n in zip(found[wrong][:10], counts[wrong][:10], strict=True)
+        )
+        raise SegfocalError(
+            f"{path}: dataset.json knows the labels {', '.join(map(str, known))}, the file holds {listed}. "
+            "Name them there or repair the file."
+        )
+    return values, np.asarray(image.affine, dtype=np.float64)
+
+
+def open_nifti(path: Path) -> Any:
+    """Open a file, checking its header.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``.
+
+    Returns:
+        nibabel's image, its voxels not read yet.
+
+    Raises:
+        SegfocalError: Where it is no such file, or its axes are not at right angles.
+    """
+    try:
+        image: Any = nibabel.load(path)
+    except FileNotFoundError as error:
+        raise SegfocalError(f"expected a NIfTI file at {path}, found none.") from error
+    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise SegfocalError(f"{path} cannot be read as NIfTI: {error}. Restore the file.") from error
+    _check_affine(np.asarray(image.affine), path)
+    return image
+
+
+def check_same_grid(
+    path: Path,
+    shape: tuple[int, ...],
+    affine: Affine,
+    other: Path,
+    other_shape: tuple[int, ...],
+    other_affine: Affine,
+) -> None:
+    """Raise unless two files have the same voxels in the same places, to a tenth of a voxel.
+
+    Args:
+        path: One file.
+        shape: Its voxels along the three axes.
+        affine: Its affine.
+        other: The other file.
+        other_shape: Its voxels.
+        other_affine: Its affine.
+
+    Raises:
+        SegfocalError: Naming both and what differs.
+    """
+    if tuple(shape) != tuple(other_shape):
+        raise SegfocalError(
+            f"{path} and {other} must have the same shape, got {tuple(shape)} and {tuple(other_shape)}."
+        )
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * np.array([*shape, 1])
+    away_mm = np.linalg.norm((corners @ affine.T - corners @ other_affine.T)[:, :3], axis=1).max()
+    if away_mm > SHIFT * np.linalg.norm(affine[:3, :3], axis=0).min():
+        raise SegfocalError(
+            f"{path} and {other} must have the same affine, but their corners lie up to {away_mm:.3g} mm "
+            f"apart:\n{np.round(affine, 4).tolist()}\n{np.round(other_affine, 4).tolist()}\n"
+            "Resample one to the other."
+        )
+
+
+def _check_affine(affine: Affine, path: Path) -> None:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or lengths.min() <= 0:
+        raise SegfocalError(f"{path}: the affine gives no spacing: {affine.tolist()}. Repair the header.")
+    directions = affine[:3, :3] / lengths
+    shear = np.abs(directions.T @ directions - np.eye(3)).max()
+    if shear > SHEAR:
+        raise SegfocalError(
+            f"{path}: the axes of the affine must be at right angles, got a cosine of {shear:.3g} between "
+            f"two: {np.round(affine, 4).tolist()}. Resample the volume to a straight grid."
+        )
+
+
+def _image_array(image: Any, path: Path, channels: int) -> npt.NDArray[np.float32]:
+    values = _values(image, path)
+    if channels == 1:
+        values = _three_axes(values, path)[None]
+    elif values.ndim == 4 and values.shape[3] == channels:
+        values = np.moveaxis(values, 3, 0)
+    else:
+        raise SegfocalError(f"{path}: expected {channels} channels on a fourth axis, got {values.shape}.")
+    broken = np.count_nonzero(~np.isfinite(values))
+    if broken:
+        raise SegfocalError(f"{path}: {broken} voxels are NaN or infinite. Repair or remove the volume.")
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _three_axes(values: Values, path: Path) -> Values:
+    if values.ndim == 4 and values.shape[3] == 1:
+        first: Values = values[..., 0]
+        return first
+    if values.ndim != 3 or 0 in values.shape:
+        raise SegfocalError(
+            f"{path}: expected a volume of 3 axes, got shape {values.shape}. Where the fourth axis holds "
+            "channels, dataset.json must name each of them; choose one volume of a time series."
+        )
+    return values
+
+
+def _values(image: Any, path: Path) -> Values:
+    try:
+        values: Values = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise SegfocalError(f"{path} is damaged or cut off: {error}. Restore the file.") from error
+    if values.dtype.kind not in "buif":
+        raise SegfocalError(f"{path}: expected one number per voxel, got {values.dtype}.")
+    return values

@@ -1,0 +1,98 @@
+"""The volumes of one split as a source of cases."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segfocal.data.source import Array, Source
+from segfocal.data.splits import Split
+from segfocal.data.volumes.layout import VolumeFiles
+from segfocal.data.volumes.reading import Affine, Volume, check_same_grid, read_labels, read_volume
+from segfocal.imbalance.counts import Task
+
+
+class VolumeSource(Source):
+    """The files of one split.
+
+    Args:
+        files: Images and label maps.
+        split: Knows the groups.
+        task: What the masks mean.
+        values: The label values of each class, the background first.
+        ignored: Label values without a class.
+        ignore_index: What they become.
+        channels: Of the images.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[VolumeFiles],
+        *,
+        split: Split,
+        task: Task,
+        values: Sequence[tuple[int, ...]],
+        ignored: Sequence[int],
+        ignore_index: int | None,
+        channels: int,
+    ) -> None:
+        super().__init__([case.name for case in files], [split.group_of(case.name) for case in files])
+        self.files, self.task, self.channels = list(files), task, channels
+        self.values, self.ignored, self.ignore_index = list(values), list(ignored), ignore_index
+
+    def volume(self, index: int) -> Volume:
+        """Return the image as stored, and where it lies."""
+        return read_volume(self.files[index].images, channels=self.channels)
+
+    def labels(self, index: int) -> tuple[Array, Affine]:
+        """Return labels ``(1, X, Y, Z)``, or 0/1 ``(K, X, Y, Z)`` for multilabel, and the affine."""
+        known = [value for values in self.values for value in values]
+        stored, affine = read_labels(self.files[index].mask, known=sorted({*known, *self.ignored}))
+        planes = self.values[1:] if self.task != "multiclass" else self.values
+        dtype = np.int32 if len(planes) > 255 or (self.ignore_index or 0) > 255 else np.uint8
+        found = np.stack([np.isin(stored, values) for values in planes]).astype(dtype)
+        if self.task == "multiclass":
+            found = found.argmax(axis=0, keepdims=True).astype(dtype)
+        if self.ignored and self.ignore_index is not None:
+            found[:, np.isin(stored, self.ignored)] = self.ignore_index
+        return found, affine
+
+    def image(self, index: int) -> Array:
+        """Return the image alone."""
+        return self.volume(index).array
+
+    def mask(self, index: int) -> Array:
+        """Return the labels alone."""
+        return self.labels(index)[0]
+
+    def pair(self, index: int) -> tuple[Volume, Array]:
+        """Return image and labels, which must lie on one grid."""
+        volume, (labels, affine) = self.volume(index), self.labels(index)
+        sizes = volume.array.shape[1:], labels.shape[1:]
+        check_same_grid(volume.path, sizes[0], volume.affine, self.files[index].mask, sizes[1], affine)
+        return volume, labels
+
+    def place(self, index: int) -> str:
+        """Return the path of the image."""
+        return str(self.files[index].images[0])
+
+    def identity(self, index: int) -> bytes:
+        """Return a hash of the label map's bytes and of names and sizes of the image files."""
+        case = self.files[index]
+        digest = hashlib.sha256(case.mask.read_bytes())
+        for path in case.images:
+            digest.update(f"{path.name} {path.stat().st_size}".encode())
+        return digest.digest()
+
+    def stamp(self, index: int) -> str:
+        """Return what changes when a file of the case does; reads no content."""
+        case = self.files[index]
+        return " ".join(_stamp(path) for path in (*case.images, case.mask))
+
+
+def _stamp(path: Path) -> str:
+    state = path.stat()
+    return f"{path} {state.st_size} {state.st_mtime_ns}"
