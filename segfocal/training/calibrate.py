@@ -10,7 +10,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
-from segfocal.data.module import SegmentationData
+from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
 from segfocal.losses.base import SegmentationLoss
 from segfocal.metrics.temperature import TemperatureFit
@@ -87,7 +87,7 @@ def find_temperature(
 
 
 def _has_validation(data: Any) -> bool:
-    if isinstance(data, SegmentationData):
+    if isinstance(data, CaseData):
         return "val" in data.splits()
     return is_overridden("val_dataloader", data)
 

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from torch import nn
 
-from segfocal.data.module import SegmentationData
+from segfocal.data.base import CaseData
 from segfocal.runs.calibration import write_calibration
 from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
 from segfocal.runs.curves import write_curves
@@ -44,8 +44,8 @@ def describe(task: SegmentationTask, data: Any, *, seed: Any) -> dict[str, Any]:
     }
     if task.penalties.terms:
         fields["extra"] = {"penalties": task.penalties.describe(task.network)}
-    if isinstance(data, SegmentationData):
-        fields["preprocess"] = data.preprocess.to_dict()
+    if isinstance(data, CaseData):
+        fields["preprocess"] = data.preprocess_settings()
         fields["seeds"]["data"] = data.seed
     return fields
 
@@ -80,7 +80,7 @@ def groups_of(data: LightningDataModule, stage: str) -> dict[str, str]:
     Returns:
         Image name to group.
     """
-    if not isinstance(data, SegmentationData):
+    if not isinstance(data, CaseData):
         return {}
     source = data.cases("test" if stage == "test" else "val").source
     return dict(zip(source.names, source.groups, strict=True))

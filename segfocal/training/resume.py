@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from segfocal.data.module import SegmentationData
+from segfocal.data.base import CaseData
 
 _KEY = "segfocal_resume"
 
@@ -95,7 +95,7 @@ class ResumeState(Callback):
             return
         saved = checkpoint[_KEY]
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, SegmentationData):
+        if isinstance(data, CaseData):
             data.resume_at(saved["epoch"], saved["batch"])
         # an epoch that is yet to begin is seeded by on_train_epoch_start
         self._pending = saved if saved["begun"] else None
