@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from segfocal.data.rules import SPLITS, Names, Rule, by_number, by_share, kind, 
 from segfocal.errors import SegfocalError, check_range
 
 __all__ = ["SPLITS", "Split"]
+
+Grouping = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -117,18 +119,20 @@ class Split:
             raise SegfocalError(f"split.group {self.group!r} does not occur in the name {name!r}.")
         return found.group(1) if found.re.groups else found.group(0)
 
-    def divide(self, names: Sequence[str], *, root: Path) -> Names:
+    def divide(self, names: Sequence[str], *, root: Path, group_of: Grouping | None = None) -> Names:
         """Return the names of each split by list, number, share or fold.
 
         Args:
             names: All names, sorted.
             root: Where list files are.
+            group_of: Group of a name; None: by the pattern ``group``.
 
         Raises:
             SegfocalError: When rules ask for more than there is.
         """
+        group_of = group_of or self.group_of
         if self.test_folds is not None:
-            return self._hold_out(names, "test", self.test_folds, self.test_fold)
+            return self._hold_out(names, "test", self.test_folds, self.test_fold, group_of)
         rules = self.rules()
         kinds = {kind(rule) for rule in rules.values()}
         if kinds == {"number"}:
@@ -136,43 +140,48 @@ class Split:
             return by_number(names, numbers)
         if kinds == {"share"}:
             shares = {split: float(rule) for split, rule in rules.items()}  # type: ignore[arg-type]
-            return by_share(names, shares, group_of=self.group_of, seed=self.seed)
+            return by_share(names, shares, group_of=group_of, seed=self.seed)
         return {
             split: listed(names, rule, split=split, root=root)  # type: ignore[arg-type]
             for split, rule in rules.items()
         }
 
-    def finish(self, names: Mapping[str, Sequence[str]]) -> Names:
+    def finish(self, names: Mapping[str, Sequence[str]], *, group_of: Grouping | None = None) -> Names:
         """Move a share or fold of train to val, see that no group lies in two splits, reduce train.
+
+        Args:
+            names: Split to names.
+            group_of: Group of a name; None: by the pattern ``group``.
 
         Raises:
             SegfocalError: Naming the group and its splits.
         """
+        known, group_of = group_of is not None or self.group is not None, group_of or self.group_of
         done = {split: list(names.get(split, [])) for split in SPLITS}
         if self.val_share:
-            moved = self._share_of(done["train"])
+            shares = {"val": self.val_share}
+            moved = by_share(done["train"], shares, group_of=group_of, seed=self.seed)["val"]
             done["val"], done["train"] = moved, without(done["train"], moved)
         elif self.val_folds is not None:
-            done |= self._hold_out(done["train"], "val", self.val_folds, self.val_fold)
+            done |= self._hold_out(done["train"], "val", self.val_folds, self.val_fold, group_of)
         home: dict[str, str] = {}
         for split in SPLITS:
             for name in done[split]:
-                group = self.group_of(name)
-                if home.setdefault(group, split) != split and (self.group or not self.by_folder()):
+                group = group_of(name)
+                if home.setdefault(group, split) != split and (known or not self.by_folder()):
                     raise SegfocalError(
                         f"group {group!r} ({name}) is in {home[group]} and in {split}: what is trained on "
                         "must not be scored. Change split."
                     )
         if self.train_fraction < 1:
             done["train"] = keep(
-                done["train"], fraction=self.train_fraction, group_of=self.group_of, seed=self.seed
+                done["train"], fraction=self.train_fraction, group_of=group_of, seed=self.seed
             )
         return done
 
-    def _share_of(self, names: Sequence[str]) -> list[str]:
-        return by_share(names, {"val": self.val_share}, group_of=self.group_of, seed=self.seed)["val"]
-
-    def _hold_out(self, names: Sequence[str], split: str, folds: int, fold: int | None) -> Names:
+    def _hold_out(
+        self, names: Sequence[str], split: str, folds: int, fold: int | None, group_of: Grouping
+    ) -> Names:
         assert fold is not None
-        held = deal(names, folds=folds, group_of=self.group_of, seed=self.seed)[fold]
+        held = deal(names, folds=folds, group_of=group_of, seed=self.seed)[fold]
         return {split: held, "train": without(names, held)}

@@ -1,0 +1,157 @@
+"""Images and masks in files: what the stored values of masks mean, and how a case is read."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segfocal.data.cases import naming
+from segfocal.data.colors import read_class_table
+from segfocal.data.division import expand
+from segfocal.data.labels import Mask
+from segfocal.data.masks import MaskCoding, color_coding, value_coding
+from segfocal.data.module import SegmentationData
+from segfocal.data.module import Split as SplitName
+from segfocal.data.pairs import Pair
+from segfocal.data.preprocess import Image
+from segfocal.data.reading import read_array
+from segfocal.data.source import Source
+from segfocal.errors import SegfocalError
+from segfocal.imbalance.counts import Task
+
+
+class FileData(SegmentationData):
+    """Masks as files. A subclass says which file belongs to which: ``pairs``.
+
+    Args:
+        root: Folder of the data set; ``$SEGFOCAL_DATA`` or ``${SEGFOCAL_DATA}`` in it stands for that
+            environment variable, by default ``../shared/data`` seen from the current directory.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+        class_names: One per channel of the logits, in their order; may be left out for binary
+            (``foreground``) and where ``colors`` gives them.
+        values: Stored value to label, e.g. ``{10: 1}``; null: 0 and 1 or 255 for binary and multilabel, the
+            class numbers (and ``ignore_index``) for multiclass.
+        ignore_values: Stored values without a class.
+        colors: Class name to ``'#rrggbb'`` or ``[r, g, b]``, or a csv file below ``root`` with the columns
+            name, r, g, b: the masks are colour pictures.
+        ignore_colors: Colours without a class.
+        other: Label of all values or colours not named; null: they are an error.
+        **settings: Everything of ``SegmentationData``: preprocess, patch_size, batch_size, augment, ...
+
+    Raises:
+        SegfocalError: Naming file, expected, found and remedy: settings at once, names when a split is first
+            used, contents when a file is read.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        task: Task,
+        class_names: list[str] | None = None,
+        values: dict[int, int] | None = None,
+        ignore_values: list[int] | None = None,
+        colors: dict[str, str | list[int]] | str | None = None,
+        ignore_colors: list[str | list[int]] | None = None,
+        other: int | None = None,
+        **settings: Any,
+    ) -> None:
+        if colors is not None and (values is not None or ignore_values):
+            raise SegfocalError("masks hold values or colours: give values or colors, not both.")
+        self.root = Path(expand(root))
+        table: Mapping[str, str | Sequence[int]] | None
+        table = read_class_table(self.root / colors) if isinstance(colors, str) else colors
+        if class_names is None:
+            class_names = _default_names(task, table)
+        super().__init__(task=task, class_names=class_names, **settings)
+        shared: dict[str, Any] = {"task": task, "ignore_index": self.ignore_index, "other": other}
+        if table is not None:
+            self.coding = color_coding(
+                class_names=class_names, colors=table, ignore_colors=ignore_colors or [], **shared
+            )
+        else:
+            self.coding = value_coding(
+                num_classes=self.num_classes, values=values, ignore_values=ignore_values or [], **shared
+            )
+        self._pairs: dict[str, list[Pair]] = {}
+
+    @abstractmethod
+    def pairs(self) -> dict[str, list[Pair]]:
+        """Return the files of train, val and test. Called once."""
+
+    @abstractmethod
+    def group_of(self, name: str) -> str:
+        """Return the group of a case, which lies in one split as a whole."""
+
+    def source(self, split: SplitName) -> Source:
+        """Return the cases of a split."""
+        if not self._pairs:
+            self._pairs = self.pairs()
+        chosen = self._pairs[split]
+        groups = [self.group_of(pair.name) for pair in chosen]
+        return FileSource(chosen, groups, self.coding, layered=self.task == "multilabel")
+
+
+class FileSource(Source):
+    """The files of one split.
+
+    Args:
+        pairs: Image and mask files.
+        groups: One per pair.
+        coding: What the pixels of the masks mean.
+        layered: Whether each class has its own file.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], groups: Sequence[str], coding: MaskCoding, *, layered: bool
+    ) -> None:
+        super().__init__([pair.name for pair in pairs], groups)
+        self.files, self.coding, self.layered = list(pairs), coding, layered
+
+    def image(self, index: int) -> Image:
+        """Return the image as stored."""
+        return read_array(self.files[index].image, palette="colors")
+
+    def mask(self, index: int) -> Mask:
+        """Return labels ``(H, W)``, or ``(K, H, W)`` with zeros where a class has no file."""
+        paths = self.files[index].masks
+        if not self.layered and paths[0] is not None:
+            return self._decoded(paths[0])
+        layers = [self._decoded(path) if path else None for path in paths]
+        files = zip(paths, layers, strict=True)
+        sizes = {str(path): layer.shape for path, layer in files if layer is not None}
+        if len(set(sizes.values())) > 1:
+            raise SegfocalError(f"masks of one image must have one size, got {sizes} (height, width).")
+        size = next(iter(sizes.values())) if sizes else self.image(index).shape[:2]
+        return np.stack([np.zeros(size, dtype=np.uint8) if layer is None else layer for layer in layers])
+
+    def place(self, index: int) -> str:
+        """Return the path of the image."""
+        return str(self.files[index].image)
+
+    def identity(self, index: int) -> bytes:
+        """Return a hash of the masks' bytes and of name and size of the image file."""
+        pair = self.files[index]
+        digest = hashlib.sha256(f"{pair.image.name} {pair.image.stat().st_size}".encode())
+        for path in pair.masks:
+            digest.update(b"absent" if path is None else path.read_bytes())
+        return digest.digest()
+
+    def _decoded(self, path: Path) -> Mask:
+        with naming(str(path)):
+            return self.coding.decode(read_array(path, palette="colors" if self.coding.colors else "indices"))
+
+
+def _default_names(task: Task, table: Mapping[str, Any] | None) -> list[str]:
+    if table is None and task != "binary":
+        raise SegfocalError(f"class_names must name the classes of task {task!r}, got none.")
+    if table is not None and len(table) > 1 and task == "binary":
+        raise SegfocalError(
+            f"class_names must say which of the colours is the foreground: {', '.join(table)}."
+        )
+    return ["foreground"] if table is None else list(table)

@@ -1,0 +1,129 @@
+"""TableData: rows of a CSV or Parquet file as cases."""
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from segfocal.data import Split, TableData
+from segfocal.errors import SegfocalError
+
+SETTINGS = {"patch_size": 16, "batch_size": 2}
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Six images of three patients, each with masks of two lesions."""
+    table = []
+    for number in range(6):
+        image, mask, other = f"scans/{number}.png", f"labels/{number}_a.png", f"labels/{number}_b.png"
+        for path in (image, mask, other):
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((20, 24), 40 * number, np.uint8)).save(tmp_path / image)
+        for position, path in enumerate((mask, other)):
+            plane = np.zeros((20, 24), np.uint8)
+            plane[position : number + 1 + position, 3] = 255
+            Image.fromarray(plane).save(tmp_path / path)
+        table.append(
+            {"image": image, "mask": mask, "mask_ma": mask, "mask_he": other, "group": f"p{number // 2}"}
+        )
+    return tmp_path, table
+
+
+def write(folder, table, name="cases.csv"):
+    frame = pl.DataFrame(table)
+    frame.write_parquet(folder / name) if name.endswith("parquet") else frame.write_csv(folder / name)
+
+
+@pytest.mark.parametrize("name", ["cases.csv", "cases.parquet"])
+def test_column_split_divides(rows, name):
+    folder, table = rows
+    for row, part in zip(table, ["train", "train", "train", "train", "val", "val"], strict=True):
+        row["split"] = part
+    write(folder, table, name)
+    data = TableData(str(folder), name, "binary", **SETTINGS)
+    assert data.source("train").names == ["scans/0", "scans/1", "scans/2", "scans/3"]
+    assert data.source("val").groups == ["p2", "p2"]
+    assert len(data.source("test")) == 0
+    assert int(data.source("train").mask(3).sum()) == 4
+
+
+def test_groups_of_the_table_are_never_divided(rows):
+    folder, table = rows
+    write(folder, table)
+    for seed in range(5):
+        split = Split(train=0.34, val=0.33, test=0.33, seed=seed)
+        data = TableData(str(folder), "cases.csv", "binary", split=split, **SETTINGS)
+        groups = [set(data.source(part).groups) for part in ("train", "val", "test")]
+        assert [len(found) for found in groups] == [1, 1, 1]
+        assert len(set.union(*groups)) == 3
+
+
+def test_a_group_in_two_splits_is_refused(rows):
+    folder, table = rows
+    for number, row in enumerate(table):
+        row["split"] = "val" if number == 1 else "train"
+    write(folder, table)
+    with pytest.raises(SegfocalError, match=r"group 'p0' .* is in train and in val"):
+        TableData(str(folder), "cases.csv", "binary", **SETTINGS).source("train")
+
+
+def test_multilabel_has_a_column_per_class(rows):
+    folder, table = rows
+    table[0]["mask_he"] = ""
+    write(folder, table)
+    data = TableData(
+        str(folder), "cases.csv", "multilabel", ["ma", "he"], split=Split(train=4, val=2), **SETTINGS
+    )
+    source = data.source("train")
+    assert source.mask(0).shape == (2, 20, 24)
+    assert [int(plane.sum()) for plane in source.mask(0)] == [1, 0]
+    assert [int(plane.sum()) for plane in source.mask(3)] == [4, 4]
+
+
+def test_names_may_be_given(rows):
+    folder, table = rows
+    for number, row in enumerate(table):
+        row["name"] = f"case {number}"
+    write(folder, table)
+    data = TableData(str(folder), "cases.csv", "binary", split=Split(train=["case [0-3]"]), **SETTINGS)
+    assert data.source("train").names == ["case 0", "case 1", "case 2", "case 3"]
+
+
+def spoil(table, **changes):
+    return [table[0] | changes, *table[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: [{k: v for k, v in row.items() if k != "mask"} for row in t], "mask is missing"),
+        (lambda t: spoil(t, image="scans/9.png"), r"row 2: there is no file .*scans/9.png"),
+        (lambda t: spoil(t, mask=""), "row 2: the column mask is empty"),
+        (lambda t: [*t, t[0]], r"row 8: the name 'scans/0' is there twice"),
+        (
+            lambda t: [row | {"split": "trian"} for row in t],
+            r"must be train, val or test, got 'trian'. Did you",
+        ),
+        (lambda t: t[:0] or [dict.fromkeys(t[0], "")][:0], "must be a CSV or Parquet table|a row per image"),
+    ],
+    ids=["column", "file", "empty", "twice", "split", "rows"],
+)
+def test_wrong_tables_are_named(rows, change, message):
+    folder, table = rows
+    write(folder, change(table))
+    split = None if message.startswith("must be train") else Split(train=6)
+    with pytest.raises(SegfocalError, match=message):
+        TableData(str(folder), "cases.csv", "binary", split=split, **SETTINGS).source("train")
+
+
+def test_no_split_at_all_is_named(rows):
+    folder, table = rows
+    write(folder, table)
+    with pytest.raises(SegfocalError, match="has no column split"):
+        TableData(str(folder), "cases.csv", "binary", **SETTINGS).source("train")
+    with pytest.raises(SegfocalError, match="there is no table"):
+        TableData(str(folder), "absent.csv", "binary", **SETTINGS).source("train")
+    write(folder, [row | {"split": "train"} for row in table])
+    with pytest.raises(SegfocalError, match="set split to null"):
+        TableData(str(folder), "cases.csv", "binary", split=Split(train=6), **SETTINGS).source("train")
