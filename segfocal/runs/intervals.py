@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from segfocal.errors import SegfocalError, check_range
+from segfocal.runs.crossed import Array, crossed_variance, half_width, mean_squares
 
-Array = NDArray[np.float64]
 Covers = Literal["seeds and clusters", "clusters", "seeds", "nothing"]
 
 
@@ -28,7 +28,7 @@ class Interval:
         low: Lower end; NaN where one value alone gives none.
         high: Upper end.
         level: Share of repetitions that such intervals are meant to cover.
-        degrees_of_freedom: Of the t quantile; NaN without interval.
+        degrees_of_freedom: Satterthwaite's; NaN without interval.
         seeds: Trainings per cluster.
         clusters: Clusters per seed.
         covers: The variation it speaks for. With one seed "clusters": other seeds may differ by more.
@@ -69,8 +69,8 @@ class Interval:
 def crossed_interval(values: ArrayLike, *, level: float = 0.95, centre: float | None = None) -> Interval:
     """Return the mean of a table of seeds x clusters with the interval of a two-way random-effects model.
 
-    With one seed or one cluster the interval is Student's over the other, and ``covers`` says so; with one
-    value there is none.
+    Half of its width is ``half_width``'s. With one seed or one cluster the interval is Student's over the
+    other, and ``covers`` says so; with one value there is none.
 
     Args:
         values: (seeds, clusters), no value missing (see ``segfocal.runs.complete``).
@@ -78,77 +78,25 @@ def crossed_interval(values: ArrayLike, *, level: float = 0.95, centre: float | 
         centre: The middle of the interval where it is not the mean, as for jackknife pseudo-values.
 
     Returns:
-        The interval; its variance is ``crossed_variance``'s.
+        The interval.
 
     Raises:
         SegfocalError: For another shape, an empty table, or missing values.
-
-    Source:
-        F. E. Satterthwaite, An approximate distribution of estimates of variance components (1946).
 
     Example:
         >>> found = crossed_interval([[1.0, 2.0, 3.0]])
         >>> found.mean, round(found.low, 3), found.covers
         (2.0, -0.484, 'clusters')
     """
-    from scipy.special import stdtrit
-
     check_range("level", level, low=0.0, high=1.0, open_low=True, open_high=True)
     table = _checked(values)
     seeds, clusters = table.shape
     mean = float(table.mean()) if centre is None else centre
-    variance, freedom, parts = _variance(table)
-    half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance) if freedom > 0 else math.nan
+    half, freedom, parts = _spread(table, level)
     covers: Covers = "seeds and clusters" if min(seeds, clusters) > 1 else "nothing"
     if min(seeds, clusters) == 1 < max(seeds, clusters):
         covers = "clusters" if seeds == 1 else "seeds"
-    return Interval(
-        mean, mean - half, mean + half, level, freedom or math.nan, seeds, clusters, covers, *parts
-    )
-
-
-def crossed_variance(values: ArrayLike) -> tuple[Array, Array, Array]:
-    """Return mean, variance of the mean and degrees of freedom of tables of seeds x clusters.
-
-    ``Var = (MS_seed + MS_cluster - MS_residual) / (S n)``, the mean squares of a two-way table with one
-    value per cell. The estimate can fall below what the residual alone gives, ``MS_residual / (S n)``, even
-    below 0, while the variance cannot: then it is the residual's, with its (S - 1)(n - 1) degrees of
-    freedom. Satterthwaite's degrees of freedom are at least 1.
-
-    Args:
-        values: (..., seeds, clusters), at least two of each, none missing.
-
-    Returns:
-        Three arrays of shape (...).
-    """
-    table = np.asarray(values, np.float64)
-    seeds, clusters = table.shape[-2:]
-    by_seed, by_cluster, residual = mean_squares(table)
-    rest = (seeds - 1) * (clusters - 1)
-    total = by_seed + by_cluster - residual
-    spread = by_seed**2 / (seeds - 1) + by_cluster**2 / (clusters - 1) + residual**2 / rest
-    small = total <= residual
-    freedom = np.where(small, 1.0, total) ** 2 / np.where(small, 1.0, spread)
-    variance = np.where(small, residual, total) / (seeds * clusters)
-    return table.mean(axis=(-2, -1)), variance, np.where(small, float(rest), np.maximum(freedom, 1.0))
-
-
-def mean_squares(table: Array) -> tuple[Array, Array, Array]:
-    """Return the mean squares of seeds, clusters and residual of (..., seeds, clusters).
-
-    Example:
-        >>> [part.item() for part in mean_squares(np.array([[1.0, 2.0], [3.0, 8.0]]))]
-        [16.0, 9.0, 4.0]
-    """
-    seeds, clusters = table.shape[-2:]
-    rows, columns = table.mean(axis=-1, keepdims=True), table.mean(axis=-2, keepdims=True)
-    mean = rows.mean(axis=-2, keepdims=True)
-    rest = table - rows - columns + mean
-    return (
-        clusters * np.square(rows - mean).sum(axis=(-2, -1)) / (seeds - 1),
-        seeds * np.square(columns - mean).sum(axis=(-2, -1)) / (clusters - 1),
-        np.square(rest).sum(axis=(-2, -1)) / ((seeds - 1) * (clusters - 1)),
-    )
+    return Interval(mean, mean - half, mean + half, level, freedom, seeds, clusters, covers, *parts)
 
 
 def _checked(values: ArrayLike) -> Array:
@@ -166,17 +114,19 @@ def _checked(values: ArrayLike) -> Array:
     return table
 
 
-def _variance(table: Array) -> tuple[float, float, tuple[float, float, float]]:
-    """Variance of the mean, degrees of freedom (0: none) and the components of seed, cluster, residual."""
+def _spread(table: Array, level: float) -> tuple[float, float, tuple[float, float, float]]:
+    """Half the width, degrees of freedom and the components of seed, cluster and residual; NaN for none."""
+    from scipy.special import stdtrit
+
     (seeds, clusters), unknown = table.shape, math.nan
     if min(seeds, clusters) > 1:
         by_seed, by_cluster, residual = (float(part) for part in mean_squares(table))
-        _, variance, freedom = crossed_variance(table)
         between = max(0.0, (by_seed - residual) / clusters), max(0.0, (by_cluster - residual) / seeds)
-        return float(variance), float(freedom), (*between, residual)
+        freedom = float(crossed_variance(table)[2])
+        return float(half_width(table, level=level)), freedom, (*between, residual)
     count = table.size
     if count == 1:
-        return unknown, 0.0, (unknown, unknown, unknown)
+        return unknown, unknown, (unknown, unknown, unknown)
     single = float(table.var(ddof=1))
     parts = (unknown, single, unknown) if seeds == 1 else (single, unknown, unknown)
-    return single / count, float(count - 1), parts
+    return float(stdtrit(count - 1, (1 + level) / 2)) * math.sqrt(single / count), count - 1.0, parts

@@ -8,7 +8,8 @@ from scipy import stats
 
 from segfocal.errors import SegfocalError
 from segfocal.runs.complete import complete_block
-from segfocal.runs.intervals import crossed_interval, crossed_variance, mean_squares
+from segfocal.runs.crossed import crossed_variance, half_width, mean_squares
+from segfocal.runs.intervals import crossed_interval
 from segfocal.runs.jackknife import pseudo_values
 
 TABLE = [[1.0, 2.0, 6.0], [3.0, 5.0, 7.0]]
@@ -19,7 +20,9 @@ def test_a_hand_computed_table():
     assert [part.item() for part in mean_squares(np.array(TABLE))] == pytest.approx([6.0, 10.5, 0.5])
     found = crossed_interval(TABLE)
     variance, freedom = 16 / 6, 16**2 / (6**2 / 1 + 10.5**2 / 2 + 0.5**2 / 2)
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    satterthwaite = stats.t.ppf(0.975, freedom) ** 2 * variance
+    banerjee = [stats.t.ppf(0.975, k) ** 2 * part / 6 for k, part in ((1, 5.5), (2, 10.0), (2, 0.5))]
+    half = math.sqrt(max(satterthwaite, sum(banerjee)))
     assert (found.mean, found.seeds, found.clusters, found.covers) == (4.0, 2, 3, "seeds and clusters")
     assert found.degrees_of_freedom == pytest.approx(freedom)
     assert (found.low, found.high) == pytest.approx((4 - half, 4 + half))
@@ -27,6 +30,24 @@ def test_a_hand_computed_table():
     assert parts == pytest.approx((5.5 / 3, 10 / 2, 0.5))
     assert sum(found.shares.values()) == pytest.approx(1.0)
     assert found.shares["cluster"] == pytest.approx(5 / (5 + 5.5 / 3 + 0.5))
+
+
+def test_the_width_is_satterthwaites_but_never_less_than_banerjees():
+    rng, wider = np.random.default_rng(8), set()
+    for seeds, clusters, seed_sd in [(3, 4, 0.0), (3, 100, 0.3)] * 10:
+        table = rng.normal(size=(seeds, 1)) * seed_sd + rng.normal(size=clusters)
+        table = table + rng.normal(size=(seeds, clusters))
+        by_seed, by_cluster, residual = (part.item() for part in mean_squares(table))
+        _, variance, freedom = crossed_variance(table)
+        plain = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+        parts = (max(by_seed - residual, 0), max(by_cluster - residual, 0), residual)
+        degrees = (seeds - 1, clusters - 1, (seeds - 1) * (clusters - 1))
+        own = sum(stats.t.ppf(0.975, k) ** 2 * part for k, part in zip(degrees, parts, strict=True))
+        own = math.sqrt(own / table.size)
+        found = crossed_interval(table)
+        assert found.high - found.mean == pytest.approx(max(plain, own))
+        wider.add(bool(own > plain))
+    assert wider == {False, True}
 
 
 @pytest.mark.parametrize(("axis", "covers"), [(0, "clusters"), (1, "seeds")])
@@ -95,15 +116,13 @@ def test_shift_and_scale_carry_over():
     assert moved.degrees_of_freedom == pytest.approx(plain.degrees_of_freedom)
 
 
-@pytest.mark.parametrize(("seeds", "clusters"), [(3, 4), (5, 28)])
+@pytest.mark.parametrize(("seeds", "clusters"), [(3, 4), (3, 100), (5, 28)])
 def test_the_interval_covers_the_truth_as_often_as_it_says(seeds, clusters):
     """A small version of experiments/statistics, whose bounds are 93 to 98 %."""
     rng = np.random.default_rng(3)
-    shape = (1500, seeds, clusters)
-    tables = rng.normal(size=(1500, seeds, 1)) * 0.3 + rng.normal(size=(1500, 1, clusters))
-    tables += rng.normal(size=shape)
-    mean, variance, freedom = crossed_variance(tables)
-    covered = np.abs(mean) <= stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+    tables = rng.normal(size=(1500, seeds, 1)) * 0.35 + rng.normal(size=(1500, 1, clusters))
+    tables += 0.55 * rng.normal(size=(1500, seeds, clusters))
+    covered = np.abs(tables.mean(axis=(1, 2))) <= half_width(tables)
     assert 0.93 <= covered.mean() <= 0.98
 
 

@@ -48,7 +48,14 @@ def test_the_interval_is_that_of_an_anova_table(noisy_report):
     variance = by_seed + by_cluster - residual
     assert variance > residual
     freedom = variance**2 / (by_seed**2 / (seeds - 1) + by_cluster**2 / (clusters - 1) + residual**2 / rest)
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance / difference.size)
+    plain = stats.t.ppf(0.975, freedom) ** 2 * variance / difference.size
+    parts = {
+        seeds - 1: max(by_seed - residual, 0),
+        clusters - 1: max(by_cluster - residual, 0),
+        rest: residual,
+    }
+    own = sum(stats.t.ppf(0.975, k) ** 2 * part for k, part in parts.items()) / difference.size
+    half = math.sqrt(max(plain, own))
     row = only(noisy_report, "comparisons", role="primary")
     assert (row["low"], row["high"]) == pytest.approx((difference.mean() - half, difference.mean() + half))
 
