@@ -27,6 +27,8 @@ verbs
   study     compare many trainings:      segfocal study plan|run|status|report ...
   lanes     write lanes found by a run:   segfocal lanes --run DIR --out PATH
   evaluate  official lane scores:        segfocal evaluate tusimple|culane --predictions P --labels L
+  report    compare runs in a browser:   segfocal report RUNS... --out DIR [--terminal]
+  curves    draw the pixel losses:       segfocal curves [--gamma 0 1 2] [--knee 0.75] --out FILE
 
 options
   --help     this text; after a verb, its options
@@ -104,6 +106,18 @@ def _study(argv: Sequence[str]) -> int:
     return study(argv)
 
 
+def _report(argv: Sequence[str]) -> int:
+    from segfocal.report.command import report
+
+    return report(argv)
+
+
+def _curves(argv: Sequence[str]) -> int:
+    from segfocal.report.curves_command import curves
+
+    return curves(argv)
+
+
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit": _fit,
     "finetune": _finetune,
@@ -115,6 +129,8 @@ _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "study": _study,
     "lanes": _lanes,
     "evaluate": _evaluate_lanes,
+    "report": _report,
+    "curves": _curves,
 }
 
 

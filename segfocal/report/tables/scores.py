@@ -118,7 +118,7 @@ def pick(table: pl.DataFrame, runs: pl.DataFrame, *, stage: str, tuned: bool = F
     """
     rows = table.filter(pl.col("stage") == stage)
     if "threshold_kind" in rows.columns:
-        kinds = ["tuned"] if tuned else ["fixed", "argmax"]
+        kinds = ["tuned" if tuned else "fixed", "argmax"]
         rows = rows.filter(pl.col("threshold_kind").is_in(kinds))
     names = runs.select("run", "arm", "name", pl.col("checkpoint").alias("best"))
     rows = rows.join(names, on="run", how="inner", maintain_order="left")

@@ -1,0 +1,1 @@
+"""The static report: one folder that opens from disk without a network."""

@@ -1,0 +1,126 @@
+"""Put the report together: one page, its scripts, and the files it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from segfocal.errors import SegfocalError
+from segfocal.report.page.bundle import csv_text, script
+from segfocal.report.page.cases import Browser, case_browser
+from segfocal.report.page.markup import text
+from segfocal.report.page.parts import section
+from segfocal.report.page.skeleton import CASES, TWO_RUNS, document
+from segfocal.report.sources import Sources
+from segfocal.report.tables.configs import differing, flat_config
+from segfocal.report.views import Section, sections
+from segfocal.runs.write import disk_error
+
+ASSETS = ("report.css", "tables.js", "figures.js", "cases.js")
+MOST_CONFIGS = 60
+
+
+def write_page(sources: Sources, out: str | Path, *, title: str, all_cases: bool = False) -> Path:
+    """Write the static report.
+
+    Args:
+        sources: What was read.
+        out: A new or empty folder, or one that holds a report, which is replaced.
+        title: Of the page, any text.
+        all_cases: Show every case of which pictures exist.
+
+    Returns:
+        The page, ``index.html``.
+
+    Raises:
+        SegfocalError: Where the folder holds other files, or cannot be written.
+    """
+    folder = Path(out)
+    _check_folder(folder)
+    parts, browser = sections(sources), case_browser(sources, all_cases=all_cases)
+    for old in folder.glob("pictures/*"):
+        old.unlink()
+    for name, content in page_files(sources, parts, browser, title=title).items():
+        _write(folder / name, content)
+    return folder / "index.html"
+
+
+def page_files(
+    sources: Sources, parts: Sequence[Section], browser: Browser, *, title: str
+) -> Mapping[str, bytes]:
+    """Return every file of the report.
+
+    Args:
+        sources: What was read.
+        parts: Of ``sections``.
+        browser: Of ``case_browser``.
+        title: Of the page.
+
+    Returns:
+        Path inside the report to content; the same input gives the same bytes.
+    """
+    figures = [shown for part in parts for shown in part.figures]
+    data = script(figures, cases=browser.content or None, configs=_configs(sources))
+    body = "".join([_left_out(sources), *map(section, parts), _cases(browser), _pairs(sources)])
+    links = [(part.key, part.title) for part in parts]
+    links += [("cases", "Cases")] if browser.content else []
+    page = document(title=text(title), body=body, links=links)
+    assets = {name: resources.files("segfocal.report.page").joinpath(name).read_bytes() for name in ASSETS}
+    library = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+    tables = {f"figures/{shown.key}.csv": csv_text(shown.data).encode() for shown in figures}
+    scripts = {"index.html": page.encode(), "data.js": data.encode(), "plotly.min.js": library}
+    return {**scripts, **assets, **tables, **browser.files}
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise SegfocalError(f"--out must name a folder, got the file {folder}. Choose another name.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "data.js").is_file():
+        raise SegfocalError(
+            f"--out must name a new or empty folder or an older report, got {folder}, which holds other "
+            "files. Choose another name."
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write without waiting for the disk: a report that a crash cuts short is written again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise disk_error(error, path, option="--out") from error
+
+
+def _left_out(sources: Sources) -> str:
+    if sources.runs.is_empty():
+        return "<p>No runs were found. <code>segfocal fit --run DIR</code> makes one.</p>"
+    if not sources.left_out:
+        return ""
+    items = "".join(f"<li>{text(name)}: {text(reason)}</li>" for name, reason in sources.left_out)
+    count = len(sources.left_out)
+    head = f"Left out of the scores: {count} of {sources.runs.height} runs"
+    return f'<div class="left-out"><p>{head}</p><ul>{items}</ul></div>'
+
+
+def _cases(browser: Browser) -> str:
+    if not browser.content:
+        return ""
+    return CASES.format(notes=" ".join(map(text, browser.notes)))
+
+
+def _pairs(sources: Sources) -> str:
+    return TWO_RUNS if sources.runs.height > 1 else ""
+
+
+def _configs(sources: Sources) -> dict[str, Any] | None:
+    """Settings of each run that are not the same in all, for the comparison of two runs."""
+    shown = sources.runs.head(MOST_CONFIGS)
+    configs = {str(number): flat_config(run) for number, run in enumerate(shown["run"].to_list())}
+    apart = differing(configs)
+    return {
+        "runs": shown["name"].to_list(),
+        "keys": apart["key"].to_list(),
+        "values": [apart[column].to_list() for column in apart.columns[1:]],
+    }

@@ -1,0 +1,134 @@
+"""What a report reads: runs, one evaluation of each, and what had to be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from segfocal.errors import SegfocalError, nearest
+from segfocal.report.tables.runs import runs_table
+from segfocal.report.tables.scalars import last_scalars
+from segfocal.report.tables.scores import Gathered, gather, pick, stages
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Runs and their scores.
+
+    Args:
+        runs: Of ``runs_table``.
+        gathered: All evaluations, to be handed to the next ``read_sources``.
+        scores: Of ``pick``: the evaluation that is shown.
+        scalars: Of ``last_scalars``.
+        stage: "test", "val" or another.
+        tuned: Whether at the thresholds chosen on validation.
+        baseline: The arm that others are compared with; None where there are no scores.
+        left_out: Run name and reason.
+    """
+
+    runs: pl.DataFrame
+    gathered: Gathered
+    scores: pl.DataFrame
+    scalars: pl.DataFrame
+    stage: str
+    tuned: bool
+    baseline: str | None
+    left_out: list[tuple[str, str]]
+
+    @property
+    def threshold(self) -> str:
+        """The decision in words."""
+        return (
+            "the threshold chosen on validation" if self.tuned else "threshold 0.5 (several classes: argmax)"
+        )
+
+    def scored_runs(self) -> pl.DataFrame:
+        """Return the rows of ``runs`` that have scores."""
+        return self.runs.filter(pl.col("run").is_in(self.scores["run"].unique().to_list()))
+
+
+def read_sources(
+    run_dirs: Sequence[Path],
+    *,
+    arms: Mapping[str, str] | None = None,
+    stage: str | None = None,
+    tuned: bool = False,
+    baseline: str | None = None,
+    before: Gathered | None = None,
+) -> Sources:
+    """Read runs and choose the evaluation to show.
+
+    Args:
+        run_dirs: Run directories.
+        arms: Run (as POSIX path) to arm, where a study says it.
+        stage: Which split; None takes test where any run has it, else val.
+        tuned: At the thresholds chosen on validation.
+        baseline: An arm, a run's name or its folder; None takes the first arm that has scores.
+        before: Of an earlier call, so that only changed files are read.
+
+    Returns:
+        What there is; runs without usable scores are named in ``left_out``.
+
+    Raises:
+        SegfocalError: For a stage or baseline that no run has.
+
+    Example:
+        >>> read_sources([]).left_out
+        []
+    """
+    runs = runs_table(run_dirs, arms=arms)
+    gathered = gather(run_dirs, before=before)
+    usable = runs.filter(pl.col("problem").is_null())
+    found = stages(gathered.table)
+    if stage is not None and stage not in found:
+        known = ", ".join(found) or "none: no run was tested"
+        raise SegfocalError(
+            f"--stage must name a split that was scored ({known}), got {stage!r}.{nearest(stage, found)}"
+        )
+    chosen = stage or (found[0] if found else "test")
+    scores = pick(gathered.table, usable, stage=chosen, tuned=tuned)
+    return Sources(
+        runs=runs,
+        gathered=gathered,
+        scores=scores,
+        scalars=last_scalars(scores["run"].unique(maintain_order=True).to_list(), stage=chosen),
+        stage=chosen,
+        tuned=tuned,
+        baseline=_baseline(baseline, runs, scores),
+        left_out=_left_out(runs, gathered, scores, stage=chosen),
+    )
+
+
+def _baseline(wanted: str | None, runs: pl.DataFrame, scores: pl.DataFrame) -> str | None:
+    arms = scores["arm"].unique(maintain_order=True).to_list()
+    if wanted is None:
+        return arms[0] if arms else None
+    if wanted in arms:
+        return wanted
+    folder = Path(wanted).as_posix()
+    for run, name, arm in runs.select("run", "name", "arm").iter_rows():
+        if arm in arms and (wanted == name or folder == run):
+            return str(arm)
+    raise SegfocalError(
+        f"--baseline must name an arm or a run with scores, got {wanted!r}.{nearest(wanted, arms)} "
+        f"Arms: {', '.join(arms) or 'none'}."
+    )
+
+
+def _left_out(
+    runs: pl.DataFrame, gathered: Gathered, scores: pl.DataFrame, *, stage: str
+) -> list[tuple[str, str]]:
+    scored = set(scores["run"].to_list())
+    found = []
+    for run, name, problem, status in runs.select("run", "name", "problem", "status").iter_rows():
+        if run in scored:
+            continue
+        verb = "test" if stage == "test" else "validate"
+        unscored = (
+            f"it has no scores of the {stage} split (status: {status}); `segfocal {verb} --run` makes them"
+        )
+        found.append((name, problem or gathered.problems.get(run) or unscored))
+    return found

@@ -1,0 +1,197 @@
+"""Everything a report shows, in its order: sections of figures and tables, for the page and the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from segfocal.report.figures.calibration import counts_figure, precision_recall_figures, reliability_figures
+from segfocal.report.figures.leaderboard import class_figure, heat_map_figure, leaderboard_figure
+from segfocal.report.figures.learning import learning_figures
+from segfocal.report.figures.paired import paired_figure, scatter_figure, verdict
+from segfocal.report.figures.shown import Shown
+from segfocal.report.figures.strength import strength_figures
+from segfocal.report.sources import Sources
+from segfocal.report.tables.calibration import calibration_error, precision_recall, reliability
+from segfocal.report.tables.configs import arm_settings
+from segfocal.report.tables.leaderboard import class_board, heat_map, leaderboard, run_board
+from segfocal.report.tables.learning import learning_curves
+from segfocal.report.tables.paired import image_scores, paired
+from segfocal.report.tables.provenance import class_counts, provenance
+from segfocal.report.tables.strength import strength_table
+
+MOST_COMPARISONS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table to show.
+
+    Args:
+        key: Unlike any other of a report.
+        title: Plain text.
+        frame: Its rows; what the columns are called is the matter of whoever shows it.
+    """
+
+    key: str
+    title: str
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A part of the report.
+
+    Args:
+        key: Letters and dashes.
+        title: Plain text.
+        text: What it shows and how it was computed; plain text.
+        figures: In order.
+        tables: In order.
+    """
+
+    key: str
+    title: str
+    text: str
+    figures: Sequence[Shown] = field(default_factory=list)
+    tables: Sequence[Table] = field(default_factory=list)
+
+
+def sections(sources: Sources) -> list[Section]:
+    """Return every part that has something to show.
+
+    Args:
+        sources: What was read.
+
+    Returns:
+        Sections in reading order; one without figures and tables is left out.
+    """
+    board = leaderboard(run_board(sources.scores, sources.runs, scalars=sources.scalars))
+    curves = learning_curves(sources.runs)
+    found = [
+        _ranking(sources, board),
+        _classes(sources),
+        _comparisons(sources),
+        Section(
+            "learning",
+            "Learning curves",
+            "Means over the runs of an arm; bands show their range.",
+            learning_figures(curves),
+        ),
+        _strength(sources, board, curves),
+        *_calibration(sources),
+        _data(sources),
+        _settings(sources),
+        _provenance(sources),
+    ]
+    return [section for section in found if section.figures or section.tables]
+
+
+def _ranking(sources: Sources, board: pl.DataFrame) -> Section:
+    if board.is_empty():
+        return Section("leaderboard", "Leaderboard", "")
+    text = (
+        f"Scores of the {sources.stage} split at {sources.threshold}: Dice of each image, averaged over "
+        "images, classes and seeds. Intervals are Student's over seeds. Runs that differ only in their seed "
+        "form one arm. Arms with different data are ranked apart."
+    )
+    shown = board.drop("precision", "recall")
+    known = [name for name in shown.columns if shown[name].null_count() < shown.height or name == "dice_low"]
+    return Section(
+        "leaderboard",
+        "Leaderboard",
+        text,
+        [leaderboard_figure(board)],
+        [Table("leaderboard", "Arms, the best first", shown.select(known))],
+    )
+
+
+def _classes(sources: Sources) -> Section:
+    if sources.scores.is_empty():
+        return Section("classes", "Classes", "")
+    table = class_board(sources.scores)
+    return Section(
+        "classes",
+        "Classes",
+        "Dice of each class, averaged over images; above per arm, below per run.",
+        [class_figure(table), heat_map_figure(heat_map(sources.scores))],
+        [Table("classes", "Arms and classes", table)],
+    )
+
+
+def _comparisons(sources: Sources) -> Section:
+    """Every arm against the baseline that has the same data."""
+    baseline = sources.baseline
+    arms = sources.scores.select("arm").unique(maintain_order=True)["arm"].to_list()
+    if baseline is None or len(arms) < 2:
+        return Section("comparisons", "Comparisons", "")
+    data = dict(sources.runs.select("arm", "data").iter_rows())
+    others = [arm for arm in arms if arm != baseline and data[arm] == data[baseline]]
+    values = image_scores(sources.scored_runs(), stage=sources.stage, tuned=sources.tuned)
+    figures: list[Shown] = []
+    rows = []
+    for arm in others[:MOST_COMPARISONS]:
+        pair = paired(values, arm=arm, baseline=baseline)
+        rows.append({"arm": arm, "baseline": baseline, "images": pair.images.height, "found": verdict(pair)})
+        if pair.images.height:
+            figures += [paired_figure(pair), scatter_figure(pair)]
+    left = f" The first {MOST_COMPARISONS} of {len(others)} arms." if len(others) > MOST_COMPARISONS else ""
+    text = (
+        f"Differences to {baseline}, image by image, seeds averaged. The interval treats seeds and clusters "
+        "(patients, sequences; else images) as crossed random effects; the signed-rank test takes the seeds "
+        f"as given. Exploratory: p values are not corrected for the number of arms.{left}"
+    )
+    tables = [Table("comparisons", "What was found", pl.DataFrame(rows))] if rows else []
+    return Section("comparisons", "Comparisons", text, figures, tables)
+
+
+def _strength(sources: Sources, board: pl.DataFrame, curves: pl.DataFrame) -> Section:
+    table = strength_table(arm_settings(sources.runs), board, curves)
+    text = "Arms that differ in one number and in nothing else but the seed."
+    tables = [Table("strength", "Strengths", table)] if table.height else []
+    return Section("strength", "Strength of a setting", text, strength_figures(table), tables)
+
+
+def _calibration(sources: Sources) -> list[Section]:
+    runs = sources.scored_runs()
+    bins = reliability(runs, stage=sources.stage)
+    curve = precision_recall(runs, stage=sources.stage)
+    errors = calibration_error(bins)
+    tables = [Table("calibration", "Expected calibration error", errors)] if errors.height else []
+    text = "All pixels, pooled over images and seeds, 15 equal-width bins. Raw scores of a focal loss are no "
+    text += "posteriors; where a run holds its read-out or a temperature-scaled version, it is drawn beside."
+    pooled = "Pooled over all pixels of all images and seeds; raw scores."
+    return [
+        Section("calibration", "Calibration", text, reliability_figures(bins), tables),
+        Section("precision-recall", "Precision and recall", pooled, precision_recall_figures(curve)),
+    ]
+
+
+def _data(sources: Sources) -> Section:
+    counts = class_counts(sources.runs)
+    if counts.is_empty():
+        return Section("data", "Data", "")
+    text = "Pixels of the training split, as the runs counted them."
+    return Section("data", "Data", text, [counts_figure(counts)], [Table("class-counts", "Pixels", counts)])
+
+
+def _settings(sources: Sources) -> Section:
+    table = arm_settings(sources.runs, most=20)
+    text = "Settings in which arms differ, by the first run of each; seeds are left out by construction."
+    tables = [Table("settings", "Settings", table)] if table.height else []
+    return Section("settings", "Settings", text, [], tables)
+
+
+def _provenance(sources: Sources) -> Section:
+    table = provenance(sources.runs)
+    text = "What each run was made with. A commit with + had changes that were not committed."
+    tables = [Table("provenance", "Runs", table)] if table.height else []
+    return Section("provenance", "Provenance", text, [], tables)
+
+
+def run_paths(sources: Sources) -> Mapping[str, Path]:
+    """Return the folder of each run by the name that is shown."""
+    return {name: Path(run) for name, run in sources.runs.select("name", "run").iter_rows()}
