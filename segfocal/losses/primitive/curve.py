@@ -16,8 +16,15 @@ Number = float | Sequence[float] | Tensor
 
 
 def as_row(value: Number, device: torch.device) -> Tensor:
-    """Return a number or a sequence of numbers as a float64 vector."""
+    """Return a number or a sequence of numbers as a float64 vector.
+
+    A number is filled in on the device; a copy to it, as a sequence needs, waits for the device.
+    """
     dtype = torch.float32 if device.type == "mps" else torch.float64
+    if isinstance(value, Tensor) and value.numel() == 1 and value.device.type == "cpu" != device.type:
+        value = value if torch.compiler.is_compiling() else value.item()
+    if isinstance(value, int | float):
+        return torch.full((1,), value, dtype=dtype, device=device)
     return torch.as_tensor(value, dtype=dtype, device=device).detach().reshape(-1)
 
 

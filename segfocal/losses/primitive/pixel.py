@@ -115,7 +115,9 @@ def focal(parts: Parts, gamma: Number, *, log_scale: Number | None = None) -> Pi
 
 def part(weight: Number, value: Tensor) -> Tensor:
     """Return ``weight * value`` of a loss, 0 for weight 0 where the loss is infinite too; a NaN stays one."""
-    weight = torch.as_tensor(weight, dtype=value.dtype, device=value.device)
+    if not isinstance(weight, Tensor):
+        return weight * value if weight else value.masked_fill(value == math.inf, 0) * weight
+    weight = weight.to(value.dtype)
     return weight * value.masked_fill((weight == 0) & (value == math.inf), 0)
 
 
