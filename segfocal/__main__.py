@@ -19,6 +19,7 @@ verbs
             resume:    segfocal fit --resume DIR [overrides]
   finetune  train on:  segfocal finetune --config X.yaml --from CHECKPOINT [--run DIR] [overrides]
             resume:    segfocal finetune --resume DIR [overrides]
+  tune      search settings: segfocal tune --config X.yaml --out DIR [--from CHECKPOINT] [--trials N]
   validate  score the validation split:  segfocal validate --run DIR [--checkpoint best|last|PATH]
   test      score the test split:        segfocal test --run DIR [--checkpoint best|last|PATH]
   predict   write masks:                 segfocal predict --run DIR --images PATH --out DIR
@@ -52,6 +53,14 @@ def _finetune(argv: Sequence[str]) -> int:
     from segfocal.training.finetune_command import finetune
 
     return finetune(argv)
+
+
+def _tune(argv: Sequence[str]) -> int:
+    if write_help("tune", argv):
+        return 0
+    from segfocal.training.tune_command import tune
+
+    return tune(argv)
 
 
 def _validate(argv: Sequence[str]) -> int:
@@ -121,6 +130,7 @@ def _curves(argv: Sequence[str]) -> int:
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit": _fit,
     "finetune": _finetune,
+    "tune": _tune,
     "validate": _validate,
     "test": _test,
     "predict": _predict,

@@ -14,7 +14,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, WeightAveraging
 
 from segfocal.errors import SegfocalError, nearest
-from segfocal.runs.info import checkpoint_info, update_info
+from segfocal.runs.info import checkpoint_info, read_info, update_info
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.write import disk_error
 from segfocal.training.interrupt import StopSignal
@@ -54,6 +54,8 @@ class RunCheckpoints(Checkpoint):
         self.due = False
         self.gathering = False
         self.cut_short = False
+        self._unvalidated_step: int | None = None
+        self._end: int | None = None
         self.run = RunPaths(".")
         self.stop = StopSignal()
         self.on_best: Callable[[Trainer, LightningModule], None] | None = None
@@ -78,13 +80,32 @@ class RunCheckpoints(Checkpoint):
         return {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the best score so far."""
-        self.best_score = state_dict["best_score"]
+        """Take over the best score so far, as far as its checkpoint was kept."""
+        self.best_score = state_dict["best_score"] if self._best_is_kept(state_dict) else self._kept_score()
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note a validation that was cut short, also by a kill between ``last.ckpt`` and ``best.ckpt``."""
+        if not self._best_is_kept(checkpoint["callbacks"].get(self.state_key, {})):
+            checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = _VALIDATION_PENDING
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        self._unvalidated_step = checkpoint["global_step"] if progress == _VALIDATION_PENDING else None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep Lightning from leaving before the last validation, where only that is still to be done."""
+        if self._unvalidated_step is not None and self._unvalidated_step == trainer.max_steps:
+            self._end = trainer.max_steps
+            trainer.fit_loop.epoch_loop.max_steps = self._end + 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the steps once, and take SIGTERM back from Lightning, which would leave without saving."""
         self.total_steps = trainer.estimated_stepping_batches
         self.stop.take_over()
+        if self._end is not None:
+            trainer.check_val_every_n_epoch = 1
+            trainer._val_check_time_interval = None  # type: ignore[attr-defined]
+            trainer.val_check_batch = trainer.fit_loop.epoch_loop.batch_idx + 1
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -156,6 +177,8 @@ class RunCheckpoints(Checkpoint):
             self._keep_as_best(trainer, score)
             if self.on_best is not None:
                 self.on_best(trainer, pl_module)
+        if self._end is not None:
+            trainer.fit_loop.epoch_loop.max_steps, self._end = self._end, None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the final state where no validation did; without validation it is the best as well."""
@@ -195,6 +218,12 @@ class RunCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             entry = checkpoint_info(last, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
             update_info(self.run, checkpoints={"last": entry})
+
+    def _best_is_kept(self, state: Mapping[str, Any]) -> bool:
+        return state.get("best_score") is None or state["best_score"] == self._kept_score()
+
+    def _kept_score(self) -> float | None:
+        return read_info(self.run).get("checkpoints", {}).get("best", {}).get("score")
 
     def _improves(self, score: float) -> bool:
         if math.isnan(score):

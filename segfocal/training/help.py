@@ -23,6 +23,29 @@ overrides win over the file, the file over a checkpoint; the most used
   --help-all        every option
   --model.loss.help segfocal.losses.FocalLoss    options of one class
 """
+_FINETUNE = """usage: segfocal finetune --config X.yaml --from CHECKPOINT [--run DIR] [overrides]
+       segfocal finetune --resume DIR [overrides]
+
+  --config X.yaml    as for fit, with a section finetune; several are merged, later ones win
+  --from CHECKPOINT  .safetensors, .ckpt, .pth or .pt of anybody, a run directory, a save_pretrained
+                     directory, a MONAI bundle; nothing in it is executed
+  --run DIR          new run directory (default: runs/<name of X>/<time>)
+  --resume DIR       go on with an interrupted run, bit for bit
+
+  --finetune.checkpoint best|last        of a run directory
+  --finetune.first_conv sum|cycle        for images of other channels
+  --finetune.new_head true               a new head though the checkpoint has one of the same size
+  --finetune.head_prior measured|0.02    bias of a new head
+  --finetune.min_matched 0.5             share of the tensors that must come from the checkpoint
+  --model.learning_rate 0.001, --trainer.max_steps 2000, ...    overrides, as for fit
+
+finetune:
+  phases:                                one fit each, in their order; none: everything at once
+    - {name: head, train: [segmentation_head], max_epochs: 2}
+    - {name: all, learning_rate: {all: 0.001, encoder: 0.0001}, layer_decay: 0.8, batch_norm: eval}
+
+  --help-all         every option
+"""
 _EVALUATE = """usage: segfocal {verb} --run DIR [--checkpoint best|last|PATH] [overrides]
 
 Scores whole {verb} images at threshold 0.5 and at the threshold chosen on validation, prints a table and
@@ -34,9 +57,30 @@ writes cases.parquet, curves.parquet and cases/ of the run directory.
   --help-all        every option
 """
 
+_TUNE = """usage: segfocal tune --config X.yaml --out DIR [--from CHECKPOINT] [overrides]
+
+Searches settings by cross-validation: each trial is trained once per fold of the training images; the test
+images are not scored. The same command again goes on where it stopped, also after kill -9. Writes
+DIR/best.yaml for a second --config, and a run directory per trial and fold below DIR/trials.
+
+  --config X.yaml    as for fit; several are merged, later ones win
+  --out DIR          holds the search
+  --from CHECKPOINT  trains on from it, as finetune does
+  --trials 20        how many, counted over all calls
+  --folds 3          groups (patients) stay whole: data.init_args.split.group
+  --prune            ends a trial whose mean falls behind the median of the others
+  --seed 0           of the sampler
+
+tune:                section of X.yaml or of a second --config; none: gamma, alpha, knee and the strengths of
+                     penalties, as far as the configuration has them
+  model.loss.init_args.gamma: {low: 0, high: 5}
+  model.learning_rate: {low: 0.0001, high: 0.01, log: true}
+  model.loss.init_args.knee: [null, 0.5, 0.7]
+"""
+
 
 def write_help(verb: str, argv: Sequence[str]) -> bool:
-    """Write the help of fit, validate or test if the words ask for it; imports nothing.
+    """Write the help of a verb that trains or scores if the words ask for it; imports nothing.
 
     Args:
         verb: Which.
@@ -47,5 +91,6 @@ def write_help(verb: str, argv: Sequence[str]) -> bool:
     """
     asked = "-h" in argv or "--help" in argv
     if asked:
-        sys.stdout.write(_FIT if verb == "fit" else _EVALUATE.format(verb=verb))
+        pages = {"fit": _FIT, "finetune": _FINETUNE, "tune": _TUNE}
+        sys.stdout.write(pages.get(verb, _EVALUATE.format(verb=verb)))
     return asked

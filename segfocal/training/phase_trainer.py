@@ -29,8 +29,14 @@ class PhaseTrainer(Trainer):
         loop._batches_that_stepped = first_step
         progress = self.fit_loop.epoch_progress
         for tracker in (progress.total, progress.current):
-            tracker.ready = tracker.completed = first_epoch
-        progress.current.started = progress.current.processed = first_epoch  # type: ignore[attr-defined]
+            tracker.__dict__.update(dict.fromkeys(tracker.__dict__, first_epoch))
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Optimizer steps of an epoch, once the loaders are there."""
+        if math.isinf(self.num_training_batches):
+            return math.inf
+        return math.ceil(self.num_training_batches / self.accumulate_grad_batches)
 
     @property
     def estimated_stepping_batches(self) -> int | float:
@@ -39,6 +45,5 @@ class PhaseTrainer(Trainer):
         if self.max_epochs == -1 or not math.isfinite(self.num_training_batches):
             return estimate
         assert self.max_epochs is not None
-        per_epoch = math.ceil(self.num_training_batches / self.accumulate_grad_batches)
-        by_epochs = self.first_step + per_epoch * (self.max_epochs - self.first_epoch)
+        by_epochs = self.first_step + int(self.steps_per_epoch) * (self.max_epochs - self.first_epoch)
         return by_epochs if self.max_steps == -1 else min(by_epochs, self.max_steps)

@@ -133,6 +133,25 @@ class ActivePhase:
         steps = math.inf if max_steps == -1 else max_steps
         return self.first_step < steps and self.first_epoch < epochs
 
+    def finished(self, *, step: int, steps_per_epoch: float, max_steps: int, max_epochs: int | None) -> bool:
+        """Return whether a fit of it that ended was not merely cut off by the end of the whole.
+
+        Args:
+            step: At its end.
+            steps_per_epoch: Optimizer steps.
+            max_steps: Of the whole, -1 for none.
+            max_epochs: Of the whole, None or -1 for none.
+        """
+        own = self._last_step(self.limits(max_steps=-1, max_epochs=None), steps_per_epoch)
+        both = self._last_step(self.limits(max_steps=max_steps, max_epochs=max_epochs), steps_per_epoch)
+        return step < both or step >= own  # before both ends it was a callback
+
+    def _last_step(self, limits: dict[str, int], steps_per_epoch: float) -> float:
+        ends = [float(limits["max_steps"])] if limits["max_steps"] != -1 else []
+        if limits["max_epochs"] != -1:
+            ends.append(self.first_step + steps_per_epoch * (limits["max_epochs"] - self.first_epoch))
+        return min(ends, default=math.inf)
+
 
 def phases_of(settings: Finetune, *, ends: bool) -> list[Phase]:
     """Return the phases to train.

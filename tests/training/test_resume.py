@@ -69,9 +69,11 @@ def averaged(config):
     return config
 
 
-@pytest.mark.parametrize("stop", [{"step": 3}, {"step": 6}, {"step": 8}, {"validation": 1}])
+@pytest.mark.parametrize(
+    "stop", [{"step": 3}, {"step": 6}, {"step": 8}, {"validation": 1}, {"validation": 2}]
+)
 def test_interrupted_run_resumes_bit_for_bit(stop, averaged, tmp_path, monkeypatch, capsys):
-    """Epochs have six steps: within the first, at its end, within the second, amid the first validation."""
+    """Epochs have six steps: within the first, at its end, within the second, amid both validations."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(["fit", "--config", str(averaged), "--run", str(whole)]) == 0
     with monkeypatch.context() as patch:
