@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
-from polars.lazyframe.group_by import LazyGroupBy
 
 from segfocal.runs.read import scan_calibration, scan_curves
 from segfocal.study.collect import Collection
@@ -14,6 +15,7 @@ from segfocal.study.collect_logs import arms_of, seeds_interval
 KINDS = ("raw", "posterior", "temperature")
 SCORES = ("ece", "brier", "nll")
 _ABSENT = {"raw": "not recorded", "posterior": "not valid for this loss", "temperature": "not fitted"}
+_RUNS_AT_ONCE = 20
 _ARM = ("dataset", "fraction", "arm", "multiclass")
 _WHAT = ("kind", "region", "class_index", "class_name")
 
@@ -53,40 +55,50 @@ def calibration_rows(found: Collection) -> list[Row]:
 
 def _by_seed(found: Collection) -> pl.DataFrame:
     """One value per seed: columns of arm and data, kind, region, score, class, seed, value, sorted."""
-    runs = [cell.run for cell in found.done]
-    curves = scan_curves(runs).filter((pl.col("stage") == "test") & (pl.col("curve") == "reliability"))
-    bins = _of_seeds(curves, found, *_WHAT, "low").agg(
+    bins = _per_run(scan_curves, found, (*_WHAT, "low"), ("pixels", "positives", "probability_sum"))
+    sums = _per_run(
+        scan_calibration, found, _WHAT, ("pixels", "positives", "squared_error", "nll", "nll_positive")
+    )
+    keys = [*_ARM, "seed", *_WHAT]
+    pooled = bins.group_by(*keys, "low", maintain_order=True).agg(
         (pl.col("probability_sum").sum() - pl.col("positives").sum()).abs().alias("ece"),
         pl.col("pixels").sum(),
     )
-    keys = [*_ARM, "seed", *_WHAT]
-    errors = bins.sort("low").group_by(keys).agg(pl.col("ece", "pixels").sum())
-    sums = _of_seeds(scan_calibration(runs).filter(pl.col("stage") == "test"), found, *_WHAT)
-    exact = sums.agg(
+    errors = pooled.sort("low").group_by(keys, maintain_order=True).agg(pl.col("ece", "pixels").sum())
+    exact = sums.group_by(keys, maintain_order=True).agg(
         pl.col("pixels", "positives", "nll", "nll_positive").sum(),
         pl.col("squared_error").sum().alias("brier"),
     )
-    tables = [_long(errors.collect(), ("ece",)), _long(exact.collect(), ("brier", "nll"))]
     order = pl.col("score").replace_strict({name: place for place, name in enumerate(SCORES)})
-    return pl.concat(tables).sort(*_ARM, "kind", "region", order, "class_index", "seed")
+    every = pl.concat([_long(errors, ("ece",)), _long(exact, ("brier", "nll"))])
+    return every.sort(*_ARM, "kind", "region", order, "class_index", "seed")
 
 
-def _of_seeds(table: pl.LazyFrame, found: Collection, *keys: str) -> LazyGroupBy:
-    """Group the rows of the tested checkpoints by arm, seed and keys; folds of a seed fall together."""
-    cells = pl.LazyFrame(
-        [
-            {
-                "run": cell.run.as_posix(),
-                "checkpoint": cell.checkpoint,
-                **{name: getattr(cell, name) for name in ("dataset", "fraction", "arm", "seed")},
-                "multiclass": cell.info.get("task") == "multiclass",
-            }
-            for cell in found.done
-        ]
-    )
-    sums = [name for name in table.collect_schema().names() if name not in ("stage", "name")]
-    own = table.select(sums).join(cells, on=["run", "checkpoint"], maintain_order="left")
-    return own.group_by(*_ARM, "seed", *keys)
+def _per_run(
+    scan: Callable[[Sequence[Path]], pl.LazyFrame],
+    found: Collection,
+    keys: Sequence[str],
+    sums: Sequence[str],
+) -> pl.DataFrame:
+    """Sum columns over the images of each finished cell's test, a few runs at a time: bins are many."""
+    cells, parts = found.done, []
+    wanted = pl.col("stage") == "test"
+    for start in range(0, len(cells), _RUNS_AT_ONCE):
+        table = scan([cell.run for cell in cells[start : start + _RUNS_AT_ONCE]])
+        if "curve" in table.collect_schema():
+            table = table.filter(pl.col("curve") == "reliability")
+        rows = table.filter(wanted).group_by("run", "checkpoint", *keys).agg(pl.col(*sums).sum())
+        parts.append(rows.sort("run", "checkpoint", *keys).collect())
+    facts = [
+        {
+            "run": cell.run.as_posix(),
+            "checkpoint": cell.checkpoint,
+            **{name: getattr(cell, name) for name in ("dataset", "fraction", "arm", "seed")},
+            "multiclass": cell.info.get("task") == "multiclass",
+        }
+        for cell in cells
+    ]
+    return pl.concat(parts).join(pl.DataFrame(facts), on=["run", "checkpoint"], maintain_order="left")
 
 
 def _long(table: pl.DataFrame, scores: tuple[str, ...]) -> pl.DataFrame:
