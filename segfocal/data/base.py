@@ -45,6 +45,8 @@ class CaseData(pl.LightningDataModule, ABC):
         SegfocalError: When settings contradict each other.
     """
 
+    tile: tuple[int, ...] | None = None  # of the windows in which larger cases are scored; None: in one piece
+
     def __init__(
         self,
         *,

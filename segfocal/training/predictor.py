@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,8 +18,13 @@ from segfocal.errors import SegfocalError, check_choice
 from segfocal.models.outputs import main_output
 from segfocal.models.stride import size_divisor
 from segfocal.training.predict_checks import check_posterior, find_device, full_thresholds
-from segfocal.training.tiles import Tiling, check_tiling, predict_tiled
+from segfocal.training.prepare import spatial_dims
+from segfocal.training.tiles import Tiling, check_tiling, predict_tiled, volume_tiling
 from segfocal.training.tta import Symmetry, average_views
+
+if TYPE_CHECKING:  # brings MONAI, which images do not need
+    from segfocal.data.volumes.preprocess import VolumePreprocess
+    from segfocal.data.volumes.reading import Volume
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +35,8 @@ class Prediction:
 
     Args:
         mask: At the image's size: binary ``(H, W)`` uint8 with 0 and 1; multiclass ``(H, W)`` class numbers,
-            uint8, or int32 beyond 255 classes; multilabel ``(K, H, W)`` uint8 with 0 and 1.
+            uint8, or int32 beyond 255 classes; multilabel ``(K, H, W)`` uint8 with 0 and 1. Of a volume
+            likewise with ``(X, Y, Z)``, the axes of its file.
         probabilities: ``(C, H, W)`` float32, C the number of logit channels (binary: 1).
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
         class_names: One per channel.
@@ -48,10 +54,10 @@ class Predictor:
     ``segfocal.load(run_dir)`` makes one from a run directory.
 
     Args:
-        network: Images ``(N, in_channels, H, W)`` to logits ``(N, C, H, W)``; moved to ``device``,
-            evaluation mode.
+        network: Images ``(N, in_channels, *S)`` to logits ``(N, C, *S)``; moved to ``device``, evaluation
+            mode.
         task: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
-        preprocess: The steps of validation from an image array to the network's input.
+        preprocess: The steps of validation from an image array, or a volume, to the network's input.
         class_names: One per logit channel.
         thresholds: One per channel, as chosen on validation; ``None``: .5. Not for multiclass.
         loss: The loss the network was trained with, for ``posterior=True``.
@@ -67,7 +73,7 @@ class Predictor:
         network: nn.Module,
         *,
         task: str,
-        preprocess: Preprocess,
+        preprocess: Preprocess | VolumePreprocess,
         class_names: Sequence[str],
         thresholds: Sequence[float] | None = None,
         loss: nn.Module | None = None,
@@ -81,12 +87,17 @@ class Predictor:
         self.thresholds = full_thresholds(thresholds, task=task, channels=len(self.class_names))
         self.loss = loss
         self.device = find_device(device)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
-        self.divisor = size_divisor(self.network, in_channels=preprocess.in_channels, divisor=divisor)
+        axes = spatial_dims(network)
+        self.memory_format = torch.channels_last if axes == 2 else torch.channels_last_3d
+        self.network = network.to(self.device).to(memory_format=self.memory_format).eval()
+        self.divisor = size_divisor(
+            self.network, in_channels=preprocess.in_channels, spatial_dims=axes, divisor=divisor
+        )
+        self.tiling = _tiling_of(preprocess)
 
     def __call__(
         self,
-        image: Array,
+        image: Array | Volume,
         *,
         tiling: Tiling | None = None,
         tta: Symmetry = "none",
@@ -97,7 +108,9 @@ class Predictor:
 
         Args:
             image: ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float, any size; what ``preprocess`` accepts.
-            tiling: How to cut large images; ``None``: the defaults of ``Tiling``.
+                Or a volume from ``segfocal.data.volumes.reading.read_volume``.
+            tiling: How to cut large images; ``None``: the defaults of ``Tiling``, of volumes the windows of
+                the training.
             tta: Average over ``"mirror"`` images, ``"flips"`` or quarter ``"turns"``.
             posterior: Return class posteriors, read out of the scores through the loss. The mask stays what
                 the scores and the run's own thresholds make it.
@@ -105,7 +118,7 @@ class Predictor:
                 that are returned. Not for multiclass.
 
         Returns:
-            Mask and probabilities at the size of ``image``, also where ``preprocess`` reduces it.
+            Mask and probabilities at the size of ``image``, also where ``preprocess`` resamples it.
 
         Raises:
             SegfocalError: For images that ``preprocess`` refuses, scores that are not finite, a loss
@@ -135,20 +148,22 @@ class Predictor:
             SegfocalError: For tiles too small for the network, a loss without an exact posterior, and a
                 threshold that does not fit.
         """
-        check_tiling(tiling or Tiling(), self.divisor)
+        check_tiling(tiling or self.tiling, self.divisor)
         if posterior:
             check_posterior(self.loss, channels=len(self.class_names))
         if threshold is None:
             return None
         return full_thresholds(threshold, task=self.task, channels=len(self.class_names))
 
-    def _scores(self, image: Array, *, tiling: Tiling | None, tta: Symmetry) -> npt.NDArray[np.float32]:
-        prepared = torch.from_numpy(self.preprocess(image))
+    def _scores(
+        self, image: Array | Volume, *, tiling: Tiling | None, tta: Symmetry
+    ) -> npt.NDArray[np.float32]:
+        prepared, restore = _prepared(self.preprocess, image)
         with torch.inference_mode():
             found = predict_tiled(
                 lambda tiles: average_views(self._activate, tiles, symmetry=tta),
                 prepared,
-                tiling=tiling,
+                tiling=tiling or self.tiling,
                 divisor=self.divisor,
                 device=self.device,
             )
@@ -163,10 +178,10 @@ class Predictor:
                 "The network's scores for this image are not finite. Its weights are broken or its training "
                 "diverged: choose another checkpoint."
             )
-        return _resize(scores, image.shape[:2])
+        return restore(scores)
 
     def _activate(self, tiles: Tensor) -> Tensor:
-        logits = main_output(self.network(tiles.contiguous(memory_format=torch.channels_last))).float()
+        logits = main_output(self.network(tiles.contiguous(memory_format=self.memory_format))).float()
         return logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()
 
     def _posterior(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -178,7 +193,7 @@ class Predictor:
         if thresholds is None:
             numbers = probabilities.argmax(axis=0)
             return np.asarray(numbers, dtype=np.uint8 if len(self.class_names) <= 255 else np.int32)
-        limits = np.array(thresholds, dtype=np.float32)[:, None, None]
+        limits = np.array(thresholds, dtype=np.float32).reshape(-1, *(1,) * (probabilities.ndim - 1))
         chosen = (probabilities > limits).astype(np.uint8)
         return np.asarray(chosen[0] if self.task == "binary" else chosen)
 
@@ -209,13 +224,40 @@ def load(
     return Predictor(
         rebuilt.task.network,
         task=info["task"],
-        preprocess=Preprocess.from_dict(info["preprocess"]),
+        preprocess=_preprocess_of(info["preprocess"]),
         class_names=info["class_names"],
         thresholds=None if info["task"] == "multiclass" else rebuilt.task.thresholds,
         loss=rebuilt.task.loss,
         device=device,
         divisor=rebuilt.task.divisor,
     )
+
+
+def _preprocess_of(settings: dict[str, Any]) -> Preprocess | VolumePreprocess:
+    if "volume" not in settings:
+        return Preprocess.from_dict(settings)
+    from segfocal.data.volumes.preprocess import VolumePreprocess
+
+    return VolumePreprocess.from_dict(settings["volume"])
+
+
+def _tiling_of(preprocess: Preprocess | VolumePreprocess) -> Tiling:
+    tiling = None if isinstance(preprocess, Preprocess) else volume_tiling(preprocess.tile)
+    return tiling or Tiling()
+
+
+def _prepared(
+    preprocess: Preprocess | VolumePreprocess, image: Array | Volume
+) -> tuple[Tensor, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]]:
+    """Return the network's input, and what leads its scores back to the grid of the image."""
+    if isinstance(preprocess, Preprocess):
+        if not isinstance(image, np.ndarray):
+            raise SegfocalError(f"this network segments images of two axes, got {type(image).__name__}.")
+        return torch.from_numpy(preprocess(image)), lambda scores: _resize(scores, image.shape[:2])
+    if isinstance(image, np.ndarray):
+        raise SegfocalError("this network segments volumes: read them with data.volumes.reading.read_volume.")
+    prepared = preprocess.image(image)
+    return prepared.as_tensor(), lambda scores: preprocess.restore(torch.from_numpy(scores), prepared)
 
 
 def _resize(scores: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:

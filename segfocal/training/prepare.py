@@ -13,6 +13,7 @@ from segfocal.errors import SegfocalError
 from segfocal.imbalance import bias_prior
 from segfocal.losses.base import SegmentationLoss
 from segfocal.models.head import head_width, set_head_bias
+from segfocal.training.tiles import Tiling
 
 Task = Literal["binary", "multiclass", "multilabel"]
 
@@ -26,12 +27,14 @@ class DataFacts:
         class_names: One per logit channel.
         ignore_index: Label that counts nowhere, or None.
         divisor: Multiple of the image sizes that the network takes, in pixels.
+        tiling: Windows in which larger cases are scored; None: all are scored whole.
     """
 
     task: Task
     class_names: tuple[str, ...]
     ignore_index: int | None
     divisor: int
+    tiling: Tiling | None = None
 
 
 def spatial_dims(network: nn.Module) -> int:

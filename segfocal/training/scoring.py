@@ -20,7 +20,7 @@ from segfocal.training.evaluation import StageScores
 from segfocal.training.guard import naming_images
 from segfocal.training.penalties.callback import Penalties
 from segfocal.training.prepare import DataFacts
-from segfocal.training.steps import probabilities_of, whole_logits
+from segfocal.training.steps import probabilities_of, whole_scores
 
 
 class ScoringModule(LightningModule, ABC):
@@ -89,8 +89,10 @@ class ScoringModule(LightningModule, ABC):
 
     def _score(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         facts = self._facts()
-        logits = whole_logits(self.network, self._formatted(batch["image"]), multiple=facts.divisor)
-        probabilities = probabilities_of(logits, task=facts.task)
+        images = self._formatted(batch["image"])
+        logits, probabilities = whole_scores(
+            self.network, images, task=facts.task, multiple=facts.divisor, tiling=facts.tiling
+        )
         with naming_images(batch, logits, step=self.global_step):
             if self.fitting is not None:
                 self.fitting.update(logits, batch["mask"], list(batch["name"]))

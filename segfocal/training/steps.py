@@ -15,6 +15,7 @@ from segfocal.losses.evaluation import Counts, Evaluation
 from segfocal.losses.reduction import Task
 from segfocal.models.outputs import main_output
 from segfocal.models.stride import crop_to, pad_to_multiple
+from segfocal.training.tiles import Tiling, predict_tiled
 
 
 def whole_logits(network: nn.Module, images: Tensor, *, multiple: int) -> Tensor:
@@ -29,6 +30,39 @@ def whole_logits(network: nn.Module, images: Tensor, *, multiple: int) -> Tensor
         Logits ``(N, C, *S)``.
     """
     return crop_to(main_output(network(pad_to_multiple(images, multiple))), images.shape[2:])
+
+
+def whole_scores(
+    network: nn.Module, images: Tensor, *, task: Task, multiple: int, tiling: Tiling | None = None
+) -> tuple[Tensor, Tensor]:
+    """Score whole images, in windows where they are larger than the network was trained on.
+
+    Args:
+        network: Images to logits.
+        images: ``(N, Cin, *S)``.
+        task: "binary", "multiclass" or "multilabel".
+        multiple: Of the sizes that the network takes.
+        tiling: The windows; None: none.
+
+    Returns:
+        Logits and probabilities ``(N, C, *S)``. Windows blend probabilities, as in prediction; the logits are
+        those that give the blended ones.
+    """
+    if tiling is None or tiling.covers(images.shape[2:]):
+        logits = whole_logits(network, images, multiple=multiple)
+        return logits, probabilities_of(logits, task=task)
+
+    def predict(tiles: Tensor) -> Tensor:
+        return probabilities_of(main_output(network(tiles)), task=task)
+
+    blended = [
+        predict_tiled(predict, image, tiling=tiling, divisor=multiple, device=images.device)
+        for image in images.cpu()
+    ]
+    probabilities = torch.stack(blended).to(images.device)
+    if task == "multiclass":
+        return probabilities.clamp(min=torch.finfo(torch.float32).tiny).log(), probabilities
+    return torch.logit(probabilities, eps=1e-7), probabilities
 
 
 def probabilities_of(logits: Tensor, *, task: Task) -> Tensor:

@@ -13,6 +13,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor, nn
 
+from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses import SegmentationLoss
 from segfocal.metrics.temperature import TemperatureFit
@@ -40,6 +41,7 @@ from segfocal.training.prepare import (
 )
 from segfocal.training.scoring import ScoringModule
 from segfocal.training.steps import RunningSums, dataset_dice, evaluate_loss
+from segfocal.training.tiles import volume_tiling
 
 
 class SegmentationTask(ScoringModule):
@@ -179,7 +181,8 @@ class SegmentationTask(ScoringModule):
                 start_at_prior(
                     self.network, self.head_prior, task=task, counts=counts, divisor=divisor, **shape
                 )
-        self.facts = DataFacts(task, tuple(data.class_names), data.ignore_index, divisor)
+        tiling = volume_tiling(data.tile) if isinstance(data, CaseData) else None
+        self.facts = DataFacts(task, tuple(data.class_names), data.ignore_index, divisor, tiling)
 
     def on_train_start(self) -> None:
         """Let settings win over what a checkpoint stored; over ranks, make the loss the whole batch's."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_range
@@ -26,22 +27,55 @@ class Tiling:
     """How to cut images into tiles.
 
     Args:
-        size: Edge of a tile in pixels; rounded up to a multiple of the network's stride, from 128 px on also
-            of 32. An axis that is no longer than this is not cut.
+        size: Edge of a tile in pixels, one number or one per axis; rounded up to a multiple of the network's
+            stride, from 128 px on also of 32. An axis that is no longer than this is not cut.
         overlap: Share of a tile that it has in common with its neighbour, 0 to 0.75. The outer quarter of
             the overlap is context only: what a network makes up beyond the edge of a tile never reaches the
             result if its receptive field is smaller than that.
         batch: Tiles in one forward pass.
+        pad: Whether images smaller than a tile are padded to it with zeros, as small patches were in
+            training; the scores of the padding are cut off.
     """
 
-    size: int = 1024
+    size: int | tuple[int, ...] = 1024
     overlap: float = 0.25
     batch: int = 1
+    pad: bool = False
 
     def __post_init__(self) -> None:
-        check_range("tile size", self.size, low=1)
+        check_range("tile size", min(self.edges(1)), low=1)
         check_range("overlap", self.overlap, low=0.0, high=0.75)
         check_range("batch", self.batch, low=1)
+
+    def edges(self, axes: int) -> tuple[int, ...]:
+        """Return the size along each axis.
+
+        Args:
+            axes: How many.
+
+        Raises:
+            SegfocalError: Where there are other sizes than axes.
+        """
+        if isinstance(self.size, int):
+            return (self.size,) * axes
+        if axes not in (1, len(self.size)):
+            raise SegfocalError(f"tile size must be one number or {axes}, one per axis, got {self.size}.")
+        return self.size
+
+    def covers(self, sizes: Sequence[int]) -> bool:
+        """Return whether an image of these sizes is one tile, without padding."""
+        edges = self.edges(len(sizes))
+        fits = all(size <= edge for size, edge in zip(sizes, edges, strict=True))
+        return fits and (not self.pad or tuple(sizes) == edges)
+
+
+def volume_tiling(tile: tuple[int, ...] | None) -> Tiling | None:
+    """Return the windows in which volumes are scored and predicted: half overlapping, padded as patches were.
+
+    Args:
+        tile: Voxels along the axes; None: cases are scored whole.
+    """
+    return None if tile is None else Tiling(size=tile, overlap=0.5, pad=True)
 
 
 def predict_tiled(
@@ -78,9 +112,14 @@ def predict_tiled(
         tensor(700.)
     """
     tiling = tiling or Tiling()
-    multiple = check_tiling(tiling, divisor) if max(image.shape[1:]) > tiling.size else divisor
-    padded = pad_to_multiple(image[None], multiple)[0]
-    axes = [axis_windows(length, tiling.size, tiling.overlap, multiple) for length in padded.shape[1:]]
+    edges = tiling.edges(image.ndim - 1)
+    whole = all(length <= edge for length, edge in zip(image.shape[1:], edges, strict=True))
+    multiple = divisor if whole else check_tiling(tiling, divisor)
+    padded = pad_to_multiple(_grown(image, edges)[None] if tiling.pad else image[None], multiple)[0]
+    axes = [
+        axis_windows(length, edge, tiling.overlap, multiple)
+        for length, edge in zip(padded.shape[1:], edges, strict=True)
+    ]
     result: Tensor | None = None
     for chosen in _batches(itertools.product(*axes), tiling.batch):
         windows = [tuple(window for window, _ in tile) for tile in chosen]
@@ -151,14 +190,20 @@ def check_tiling(tiling: Tiling, divisor: int) -> int:
         >>> check_tiling(Tiling(size=64), 16), check_tiling(Tiling(size=256), 16)
         (16, 32)
     """
-    multiple = math.lcm(divisor, PHASE) if tiling.size >= PHASE_FROM else divisor
+    smallest = min(tiling.edges(1))
+    multiple = math.lcm(divisor, PHASE) if smallest >= PHASE_FROM else divisor
     least = math.ceil(multiple / (1 - tiling.overlap))
-    if tiling.overlap and tiling.size < least:
+    if tiling.overlap and smallest < least:
         raise SegfocalError(
             f"tile size must be at least {least} px for an overlap of {tiling.overlap} and a network whose "
             f"input sizes are multiples of {divisor}, got {tiling.size}. Take larger tiles or overlap=0."
         )
     return multiple
+
+
+def _grown(image: Tensor, edges: Sequence[int]) -> Tensor:
+    missing = [max(0, edge - length) for edge, length in zip(edges, image.shape[1:], strict=True)]
+    return F.pad(image, [amount for size in reversed(missing) for amount in (0, size)])
 
 
 def _checked(scores: Tensor, size: torch.Size) -> Tensor:

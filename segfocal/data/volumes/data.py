@@ -101,6 +101,7 @@ class NiftiData(CaseData):
         given = preprocess if preprocess is not None else VolumePreprocess()
         x, y, z = given.tile or self.patch_size
         self.preprocess = replace(given, in_channels=self.in_channels, tile=(x, y, z))
+        self.tile = (x, y, z)
         self.split = split if split is not None else FIFTH
         self.cache, self.cache_dir = cache, cache_dir
         self.augmentation = VolumeAugmentation(augment, ignore_index=ignore_index)
