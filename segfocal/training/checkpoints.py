@@ -81,13 +81,14 @@ class RunCheckpoints(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best score so far, as far as its checkpoint was kept."""
-        self.best_score = state_dict["best_score"] if self._best_is_kept(state_dict) else self._kept_score()
+        self.best_score = self._kept_score()
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Note a validation that was cut short, also by a kill between ``last.ckpt`` and ``best.ckpt``."""
-        if not self._best_is_kept(checkpoint["callbacks"].get(self.state_key, {})):
+        stored = checkpoint["callbacks"].get(self.state_key, {}).get("best_score")
+        if stored is not None and stored != self._kept_score():
             checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = _VALIDATION_PENDING
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
         self._unvalidated_step = checkpoint["global_step"] if progress == _VALIDATION_PENDING else None
@@ -218,9 +219,6 @@ class RunCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             entry = checkpoint_info(last, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
             update_info(self.run, checkpoints={"last": entry})
-
-    def _best_is_kept(self, state: Mapping[str, Any]) -> bool:
-        return state.get("best_score") is None or state["best_score"] == self._kept_score()
 
     def _kept_score(self) -> float | None:
         return read_info(self.run).get("checkpoints", {}).get("best", {}).get("score")
