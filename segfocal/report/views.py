@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
 
 import polars as pl
 
@@ -24,6 +24,15 @@ from segfocal.report.tables.provenance import class_counts, provenance
 from segfocal.report.tables.strength import strength_table
 
 MOST_COMPARISONS = 12
+VIEWS = {  # what ``sections`` can show, and its title
+    "leaderboard": "Leaderboard", "classes": "Classes", "comparisons": "Comparisons",
+    "learning": "Learning curves", "strength": "Strength", "calibration": "Calibration",
+    "data": "Data", "settings": "Settings", "provenance": "Provenance",
+}  # fmt: skip
+_BOARD = (  # the columns of the table
+    "rank arm data runs images dice dice_low dice_high tuned_dice dataset_dice iou dataset_iou worst_class "
+    "worst_dice hd95 nsd cldice aupr ece nll brier trainable parameters fit_s"
+).split()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,34 +69,36 @@ class Section:
     tables: Sequence[Table] = field(default_factory=list)
 
 
-def sections(sources: Sources) -> list[Section]:
+def sections(sources: Sources, *, only: str | None = None) -> list[Section]:
     """Return every part that has something to show.
 
     Args:
         sources: What was read.
+        only: A key of ``VIEWS``: compute that part alone.
 
     Returns:
         Sections in reading order; one without figures and tables is left out.
     """
-    board = leaderboard(run_board(sources.scores, sources.runs, scalars=sources.scalars))
-    curves = learning_curves(sources.runs)
-    found = [
-        _ranking(sources, board),
-        _classes(sources),
-        _comparisons(sources),
-        Section(
-            "learning",
-            "Learning curves",
-            "Means over the runs of an arm; bands show their range.",
-            learning_figures(curves),
-        ),
-        _strength(sources, board, curves),
-        *_calibration(sources),
-        _data(sources),
-        _settings(sources),
-        _provenance(sources),
-    ]
+    board = cache(lambda: leaderboard(run_board(sources.scores, sources.runs, scalars=sources.scalars)))
+    curves = cache(lambda: learning_curves(sources.runs))
+    parts: dict[str, Callable[[], list[Section]]] = {
+        "leaderboard": lambda: [_ranking(sources, board())],
+        "classes": lambda: [_classes(sources)],
+        "comparisons": lambda: [_comparisons(sources)],
+        "learning": lambda: [_learning(curves())],
+        "strength": lambda: [_strength(sources, board(), curves())],
+        "calibration": lambda: _calibration(sources),
+        "data": lambda: [_data(sources)],
+        "settings": lambda: [_settings(sources)],
+        "provenance": lambda: [_provenance(sources)],
+    }
+    found = [part for key, build in parts.items() if only in (None, key) for part in build()]
     return [section for section in found if section.figures or section.tables]
+
+
+def _learning(curves: pl.DataFrame) -> Section:
+    text = "Means over the runs of an arm; bands show their range."
+    return Section("learning", "Learning curves", text, learning_figures(curves))
 
 
 def _ranking(sources: Sources, board: pl.DataFrame) -> Section:
@@ -98,14 +109,13 @@ def _ranking(sources: Sources, board: pl.DataFrame) -> Section:
         "images, classes and seeds. Intervals are Student's over seeds. Runs that differ only in their seed "
         "form one arm. Arms with different data are ranked apart."
     )
-    shown = board.drop("precision", "recall")
-    known = [name for name in shown.columns if shown[name].null_count() < shown.height or name == "dice_low"]
+    known = [name for name in _BOARD if board[name].null_count() < board.height]
     return Section(
         "leaderboard",
         "Leaderboard",
         text,
         [leaderboard_figure(board)],
-        [Table("leaderboard", "Arms, the best first", shown.select(known))],
+        [Table("leaderboard", "Arms, the best first", board.select(known))],
     )
 
 
@@ -116,7 +126,7 @@ def _classes(sources: Sources) -> Section:
     return Section(
         "classes",
         "Classes",
-        "Dice of each class, averaged over images; above per arm, below per run.",
+        "Dice of each class, averaged over images: first of each arm, then of each run.",
         [class_figure(table), heat_map_figure(heat_map(sources.scores))],
         [Table("classes", "Arms and classes", table)],
     )
@@ -190,8 +200,3 @@ def _provenance(sources: Sources) -> Section:
     text = "What each run was made with. A commit with + had changes that were not committed."
     tables = [Table("provenance", "Runs", table)] if table.height else []
     return Section("provenance", "Provenance", text, [], tables)
-
-
-def run_paths(sources: Sources) -> Mapping[str, Path]:
-    """Return the folder of each run by the name that is shown."""
-    return {name: Path(run) for name, run in sources.runs.select("name", "run").iter_rows()}
