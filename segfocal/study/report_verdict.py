@@ -58,7 +58,9 @@ def sentence(row: Mapping[str, Any]) -> str:
     size = f"{signed(row['difference'])} {_NAMES[row['metric']]} points"
     interval = "" if row["low"] is None else f" {bounds(row)}"
     adjusted = "" if row["p_holm"] is None else f" (Holm {short_p(row['p_holm'])})"
-    text = f"{head}{size}{interval}, p = {short_p(row['p'])}{adjusted}: {_claim(row)}."
+    p = short_p(row["p"])
+    equal = "" if p.startswith("<") else "= "
+    text = f"{head}{size}{interval}, p {equal}{p}{adjusted}: {_claim(row)}."
     if row["seeds"] == 1:
         text += " One seed only: other seeds may differ by more than the interval says."
     return text
@@ -118,9 +120,16 @@ def _needed(row: Mapping[str, Any]) -> str:
     if row["difference"] == 0:
         return "no difference was seen"
     if clusters is not None and clusters > row["clusters"]:
-        return f"about {_round(clusters)} clusters would be needed"
+        corrected = row["clusters_needed_corrected"]
+        after = "" if corrected in (None, clusters) else f", {_round(corrected)} after correction"
+        return f"about {_round(clusters)} clusters would be needed{after}"
     if seeds is not None and seeds > row["seeds"]:
         return f"the seeds differ too much, about {_round(seeds)} would be needed"
+    if clusters is None and seeds is None and row["seeds"] > 1:
+        return "neither more clusters nor more seeds alone would show so small a difference"
+    corrected = row["clusters_needed_corrected"]
+    if corrected is not None and corrected > row["clusters"]:
+        return f"about {_round(corrected)} clusters would be needed after correction"
     return "more seeds would be needed"
 
 
