@@ -65,7 +65,7 @@ class _DataFacts:
 
     def sha256(self, config: Config, dataset: Dataset, name: str) -> str:
         section = config.get("data")
-        key = digest([section, dataset.folds])
+        key = digest([section, dataset.folds, name])
         if key not in self.found:
             facts = fingerprint(section, folds=dataset.folds, name=name)
             self.found[key] = {"name": name, "section": section, "folds": dataset.folds, **facts}

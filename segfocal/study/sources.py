@@ -11,12 +11,16 @@ from typing import Any
 
 from segfocal.data.division import STANDARD, FolderLayout, expand
 from segfocal.data.splits import Split
+from segfocal.data.volumes.layout import read_volume_set
 from segfocal.errors import SegfocalError
 from segfocal.study.merge import digest
 from segfocal.study.signatures import find_class, signature
 
 HASHED_KIB = 64
 FOLDER, GENERATED = "segfocal.data.folder.FolderData", "segfocal.data.synthetic.data.SyntheticData"
+VOLUMES = "segfocal.data.volumes.data.NiftiData"
+# how a data module divides where the configuration does not say it; these tell their names without torch
+USUAL_SPLIT: dict[str | None, Split] = {FOLDER: STANDARD, VOLUMES: Split(test_folds=5, test_fold=0)}
 
 
 def fingerprint(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def test_groups(section: Mapping[str, Any] | None, *, folds: int | None) -> int 
         folds: Test folds, or None.
 
     Returns:
-        Their number over all folds; None where the data module is not ours.
+        Their number over all folds; None where the data module does not tell it from names.
 
     Raises:
         SegfocalError: Where folders or files are missing, or there are too few groups for the folds.
@@ -68,45 +72,53 @@ def test_groups(section: Mapping[str, Any] | None, *, folds: int | None) -> int 
     kind, arguments = _kind(section), _arguments(section)
     if kind == GENERATED:
         return int(arguments.get("test_images", _default(kind, "test_images")))
-    if kind != FOLDER:
+    if kind not in USUAL_SPLIT:
         return None
     groups: set[str] = set()
     for fold in range(folds or 1):
-        split = _split(arguments, folds=folds, fold=fold)
-        groups |= {split.group_of(pair.name) for pair in _layout(arguments).divide(split)["test"]}
+        split = _split(kind, arguments, folds=folds, fold=fold)
+        groups |= {split.group_of(name) for name in _divided(kind, arguments, split)["test"]}
     return len(groups)
 
 
 def _files(section: Mapping[str, Any], root: Path, *, folds: int | None) -> list[Path]:
-    arguments = _arguments(section)
-    if _kind(section) == FOLDER:
-        parts = _layout(arguments).divide(_split(arguments, folds=folds, fold=0)).values()
-        pairs = [pair for part in parts for pair in part]
-        return sorted({path for pair in pairs for path in (pair.image, *pair.masks) if path is not None})
+    kind, arguments = _kind(section), _arguments(section)
+    if kind in USUAL_SPLIT:
+        parts = _divided(kind, arguments, _split(kind, arguments, folds=folds, fold=0))
+        return sorted({path for part in parts.values() for files in part.values() for path in files})
     if not root.is_dir():
         raise SegfocalError(f"there is no folder {root}. Set root, or the variable SEGFOCAL_DATA in it.")
     every = (path for path in root.rglob("*") if path.is_file())
     return sorted(path for path in every if not _hidden(path.relative_to(root).parts))
 
 
+def _divided(
+    kind: str | None, arguments: Mapping[str, Any], split: Split
+) -> dict[str, dict[str, list[Path]]]:
+    """Split to name to files, as the data module will find them."""
+    root = Path(expand(str(arguments["root"])))
+    if kind == VOLUMES:
+        every = {case.name: [*case.images, case.mask] for case in read_volume_set(root).cases}
+        names = split.finish(split.divide(sorted(every), root=root))
+        return {part: {name: every[name] for name in chosen} for part, chosen in names.items()}
+    classes = arguments.get("class_names") if arguments.get("task") == "multilabel" else None
+    folders = {key: str(arguments[key]) for key in ("images", "masks") if key in arguments}
+    pairs = FolderLayout(root, **folders, classes=classes).divide(split)
+    return {
+        part: {pair.name: [path for path in (pair.image, *pair.masks) if path is not None] for pair in found}
+        for part, found in pairs.items()
+    }
+
+
 def _hidden(parts: Iterable[str]) -> bool:
     return any(part.startswith(".") for part in parts)
 
 
-def _layout(arguments: Mapping[str, Any]) -> FolderLayout:
-    return FolderLayout(
-        Path(expand(str(arguments["root"]))),
-        str(arguments.get("images", "images")),
-        str(arguments.get("masks", "masks")),
-        arguments.get("class_names") if arguments.get("task") == "multilabel" else None,
-    )
-
-
-def _split(arguments: Mapping[str, Any], *, folds: int | None, fold: int) -> Split:
+def _split(kind: str | None, arguments: Mapping[str, Any], *, folds: int | None, fold: int) -> Split:
     settings = dict(arguments.get("split") or {})
     if folds is not None:
         settings |= {"test_folds": folds, "test_fold": fold}
-    return Split(**settings) if settings else STANDARD
+    return Split(**settings) if settings else USUAL_SPLIT[kind]
 
 
 def _kind(section: Mapping[str, Any] | None) -> str | None:

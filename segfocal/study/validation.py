@@ -22,7 +22,7 @@ from segfocal.study.yaml_text import to_yaml
 def check_arms(folder: StudyFolder) -> None:
     """Build network, loss and data of each arm once, unless that was done before.
 
-    Each stage is checked for every arm on the first data set, and for every data set with the first arm.
+    Data sets are no reason to build an arm again, unless they change more than the data.
 
     Args:
         folder: The study.
@@ -44,11 +44,14 @@ def check_arms(folder: StudyFolder) -> None:
 
 
 def _representatives(folder: StudyFolder) -> Iterator[dict[str, Any]]:
-    first_of_arm: dict[Any, Any] = {}
-    first_of_data: dict[Any, Any] = {}
+    """One cell per network, loss and training that differ, and one per data set."""
+    seen: set[Any] = set()
     for cell in folder.plan["cells"]:
-        by_arm, by_data = (cell["stage"], cell["arm"]), (cell["stage"], cell["dataset"])
-        if first_of_arm.setdefault(by_arm, cell) is cell or first_of_data.setdefault(by_data, cell) is cell:
+        config = folder.plan["bases"][cell["base"]]
+        trained = digest({key: value for key, value in config.items() if key != "data"})
+        keys = {(cell["stage"], trained), (cell["stage"], cell["arm"]), (cell["stage"], cell["dataset"])}
+        if not keys <= seen:
+            seen |= keys
             yield cell
 
 
