@@ -41,7 +41,7 @@ def test_every_config_takes_two_steps_and_scores(config, stand_ins, tmp_path, mo
     assert RunPaths(tmp_path / "run").cases.is_file()
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", EVERY, ids=lambda path: path.stem)
 def test_every_config_says_command_and_measured_score(config):
     header = [line for line in config.read_text().splitlines() if line.startswith("#")]
     for word in HEADER:
