@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from segfocal.training.interrupt import StopSignal
@@ -22,10 +25,12 @@ def parser() -> argparse.ArgumentParser:
     """Return the options of the verb."""
     options = OptionParser(
         prog="segfocal predict",
-        description="Predict masks for images of any size with the network of a run directory.",
+        description="Predict masks for images or volumes of any size with the network of a run directory.",
     )
     options.add_argument("--run", required=True, metavar="DIR", help="what `segfocal fit` made")
-    options.add_argument("--images", required=True, metavar="PATH", help="an image, or a folder of images")
+    options.add_argument(
+        "--images", required=True, metavar="PATH", help="an image or volume, or a folder of them"
+    )
     options.add_argument(
         "--out", required=True, metavar="DIR", help="receives masks/, probabilities/, overlays/"
     )
@@ -44,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         help="one, or one per class (default: chosen on validation)",
     )
     options.add_argument(
-        "--tile", type=int, default=1024, metavar="N", help="edge of a tile in pixels (1024)"
+        "--tile", type=int, metavar="N", help="edge of a tile in pixels (1024; volumes: as in training)"
     )
     options.add_argument("--device", metavar="NAME", help="cpu, cuda:0, ... (default: the best there is)")
     return options
@@ -101,12 +106,11 @@ def predict(argv: Sequence[str]) -> int:
     given = parser().parse_args(argv)
     # brings torch, which --help does not need
     from segfocal.training.predict_checks import check_wishes
-    from segfocal.training.predict_files import list_images, predict_files
     from segfocal.training.predictor import load
 
     options = _options(given)
     check_wishes(given.run, threshold=options.threshold, posterior=options.posterior, device=given.device)
-    paths = list_images(given.images)
+    job = _job(given)
     predictor = load(given.run, checkpoint=given.checkpoint, device=given.device)
     stop, progress = StopSignal(), Progress(sys.stdout)
 
@@ -116,13 +120,37 @@ def predict(argv: Sequence[str]) -> int:
 
     try:
         with stop.listening():
-            written = predict_files(predictor, paths, given.out, options=options, progress=after)
+            written = job.predict(predictor, out_dir=given.out, options=options, progress=after)
     finally:
         progress.close()
     sys.stdout.write(
-        f"{len(paths)} images predicted, {len(written)} files written to {given.out}, e.g. {written[-1]}\n"
+        f"{job.count} images predicted, {len(written)} files written to {given.out}, e.g. {written[-1]}\n"
     )
     return 0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What to predict, once the images were found, and how many there are."""
+
+    predict: Callable[..., list[Path]]
+    count: int
+
+
+def _job(given: argparse.Namespace) -> _Job:
+    """Find the images, or the volumes where the run was trained on those."""
+    from segfocal.runs.info import read_info
+
+    settings = read_info(given.run).get("preprocess", {})
+    if "volume" not in settings:
+        from segfocal.training.predict_files import list_images, predict_files
+
+        paths = list_images(given.images)
+        return _Job(partial(predict_files, images=paths), len(paths))
+    from segfocal.training.predict_volumes import list_volumes, predict_volumes
+
+    cases = list_volumes(given.images, channels=settings["volume"]["in_channels"])
+    return _Job(partial(predict_volumes, cases=cases, values=settings["values"]), len(cases))
 
 
 def _options(given: argparse.Namespace) -> PredictOptions:
@@ -136,5 +164,5 @@ def _options(given: argparse.Namespace) -> PredictOptions:
         posterior=given.posterior,
         tta=given.tta,
         threshold=thresholds[0] if thresholds is not None and len(thresholds) == 1 else thresholds,
-        tiling=Tiling(size=given.tile),
+        tiling=None if given.tile is None else Tiling(size=given.tile),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.reading import SUFFIXES, read_array
@@ -35,7 +35,7 @@ class PredictOptions:
     posterior: bool = False
     tta: Symmetry = "none"
     threshold: float | Sequence[float] | None = None
-    tiling: Tiling = field(default_factory=Tiling)
+    tiling: Tiling | None = None
 
 
 def predict_files(

@@ -1,0 +1,178 @@
+"""Predict volumes into NIfTI files on the grid of their images: ``segfocal predict`` of a run on volumes."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from segfocal.data.volumes.layout import ENDINGS, without_ending
+from segfocal.data.volumes.reading import Affine, open_nifti, read_volume
+from segfocal.errors import SegfocalError
+from segfocal.runs.write import make_folder, write_bytes
+from segfocal.training.predict_files import PredictOptions
+from segfocal.training.predictor import Array, Prediction, Predictor
+
+_CHANNEL = re.compile(r"_\d{4}$")
+
+
+@dataclass(frozen=True)
+class VolumeInput:
+    """The image files of one case.
+
+    Args:
+        name: Of the results, without ending.
+        paths: One file with all channels, or one per channel in their order.
+        ending: ``.nii`` or ``.nii.gz``; the results have the same.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    ending: str
+
+
+def list_volumes(images: str | Path, *, channels: int) -> list[VolumeInput]:
+    """Find the volumes that a user means.
+
+    Args:
+        images: A NIfTI file, or a folder of them. nnU-Net's channel numbers (``_0000``) are taken off the
+            names; files that differ in nothing else are the channels of one case.
+        channels: Of the network.
+
+    Returns:
+        The cases in order of their names.
+
+    Raises:
+        SegfocalError: If there are none, or a case has another number of channels.
+    """
+    given = Path(images)
+    files = sorted(p for p in given.iterdir() if p.is_file()) if given.is_dir() else [given]
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        if path.name.endswith(ENDINGS) and not path.name.startswith("."):
+            found.setdefault(_CHANNEL.sub("", without_ending(path.name)), []).append(path)
+    if not found or not all(path.is_file() for paths in found.values() for path in paths):
+        raise SegfocalError(
+            f"expected volumes ({', '.join(ENDINGS)}) at {given}, found {len(files)} other files."
+            if given.exists()
+            else f"expected volumes at {given}, found no such file or folder."
+        )
+    for name, paths in found.items():
+        if len(paths) not in {1, channels}:
+            raise SegfocalError(
+                f"{name} must have 1 file or {channels}, one per channel, got "
+                f"{', '.join(path.name for path in paths)}."
+            )
+    return [
+        VolumeInput(name, tuple(paths), paths[0].name.removeprefix(without_ending(paths[0].name)))
+        for name, paths in sorted(found.items())
+    ]
+
+
+def predict_volumes(
+    predictor: Predictor,
+    cases: Sequence[VolumeInput],
+    out_dir: str | Path,
+    *,
+    values: Sequence[Sequence[int]],
+    options: PredictOptions | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Path]:
+    """Predict volumes one after the other; each result file appears whole or not at all.
+
+    Args:
+        predictor: From ``segfocal.load``.
+        cases: From `list_volumes`.
+        out_dir: Receives ``masks/`` and on request ``probabilities/``; files of the same name are replaced.
+            They have shape, affine and header of the image, masks the label values of the training.
+            Multilabel masks and probabilities of several classes lie in a folder per class.
+        values: Label values of each class of the training, the background first.
+        options: What to write; ``None``: masks alone.
+        progress: Called after each volume with how many are done, how many there are, and its name.
+
+    Returns:
+        The files written.
+
+    Raises:
+        SegfocalError: If an image cannot be read or predicted (it is named), or ``out_dir`` not be written.
+    """
+    options = options or PredictOptions()
+    if options.overlay:
+        raise SegfocalError("--overlay tints images of two axes: leave it out for volumes.")
+    predictor.check(tiling=options.tiling, posterior=options.posterior, threshold=options.threshold)
+    make_folder(out_dir, option="--out")
+    written: list[Path] = []
+    for number, case in enumerate(cases, start=1):
+        for name, content in _predict_one(predictor, case, values, options).items():
+            path = Path(out_dir) / f"{name}{case.ending}"
+            packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
+            write_bytes(path, packed, option="--out")
+            written.append(path)
+        if progress is not None:
+            progress(number, len(cases), case.name)
+    return written
+
+
+def encode_like(array: Array, original: Any) -> bytes:
+    """Encode a map as NIfTI with the affine and header of another image.
+
+    Args:
+        array: ``(X, Y, Z)``; its dtype is the file's.
+        original: nibabel's image.
+
+    Returns:
+        The file, not compressed.
+    """
+    kind = nibabel.Nifti2Image if isinstance(original, nibabel.Nifti2Image) else nibabel.Nifti1Image
+    same = isinstance(original, nibabel.Nifti1Image)
+    image = kind(array, _affine(original), header=original.header.copy() if same else None)
+    image.header.set_data_dtype(array.dtype)
+    image.header.set_slope_inter(1, 0)
+    # display limits of the image's intensities mean nothing for labels
+    image.header["cal_min"], image.header["cal_max"] = 0, 0
+    content: bytes = image.to_bytes()
+    return content
+
+
+def _predict_one(
+    predictor: Predictor, case: VolumeInput, values: Sequence[Sequence[int]], options: PredictOptions
+) -> dict[str, bytes]:
+    volume = read_volume(case.paths, channels=predictor.preprocess.in_channels)
+    try:
+        prediction = predictor(
+            volume,
+            tiling=options.tiling,
+            tta=options.tta,
+            posterior=options.posterior,
+            threshold=options.threshold,
+        )
+    except SegfocalError as error:
+        raise SegfocalError(f"{case.paths[0]}: {error}") from error
+    original = open_nifti(case.paths[0])
+    maps = {f"masks/{name}": mask for name, mask in _masks(prediction, case.name, values).items()}
+    if options.probabilities:
+        folders = [f"{name}/" for name in prediction.class_names] if len(prediction.class_names) > 1 else [""]
+        planes = zip(folders, prediction.probabilities, strict=True)
+        maps |= {f"probabilities/{folder}{case.name}": plane for folder, plane in planes}
+    return {name: encode_like(array, original) for name, array in maps.items()}
+
+
+def _masks(prediction: Prediction, name: str, values: Sequence[Sequence[int]]) -> dict[str, Array]:
+    mask = prediction.mask
+    if prediction.task == "multilabel":
+        planes = zip(prediction.class_names, mask, strict=True)
+        return {f"{label}/{name}": plane for label, plane in planes}
+    # a foreground of several labels has no value of its own
+    chosen = [each[0] if len(each) == 1 else number for number, each in enumerate(values)]
+    small = max(chosen) <= 255 and min(chosen) >= 0
+    return {name: np.array(chosen, dtype=np.uint8 if small else np.int16)[mask]}
+
+
+def _affine(original: Any) -> Affine:
+    return np.asarray(original.affine, dtype=np.float64)
