@@ -30,9 +30,10 @@ VIEWS = {  # what ``sections`` can show, and its title
     "data": "Data", "settings": "Settings", "provenance": "Provenance",
 }  # fmt: skip
 _BOARD = (  # the columns of the table
-    "rank arm data runs images dice dice_low dice_high tuned_dice dataset_dice iou dataset_iou worst_class "
-    "worst_dice hd95 nsd cldice aupr ece nll brier trainable parameters fit_s"
-).split()
+    *("rank", "arm", "data", "runs", "images", "dice", "dice_low", "dice_high", "tuned_dice"),
+    *("dataset_dice", "iou", "dataset_iou", "worst_class", "worst_dice", "hd95", "nsd", "cldice"),
+    *("aupr", "ece", "nll", "brier", "trainable", "parameters", "fit_s"),
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
-from segfocal.report.figures.shown import COLOURS, Shown, empty_figure, styles, texts
+from segfocal.report.figures.shown import Shown, empty_figure, styles, texts
 
 MOST_ARMS = 40  # more rows are unreadable; the table holds them all
 MOST_LINES = 14
@@ -22,24 +22,27 @@ def leaderboard_figure(board: pl.DataFrame) -> Shown:
     Returns:
         The view; its data is the whole table.
     """
-    top = board.head(MOST_ARMS).reverse()
-    figure = empty_figure(
-        x="Dice per image, mean over classes", y="", height_px=150 + 26 * top.height, showlegend=False
-    )
-    figure.add_trace(
-        go.Scatter(
-            x=top["dice"].to_list(),
-            y=texts(top["arm"]),
-            mode="markers",
-            marker={"color": COLOURS[0], "size": 10},
-            error_x=_whiskers(top),
-            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+    top = board.head(MOST_ARMS)
+    figure = empty_figure(x="Dice per image, mean over classes", y="", height_px=170 + 26 * top.height)
+    sets = top["data"].fill_null("unknown").unique(maintain_order=True).to_list()
+    for name, style in styles(sets).items():
+        rows = top.filter(pl.col("data").fill_null("unknown") == name)
+        figure.add_trace(
+            go.Scatter(
+                x=rows["dice"].to_list(),
+                y=texts(rows["arm"]),
+                name=f"data {style['text']}",
+                mode="markers",
+                marker={"color": style["colour"], "symbol": style["symbol"], "size": 10},
+                error_x=_whiskers(rows),
+                hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+            )
         )
-    )
-    figure.update_yaxes(type="category")
-    best = board.row(0, named=True) if board.height else None
-    alt = "No arm has scores." if best is None else f"{_said(best)} is first of {board.height} arms."
-    return Shown("leaderboard", "Leaderboard", f"{alt} {_INTERVAL}", figure, board)
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=texts(top["arm"].reverse()))
+    figure.update_layout(showlegend=len(sets) > 1)
+    best = ", ".join(_said(row) for row in board.filter(pl.col("rank") == 1).iter_rows(named=True))
+    ranked = f"{board.height} arms" if len(sets) < 2 else f"{board.height} arms on {len(sets)} data sets"
+    return Shown("leaderboard", "Leaderboard", f"First of {ranked}: {best}. {_INTERVAL}", figure, board)
 
 
 def class_figure(classes: pl.DataFrame) -> Shown:
@@ -84,8 +87,7 @@ def heat_map_figure(heat: pl.DataFrame, *, score: str = "dice") -> Shown:
         The view; values are written into the cells of small maps.
     """
     runs = heat["name"].unique(maintain_order=True).to_list()
-    classes = heat.select("class_index", "class_name").unique().sort("class_index", "class_name")
-    names = classes["class_name"].unique(maintain_order=True).to_list()
+    names = heat["class_name"].unique(maintain_order=True).to_list()
     cells = np.full((len(runs), len(names)), np.nan)
     places = [{name: place for place, name in enumerate(order)} for order in (runs, names)]
     for name, class_name, value in heat.select("name", "class_name", score).iter_rows():

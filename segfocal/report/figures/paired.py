@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 
 import plotly.graph_objects as go
+import polars as pl
 
 from segfocal.report.figures.shown import COLOURS, Shown, band_colour, empty_figure, texts
 from segfocal.report.names import plotly_text
 from segfocal.report.tables.paired import Paired
 
+LEVEL = 0.05
 _BETTER, _WORSE = COLOURS[0], COLOURS[3]
 
 
@@ -95,10 +97,20 @@ def scatter_figure(pair: Paired) -> Shown:
             hovertemplate="%{customdata}<br>%{x:.3f} → %{y:.3f}<extra></extra>",
         )
     )
+    low, high = _span(rows)
+    figure.update_xaxes(range=[low, high])
+    figure.update_yaxes(range=[low, high])
     above = int((rows["difference"] > 0).sum())
     alt = f"{above} of {rows.height} images lie above the diagonal, where {pair.arm} is better."
     title = f"{pair.arm} against {pair.baseline}, image by image"
     return Shown(f"scatter-{_mark(pair)}", title, alt, figure, rows)
+
+
+def _span(rows: pl.DataFrame) -> tuple[float, float]:
+    values = pl.concat([rows["arm_score"], rows["baseline_score"]])
+    low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
+    edge = max(0.01, 0.06 * (high - low))
+    return low - edge, high + edge
 
 
 def _mark(pair: Paired) -> str:
@@ -110,9 +122,12 @@ def _count(number: int, what: str) -> str:
 
 
 def _resolved(pair: Paired) -> str:
-    assert pair.comparison is not None
-    if pair.comparison.interval.excludes_zero:
+    found = pair.comparison
+    assert found is not None
+    if found.smallest_p > LEVEL:
+        return f"Undecidable: so few clusters cannot give p below {LEVEL:g}."
+    if found.interval.excludes_zero and found.test.p_value <= LEVEL:
         return "The interval excludes zero."
-    needed = pair.comparison.clusters_needed()
+    needed = found.clusters_needed()
     more = "" if needed is None else f" About {needed} clusters would be needed."
-    return f"Not resolved: the interval holds zero.{more}"
+    return f"Not resolved.{more}"

@@ -33,7 +33,7 @@ def script(figures: Sequence[Shown], **more: Any) -> str:
 def _figure(shown: Shown) -> Mapping[str, Any]:
     drawn = shown.figure.to_plotly_json()
     layout = {key: value for key, value in drawn["layout"].items() if key != "template"}
-    return {"data": drawn["data"], "layout": layout, "title": shown.title}
+    return {"data": drawn["data"], "layout": layout}
 
 
 def csv_text(frame: pl.DataFrame) -> str:

@@ -28,9 +28,10 @@ document.addEventListener("DOMContentLoaded", () => {
     return values.includes(null) ? null : values[0] - values[1];
   };
 
+  const known = (value, sign) => (value === null ? Number.MAX_VALUE : sign * value); // what is missing comes last
   const orders = {
-    worst: (item) => score(item, chosenRuns()[0]),
-    best: (item) => -score(item, chosenRuns()[0]),
+    worst: (item) => known(score(item, chosenRuns()[0]), 1),
+    best: (item) => known(score(item, chosenRuns()[0]), -1),
     difference: (item) => -Math.abs(difference(item) ?? 0),
     name: () => 0,
   };
@@ -160,7 +161,8 @@ document.addEventListener("DOMContentLoaded", () => {
   runs.forEach((select, number) => {
     if (number) select.append(new Option("none", "-1"));
     select.append(...content.runs.map((run, index) => new Option(run.name, String(index))));
-    const other = content.runs.findIndex((run) => run.arm !== content.runs[0].arm);
+    const alike = (index) => String(content.classes[index]) === String(content.classes[0]);
+    const other = content.runs.findIndex((run, index) => run.arm !== content.runs[0].arm && alike(index));
     select.value = String(number === 0 ? 0 : number === 1 && other > 0 ? other : -1);
     select.addEventListener("change", () => {
       showClasses();

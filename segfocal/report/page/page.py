@@ -63,8 +63,9 @@ def page_files(
     """
     figures = [shown for part in parts for shown in part.figures]
     data = script(figures, cases=browser.content or None, configs=_configs(sources))
-    body = "".join([_left_out(sources), *map(section, parts), _cases(browser), _pairs(sources)])
+    body = "".join([_left_out(sources), *map(section, parts), _pairs(sources), _cases(browser)])
     links = [(part.key, part.title) for part in parts]
+    links += [("two-runs", "Two runs")] if sources.runs.height > 1 else []
     links += [("cases", "Cases")] if browser.content else []
     page = document(title=text(title), body=body, links=links)
     assets = {name: resources.files("segfocal.report.page").joinpath(name).read_bytes() for name in ASSETS}
