@@ -11,9 +11,9 @@ class Killed(BaseException):
     """Nothing catches it, like kill -9."""
 
 
-@pytest.mark.parametrize("at", [0, 1])
-def test_the_best_is_found_again(config, tmp_path, monkeypatch, at):
-    words = ["fit", "--config", str(config), "--checkpoint.monitor", "val/loss", "--checkpoint.mode", "min"]
+@pytest.mark.parametrize(("mode", "at"), [("max", 0), ("min", 1)], ids=["first is best", "last is best"])
+def test_the_best_is_found_again(config, tmp_path, monkeypatch, mode, at):
+    words = ["fit", "--config", str(config), "--checkpoint.monitor", "val/loss", "--checkpoint.mode", mode]
     words += ["--trainer.val_check_interval", "3", "--run"]
     assert main([*words, str(tmp_path / "whole")]) == 0
     keep, calls = RunCheckpoints._keep_as_best, []
