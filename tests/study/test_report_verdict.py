@@ -46,8 +46,8 @@ def row(**changes):
 
 def test_the_sentence_of_an_open_question():
     assert sentence(row()) == (
-        "focal2 - ce on vessels: +0.8 Dice points [0.1, 1.5], p = .03 (Holm .06): not resolved with 8 clusters "
-        "and 3 seeds; about 20 clusters would be needed."
+        "focal2 - ce on vessels: +0.8 Dice points [0.1, 1.5], p = .03 (Holm .06): not resolved with 8 "
+        "clusters and 3 seeds; about 20 clusters would be needed."
     )
     assert "about 20 clusters would be needed, 31 after correction." in sentence(
         row(clusters_needed_corrected=31)
