@@ -11,8 +11,8 @@ from typing import Any, Literal
 from segfocal.errors import SegfocalError
 from segfocal.runs.info import SCHEMA_VERSION, RunInfo, read_info
 from segfocal.runs.layout import RunPaths
+from segfocal.study.folder import SCHEMA_VERSION as PLAN_VERSION
 
-PLAN_VERSION = 1
 _KEYS = ("name", "metric", "baseline", "arms", "contrasts", "cells")
 
 Status = Literal["done", "failed", "missing", "unusable"]

@@ -46,8 +46,9 @@ def calibration_rows(found: Collection) -> list[Row]:
         measured.setdefault(tuple(place), []).append(row)
     rows: list[Row] = []
     for where, _ in arms_of(found):
+        recorded = (*where.values(), "raw") in measured
         for kind in KINDS:
-            absent = [{"status": _ABSENT[kind]}]
+            absent = [{"status": _ABSENT[kind if recorded else "raw"]}]
             own_rows = measured.get((*where.values(), kind), absent)
             rows += [{**where, "kind": kind, **row} for row in own_rows]
     return rows

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from segfocal.errors import SegfocalError
+from segfocal.errors import OptionParser
 
 _HELP = """Compare the finished cells of a study: scores with intervals, paired differences, Wilcoxon
 signed-rank tests with Holm's correction over the planned contrasts, rankings, calibration, training against
 validation, time. Prints what a reader needs first; writes report.md, report.json and a CSV file per table."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise SegfocalError(f"segfocal study report: {message}. {self.format_usage().strip()}")
 
 
 def report(argv: Sequence[str]) -> int:
@@ -30,9 +24,11 @@ def report(argv: Sequence[str]) -> int:
     Raises:
         SegfocalError: For wrong words, a folder with nothing to compare, and where nothing can be written.
     """
-    parser = _Parser(prog="segfocal study report", description=_HELP)
+    parser = OptionParser(prog="segfocal study report", description=_HELP)
     parser.add_argument("folder", metavar="DIR", help="the study's folder, made by `segfocal study plan`")
-    parser.add_argument("--out", required=True, help="folder for the files; those of an earlier report go")
+    parser.add_argument(
+        "--out", required=True, help="folder for the files; those of an earlier report are replaced"
+    )
     options = parser.parse_args(list(argv))
     from rich.console import Console
 
