@@ -95,7 +95,17 @@ class StopAt:
 
 
 # phase 1 ends at step 4 within its epoch, phase 2 at step 10, phase 3 at step 15
-@pytest.mark.parametrize("stop", [{"step": 2}, {"step": 4}, {"step": 7}, {"validation": 2}, {"step": 13}])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        {"step": 4},
+        {"step": 7},
+        *(
+            pytest.param(stop, marks=pytest.mark.slow)
+            for stop in ({"step": 2}, {"validation": 2}, {"step": 13})
+        ),
+    ],
+)
 def test_interrupted_fine_tuning_resumes_bit_for_bit(stop, whole, tmp_path, monkeypatch, capsys):
     words, run = whole
     with monkeypatch.context() as patch:
@@ -107,7 +117,7 @@ def test_interrupted_fine_tuning_resumes_bit_for_bit(stop, whole, tmp_path, monk
     same_end(run, tmp_path / "run")
 
 
-@pytest.mark.parametrize("moment", ["_record", "_enter"])
+@pytest.mark.parametrize("moment", [pytest.param("_record", marks=pytest.mark.slow), "_enter"])
 def test_stopped_between_two_phases(moment, whole, tmp_path, monkeypatch):
     """Before run.json says that a phase is done, and after; the network then comes from the checkpoint."""
     words, run = whole
@@ -126,6 +136,7 @@ def test_stopped_between_two_phases(moment, whole, tmp_path, monkeypatch):
     same_end(run, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_finished_fine_tuning_goes_on_in_a_further_phase(whole, tmp_path, capsys):
     words, _ = whole
     run = tmp_path / "run"
