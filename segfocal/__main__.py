@@ -15,6 +15,7 @@ _USAGE = """usage: segfocal VERB [options]
 Focal losses for imbalanced semantic segmentation: train, test and predict.
 
 verbs
+  fingerprint  look at images and masks:  segfocal fingerprint PATH [--out X.yaml]
   fit       train:     segfocal fit --config X.yaml [--run DIR] [--model.loss.init_args.gamma 1 ...]
             resume:    segfocal fit --resume DIR [overrides]
   finetune  train on:  segfocal finetune --config X.yaml --from CHECKPOINT [--run DIR] [overrides]
@@ -29,6 +30,7 @@ verbs
   lanes     write lanes found by a run:   segfocal lanes --run DIR --out PATH
   evaluate  official lane scores:        segfocal evaluate tusimple|culane --predictions P --labels L
   report    compare runs in a browser:   segfocal report RUNS... --out DIR [--terminal]
+  dashboard the same, live:              segfocal dashboard LOGDIR [--port N]
   curves    draw the pixel losses:       segfocal curves [--gamma 0 1 2] [--knee 0.75] --out FILE
 
 options
@@ -97,6 +99,12 @@ def _convert(argv: Sequence[str]) -> int:
     return convert(argv)
 
 
+def _fingerprint(argv: Sequence[str]) -> int:
+    from segfocal.training.fingerprint_command import fingerprint
+
+    return fingerprint(argv)
+
+
 def _lanes(argv: Sequence[str]) -> int:
     from segfocal.training.lanes_command import lanes
 
@@ -121,6 +129,12 @@ def _report(argv: Sequence[str]) -> int:
     return report(argv)
 
 
+def _dashboard(argv: Sequence[str]) -> int:
+    from segfocal.report.dashboard_command import dashboard
+
+    return dashboard(argv)
+
+
 def _curves(argv: Sequence[str]) -> int:
     from segfocal.report.curves_command import curves
 
@@ -128,6 +142,7 @@ def _curves(argv: Sequence[str]) -> int:
 
 
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "fingerprint": _fingerprint,
     "fit": _fit,
     "finetune": _finetune,
     "tune": _tune,
@@ -140,6 +155,7 @@ _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "lanes": _lanes,
     "evaluate": _evaluate_lanes,
     "report": _report,
+    "dashboard": _dashboard,
     "curves": _curves,
 }
 
