@@ -9,6 +9,7 @@ from PIL import Image
 from segfocal.runs import MetricsLog, RunPaths, create_info, update_info, write_text
 from segfocal.runs.cases import write_cases
 from segfocal.runs.curves import write_curves
+from segfocal.runs.pictures import case_stem, class_part
 from segfocal.runs.scores import all_scores
 from segfocal.runs.write import write_bytes
 
@@ -65,13 +66,12 @@ def write_pictures(run, names, class_names, *, seed, stage="test"):
     """The pictures of a binary case: a disc, found a little beside its place."""
     y, x = np.mgrid[:48, :48]
     for place, name in enumerate(names):
-        stem = name.replace("/", "_").replace("\\", "_")
+        stem = case_stem(name)
         truth = ((x - 24) ** 2 + (y - 20) ** 2 < 90).astype(np.uint8)
         found = ((x - 24 - seed - 1) ** 2 + (y - 20) ** 2 < 90 + 9 * place).astype(np.uint8)
         image = np.repeat((40 + 3 * x + y)[:, :, None] % 200, 3, axis=2).astype(np.uint8)
         files = {"image": image, "reference": truth, "prediction": found}
-        safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in class_names[0])
-        files[f"probability.{safe}"] = (found * 200 + 20).astype(np.uint8)
+        files[f"probability.{class_part(class_names[0])}"] = (found * 200 + 20).astype(np.uint8)
         for kind, array in files.items():
             write_bytes(run.case_pictures / stage / f"{stem}.{kind}.png", png(array))
 
