@@ -71,6 +71,8 @@ def test_smoke_study_is_killed_and_completes_what_is_missing(tmp_path):
         if cell["kind"] == "arm":
             rows = pl.read_parquet(RunPaths(folder.paths(name).run).cases)
             assert rows.filter(pl.col("stage") == "test")["name"].n_unique() == 12
+    accepted = json.loads((out / "validated.json").read_text())
+    assert set(accepted) == set(folder.plan["bases"])
     segfocal("study", "report", out, "--out", tmp_path / "report")
 
 
@@ -100,11 +102,7 @@ def test_search_takes_the_best_trial_on_validation(tmp_path):
 
 
 @pytest.mark.slow
-def test_real_parser_names_the_arm_and_remembers_what_it_accepted(tmp_path):
-    folder = planned(tmp_path / "good")
-    check_arms(folder)
-    known = json.loads((folder.root / "validated.json").read_text())
-    assert set(known) == set(folder.plan["bases"])
+def test_real_parser_names_the_arm(tmp_path):
     wrong = STUDY.replace("focal: {}", "focal: {model.loss.init_args.gamma: -1}")
     with pytest.raises(SegfocalError, match=r"focal data .*gamma"):
         check_arms(planned(tmp_path / "wrong", study=wrong))
