@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import torch
 
+from segfocal.losses.primitive.fields import FIELDS
 from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 
 pytest.importorskip("triton")
@@ -22,7 +23,7 @@ from segfocal.losses.triton import backend
 
 KINDS = {
     torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64",
-    torch.uint8: "u8", torch.int32: "i32", torch.int64: "i64",
+    torch.uint8: "u8", torch.int8: "i8", torch.int16: "i16", torch.int32: "i32", torch.int64: "i64",
 }  # fmt: skip
 TRAINING = ["loss", "intersection", "prediction", "target", "count", "tp", "fp", "fn"]
 
@@ -191,3 +192,48 @@ def test_every_form_compiles(launched, form, parameter, capability, classes, opt
     training_call(classes, torch.float16, (33, 5), form=form, parameter=parameter, **options)
     for call in launched:
         assert compiled(call, capability).asm["cubin"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("logits", "target", "options"),
+    [
+        # every stride of 1 becomes a constant of the compiler, every stride of 0 a multiple of 16
+        (torch.zeros(2, 8, 6, 16).to(memory_format=torch.channels_last), torch.zeros(2, 6, 16).long(), {}),
+        (torch.zeros(2, 40, 6, 16).to(memory_format=torch.channels_last), torch.zeros(2, 6, 16).short(), {}),
+        (torch.zeros(2, 3, 6, 34)[..., ::2], torch.zeros(2, 3, 6, 17).double(), {}),
+        (torch.zeros(2, 3, 6, 17), torch.zeros(17).int().expand(2, 6, 17), {"ignore_index": -1}),
+        (torch.zeros(5, 7), torch.zeros(5).long(), {"weight": torch.ones(1).expand(5)}),
+        (torch.zeros(2, 1, 1, 1, 1), torch.zeros(2, 1, 1, 1).bool(), {"activation": "sigmoid"}),
+        (torch.zeros(2, 3, 9).half(), torch.zeros(2, 3, 9).bfloat16(), {"activation": "sigmoid"}),
+        (
+            torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last),
+            torch.zeros(2, 4, 5).to(torch.int8),
+            {"activation": "sigmoid", "weight": torch.ones(2, 1, 4, 5).expand(2, 3, 4, 5), "alpha": 0.25},
+        ),
+    ],
+    ids=["last", "many last", "soft slice", "one row", "tokens", "voxel", "halves", "one against rest"],
+)
+def test_every_layout_compiles_for_the_oldest_device(launched, logits, target, options):
+    dtype = logits.dtype if logits.dtype == torch.float16 else torch.bfloat16
+    logits = logits.to(dtype).requires_grad_()
+    options = {"activation": "softmax", "backend": "triton", "validate": False, "gamma": 0.5, **options}
+    sums = pixel_sums(logits, target, want=FIELDS, **options)
+    torch.autograd.grad(sums.loss.sum() + sums.prediction_squared.sum(), logits)
+    torch.autograd.grad(pixel_map(logits, target, **options).sum(), logits)
+    assert {call[0].__name__.split("_")[-1] for call in launched} == {"sums", "finish", "gradient", "map"}
+    for call in launched:
+        assert compiled(call, 75).asm["cubin"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("classes", "activation"), [(3, "softmax"), (40, "softmax"), (1, "sigmoid")])
+def test_images_of_over_two_billion_numbers_compile(launched, classes, activation):
+    space = (2**16, 2**15 + 1)
+    logits = torch.zeros(1, dtype=torch.bfloat16).expand(1, classes, *space).requires_grad_()
+    target = torch.zeros(1, dtype=torch.uint8).expand(1, *space)
+    options = {"activation": activation, "backend": "triton", "validate": False, "gamma": 2.0}
+    pixel_sums(logits, target, want=["loss", "prediction", "tp"], **options)
+    kernel = compiled(launched[0], 90)
+    assert launched[0][3]["LONG"]
+    assert "i64" in kernel.asm["ttir"]
