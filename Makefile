@@ -21,6 +21,7 @@ demo: setup
 	$(SEGFOCAL) test --run demo/run
 	$(SEGFOCAL) generate --out demo/data --kind lesions --foreground 0.02 --channels 1 --size 128 --count 4
 	$(SEGFOCAL) predict --run demo/run --images demo/data/images --out demo/predictions --overlay
+	$(SEGFOCAL) report demo/run --out demo/report
 
 lint: setup
 	$(BIN)/ruff check .
