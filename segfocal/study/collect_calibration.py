@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 from segfocal.runs.read import scan_calibration, scan_curves
 from segfocal.study.collect import Collection
 from segfocal.study.collect_logs import arms_of, seeds_interval
+from segfocal.study.report_differences import limited
 
 KINDS = ("raw", "posterior", "temperature")
 SCORES = ("ece", "brier", "nll")
@@ -42,7 +44,8 @@ def calibration_rows(found: Collection) -> list[Row]:
         seeds.setdefault(tuple(key), []).append(value)
     measured: dict[tuple[Any, ...], list[Row]] = {}
     for (*place, region, score, name), own in seeds.items():
-        row = {"region": region, "score": score, "class": name, **seeds_interval(own), "status": "measured"}
+        means = limited(seeds_interval(own), low=0.0, high=math.inf if score == "nll" else 1.0)
+        row = {"region": region, "score": score, "class": name, **means, "status": "measured"}
         measured.setdefault(tuple(place), []).append(row)
     rows: list[Row] = []
     for where, _ in arms_of(found):

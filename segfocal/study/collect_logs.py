@@ -11,7 +11,7 @@ import polars as pl
 from segfocal.runs.intervals import crossed_interval
 from segfocal.runs.read import scan_metrics
 from segfocal.study.collect import Cell, Collection
-from segfocal.study.report_differences import interval_columns
+from segfocal.study.report_differences import interval_columns, limited
 
 TRAIN, VAL, GAP = "train/dataset_dice", "val/dataset_dice", "gap/dataset_dice"
 _PREFIXES = ("norm/", "distance/", "penalty/")
@@ -51,7 +51,8 @@ def training_rows(found: Collection) -> list[Row]:
         names = {name for _, values in own for name in values}
         for name in sorted(names, key=lambda name: (not name.endswith("dataset_dice"), name)):
             known = {cell: values[name] for cell, values in own if name in values}
-            means = over_seeds(known)
+            low, high = (-1.0 if name == GAP else 0.0), (1.0 if name in (TRAIN, VAL, GAP) else math.inf)
+            means = limited(over_seeds(known), low=low, high=high)
             if means:
                 rows.append({**where, "name": name, **means, "cells": len(known)})
     return rows

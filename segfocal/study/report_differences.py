@@ -41,7 +41,7 @@ def image_difference(
 def comparison_columns(found: Comparison) -> Row:
     """Return a comparison as columns of the table ``comparisons``."""
     parts, test = found.interval, found.test
-    return interval_columns(parts, name="difference") | {
+    return limited(interval_columns(parts, name="difference"), low=-1.0, high=1.0) | {
         "seeds_left_out": found.seeds_left_out,
         "clusters_left_out": found.clusters_left_out,
         "p": test.p_value,
@@ -74,7 +74,9 @@ def dataset_difference(
     """
     counts = scores.counts[threshold][[scores.arms.index(arm), scores.arms.index(baseline)]]
     found = _dataset_interval(scores, counts, metric=metric, index=index, signs=(1.0, -1.0))
-    return {} if found is None else interval_columns(found[0], name="difference") | found[1]
+    if found is None:
+        return {}
+    return limited(interval_columns(found[0], name="difference"), low=-1.0, high=1.0) | found[1]
 
 
 def dataset_mean(scores: Scores, *, arm: str, threshold: str, metric: str, index: int | None) -> Row:
@@ -83,7 +85,7 @@ def dataset_mean(scores: Scores, *, arm: str, threshold: str, metric: str, index
     found = _dataset_interval(scores, counts, metric=metric, index=index, signs=(1.0,))
     if found is None:
         return {}
-    columns = interval_columns(found[0], name="mean") | found[1]
+    columns = limited(interval_columns(found[0], name="mean"), low=0.0, high=1.0) | found[1]
     return columns | {"degrees_of_freedom": number(found[0].degrees_of_freedom)}
 
 
@@ -91,6 +93,17 @@ def interval_columns(found: Interval, *, name: str) -> Row:
     """Return an interval as columns, its mean under ``name``."""
     ends = {"low": number(found.low), "high": number(found.high), "covers": found.covers}
     return {name: found.mean, **ends, "seeds": found.seeds, "clusters": found.clusters}
+
+
+def limited(row: Row, *, low: float, high: float) -> Row:
+    """Cut an interval to the values that are possible: few seeds make it reach beyond, and it loses nothing.
+
+    Example:
+        >>> limited({"mean": 0.5, "low": -0.2, "high": 0.9}, low=0.0, high=1.0)
+        {'mean': 0.5, 'low': 0.0, 'high': 0.9}
+    """
+    ends = {key: min(max(row[key], low), high) for key in ("low", "high") if row.get(key) is not None}
+    return row | ends
 
 
 def number(value: float) -> float | None:

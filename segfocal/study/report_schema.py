@@ -10,7 +10,7 @@ SCHEMA_VERSION = 1
 _PLACE = {"dataset": "data set", "fraction": "share of the training groups", "arm": "arm"}
 _MEAN = {
     "mean": "mean",
-    "low": "lower end of its 95 % interval; empty where one value alone gives none",
+    "low": "lower end of its 95 % interval, cut to possible values; empty where one value alone gives none",
     "high": "upper end",
     "covers": "the variation the interval speaks for: seeds and clusters, clusters, seeds, nothing",
 }

@@ -13,7 +13,7 @@ from segfocal.runs.ranking import rank_stability
 from segfocal.study.collect import Collection
 from segfocal.study.collect_scores import METRICS, Array, Scores
 from segfocal.study.report_comparisons import primary_threshold
-from segfocal.study.report_differences import dataset_mean, interval_columns, number
+from segfocal.study.report_differences import dataset_mean, interval_columns, limited, number
 
 Places = Mapping[tuple[str, float], Scores]
 Row = dict[str, Any]
@@ -82,7 +82,7 @@ def _image_mean(scores: Scores, table: Array, index: int | None) -> Row:
     if not len(seeds):
         return {}
     found = crossed_interval(values[np.ix_(seeds, clusters)])
-    return interval_columns(found, name="mean") | {
+    return limited(interval_columns(found, name="mean"), low=0.0, high=1.0) | {
         "degrees_of_freedom": number(found.degrees_of_freedom),
         "seeds_left_out": values.shape[0] - len(seeds),
         "clusters_left_out": values.shape[1] - len(clusters),

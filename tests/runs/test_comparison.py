@@ -157,7 +157,9 @@ def test_half_a_standard_deviation_takes_32_clusters():
 def test_seeds_that_vary_too_much_cannot_be_made_up_for():
     common = {"variance": 1.0, "residual": 3.0, "others": 3}
     assert units_needed(0.5, **common) == math.ceil(2 * (1.959964 + 0.841621) ** 2 / 0.25)
-    assert units_needed(0.5, **common, other_variance=0.01) > units_needed(0.5, **common)
+    factor = (1.959964 + 0.841621) ** 2
+    with_others = math.ceil(2 / (0.25 / factor - 0.03 / 3))
+    assert units_needed(0.5, **common, other_variance=0.03) == with_others > units_needed(0.5, **common)
     assert units_needed(0.5, **common, other_variance=1.0) is None
     with pytest.raises(SegfocalError, match="power"):
         units_needed(0.5, variance=1.0, power=1.0)
@@ -179,6 +181,13 @@ def test_a_comparison_names_the_clusters_or_the_seeds_that_lack():
     assert shaky.clusters_needed() is None
     assert shaky.seeds_needed() > 3
     assert compare([[0.1, 0.2, 0.4]]).seeds_needed() is None
+
+
+def test_never_fewer_clusters_than_the_test_can_use():
+    """A difference of many standard deviations still takes six clusters, eight at a sixth of the level."""
+    found = compare(1.0 + 0.001 * np.random.default_rng(10).normal(size=(3, 4)))
+    assert units_needed(1.0, variance=1e-6) == 2
+    assert (found.clusters_needed(), found.clusters_needed(level=0.05 / 6)) == (6, 8)
 
 
 def test_an_arm_that_always_leads_ranks_first_always():

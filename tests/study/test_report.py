@@ -298,6 +298,37 @@ def test_calibration_by_kind_and_what_is_absent(tmp_path):
     assert absent == {"posterior": "not valid for this loss", "temperature": "not fitted"}
 
 
+def test_underconfidence_is_an_error_too_and_folds_fall_together(tmp_path):
+    """Two folds, one too sure and one not enough: pooled over the seed's images they cancel, bin by bin."""
+    study = FakeStudy(curves={"ce": {"raw": (0.3, 0.36)}})
+    report = build_report(study.write(tmp_path / "under"))
+    ece = {"arm": "ce", "kind": "raw", "score": "ece"}
+    assert only(report, "calibration", **ece)["mean"] == pytest.approx(0.06)
+
+    class TwoFolds(FakeStudy):
+        def write_pixels(self, paths, kind, probability, share, common):
+            sure = paths.root.parent.name[-2:] == "-0"
+            super().write_pixels(paths, kind, probability, share + (0.02 if sure else -0.04), common)
+
+    folded = TwoFolds(curves={"ce": {"raw": (0.3, 0.3)}}, folds=2, seeds=(0,))
+    report = build_report(folded.write(tmp_path / "folds"))
+    assert only(report, "calibration", **ece)["mean"] == pytest.approx(0.01)
+
+
+def test_intervals_stay_within_what_is_possible(tmp_path):
+    def score(arm, seed, cluster, image, label):
+        return 0.05 + 0.9 * seed * (arm == "ce")
+
+    logged = {"train/dataset_dice": 0.99, "val/dataset_dice": 0.01}
+    study = FakeStudy(score=score, seeds=(0, 1), metrics={"ce": logged})
+    report = build_report(study.write(tmp_path))
+    found = only(report, "scores", arm="ce", metric="dice")
+    assert (found["low"], found["high"]) == (0.0, 1.0)
+    row = only(report, "comparisons", role="primary")
+    assert (row["low"], row["high"], row["verdict"]) == (-1.0, 1.0, "not resolved")
+    assert only(report, "comparisons", metric="dataset_dice")["low"] == -1.0
+
+
 def test_times_and_cells(tmp_path):
     study = FakeStudy(failed={"vessels-1-focal2-0-0": "killed\nby hand"}, missing=("vessels-1-focal2-1-0",))
     report = build_report(study.write(tmp_path))
