@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 from dash import no_update
 from flask import Response
 from plotly.utils import PlotlyJSONEncoder
@@ -38,8 +40,17 @@ def csv_of(query: str, key: str, *, watcher: Watcher) -> Response:
         }
         if key in frames:
             name = f"attachment; filename={key}.csv"
-            return Response(csv_text(frames[key]), mimetype="text/csv", headers={"Content-Disposition": name})
+            return Response(
+                csv_text(_below(frames[key], watcher.root)),
+                mimetype="text/csv",
+                headers={"Content-Disposition": name},
+            )
     return Response("no such table\n", status=404, mimetype="text/plain")
+
+
+def _below(frame: pl.DataFrame, root: Path) -> pl.DataFrame:
+    """Cut the way to LOGDIR off every text."""
+    return frame.with_columns(pl.col(pl.String).str.replace_all(f"{root.as_posix()}/", "", literal=True))
 
 
 def update(watcher: Watcher, search: str | None, *, look: str | None, shown: Any) -> tuple[Any, ...]:

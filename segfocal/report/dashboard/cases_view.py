@@ -123,7 +123,9 @@ def _panel(
     head = html.H4(f"{run['name']}: {'no score' if score is None else number(score)}")
     if stem is None:
         return html.Div(
-            [head, html.P("It keeps no pictures of this case.")], className="panel", key=run["run"]
+            [head, html.P("It keeps no pictures of this case.")],
+            className="panel",
+            key=folder(run["run"], root=root),
         )
     index = _class_index(run, chosen.label)
     words = {"run": folder(run["run"], root=root), "stage": sources.stage, "stem": stem, "class": str(index)}
@@ -138,7 +140,7 @@ def _panel(
         ]
         stack = html.Div(images, className="stack", tabIndex="0", role="group", **{"aria-label": alt})
         shown += [html.H5(layer), stack]
-    return html.Div([head, *shown], className="panel", key=run["run"])
+    return html.Div([head, *shown], className="panel", key=folder(run["run"], root=root))
 
 
 def _slices(run: Path, stage: str, case: str, *, root: Path) -> dict[str, str]:

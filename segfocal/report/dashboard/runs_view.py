@@ -68,8 +68,19 @@ def runs_view(sources: Sources, chosen: Selection, *, look: str, root: Path) -> 
         html.P(f"{runs.height} runs, {running.height} in progress. New epochs appear by themselves."),
         region,
         html.P(_pages(chosen, first=first, height=runs.height), className="tools"),
+        *_refused(sources),
         *_curves(running, chosen, look=look),
         *_overlays(running, root=root),
+    ]
+
+
+def _refused(sources: Sources) -> list[Any]:
+    """Name runs that are not even in the table: their files lead out of LOGDIR."""
+    known = set(sources.runs["name"].to_list())
+    return [
+        html.P(f"{clean(name)}: {reason}", className="left-out")
+        for name, reason in sources.left_out
+        if name not in known and "link out of" in reason
     ]
 
 
@@ -88,7 +99,7 @@ def _row(row: Mapping[str, Any], notes: Mapping[str, str], *, root: Path) -> Any
         html.Td(found.written or NOTHING),
         html.Td(below(clean(note, longest=400), root) if note else ""),
     ]
-    return html.Tr(cells, key=row["run"])
+    return html.Tr(cells, key=folder(row["run"], root=root))
 
 
 def _bar(name: str, found: Progress) -> Any:
@@ -141,7 +152,9 @@ def _panel(row: Mapping[str, Any], stem: str, stamp: int, *, root: Path) -> Any:
             html.Div(images, className="stack", tabIndex="0", role="group", **{"aria-label": alts[1]})
         )
     head = html.H3(f"{row['name']}: {clean(stem)}")
-    return html.Div([head, html.Div(shown, className="pair")], className="panel", key=f"{row['run']} {stem}")
+    return html.Div(
+        [head, html.Div(shown, className="pair")], className="panel", key=f"{words['run']} {stem}"
+    )
 
 
 def live_pictures(root: Path, run: Path) -> list[tuple[str, int]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segfocal.errors import SegfocalError
-from segfocal.report.dashboard.confine import divide
+from segfocal.report.dashboard.confine import divide, inside
 from segfocal.report.sources import Sources, read_sources
+from segfocal.report.study import study_runs
 from segfocal.report.tables.find import find_runs
 from segfocal.report.tables.scores import Gathered
 
@@ -79,10 +81,11 @@ class Watcher:
             return sources
 
     def _read(self, found: Found, *, stage: str | None, tuned: bool) -> Sources:
+        arms = study_arms(self.root, found.runs)
         try:
-            read = read_sources(found.runs, stage=stage, tuned=tuned, before=self._gathered)
+            read = read_sources(found.runs, arms=arms, stage=stage, tuned=tuned, before=self._gathered)
         except SegfocalError:  # the split of an old link is gone
-            read = read_sources(found.runs, tuned=tuned, before=self._gathered)
+            read = read_sources(found.runs, arms=arms, tuned=tuned, before=self._gathered)
         out = [(run.name, f"{file} is a link out of LOGDIR") for run, file in found.refused.items()]
         return replace(read, left_out=[*read.left_out, *out])
 
@@ -97,7 +100,35 @@ def _look(root: Path) -> Found:
         stamps.update(run.as_posix().encode("utf-8", "replace"))
         for name in _FILES:
             stamps.update(_stamp(run / name))
+        if _is_cell(root, run):
+            stamps.update(_stamp(run.parent / "cell.json"))
     return Found(runs, refused, stamps.hexdigest())
+
+
+def study_arms(root: Path, runs: Sequence[Path]) -> dict[str, str]:
+    """Return the arms of runs that are cells of a study.
+
+    Args:
+        root: LOGDIR, resolved.
+        runs: Run directories below it.
+
+    Returns:
+        Run (as POSIX path) to arm, for the finished cells of studies whose plan can be read.
+    """
+    cells = [run for run in runs if _is_cell(root, run)]
+    found: dict[str, str] = {}
+    for home in dict.fromkeys(run.parents[2] for run in cells):
+        try:
+            inside(root, str(home / "plan.json"))
+            found |= {run.as_posix(): arm for run, arm in study_runs(home).items()}
+        except (SegfocalError, AttributeError, KeyError, TypeError):
+            continue  # its cells are grouped by their configuration
+    return found
+
+
+def _is_cell(root: Path, run: Path) -> bool:
+    """Whether a run lies where a study keeps it: STUDY/cells/ID/run."""
+    return run.name == "run" and run.parent.parent.name == "cells" and run.parents[2].is_relative_to(root)
 
 
 def _stamp(path: Path) -> bytes:
