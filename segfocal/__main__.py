@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from segfocal.errors import SegfocalError, nearest
 from segfocal.training.help import write_help
@@ -63,14 +64,6 @@ def _tune(argv: Sequence[str]) -> int:
     from segfocal.training.tune_command import tune
 
     return tune(argv)
-
-
-def _validate(argv: Sequence[str]) -> int:
-    return _evaluate("validate", argv)
-
-
-def _test(argv: Sequence[str]) -> int:
-    return _evaluate("test", argv)
 
 
 def _evaluate(verb: str, argv: Sequence[str]) -> int:
@@ -146,8 +139,8 @@ _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit": _fit,
     "finetune": _finetune,
     "tune": _tune,
-    "validate": _validate,
-    "test": _test,
+    "validate": partial(_evaluate, "validate"),
+    "test": partial(_evaluate, "test"),
     "predict": _predict,
     "convert": _convert,
     "generate": _generate,

@@ -34,6 +34,7 @@ _BOARD = (  # the columns of the table
     *("dataset_dice", "iou", "dataset_iou", "worst_class", "worst_dice", "hd95", "nsd", "cldice"),
     *("aupr", "ece", "nll", "brier", "trainable", "parameters", "fit_s"),
 )
+_BANDS = "Means over the runs of an arm; bands show their range."
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def sections(sources: Sources, *, only: str | None = None) -> list[Section]:
         "leaderboard": lambda: [_ranking(sources, board())],
         "classes": lambda: [_classes(sources)],
         "comparisons": lambda: [_comparisons(sources)],
-        "learning": lambda: [_learning(curves())],
+        "learning": lambda: [Section("learning", VIEWS["learning"], _BANDS, learning_figures(curves()))],
         "strength": lambda: [_strength(sources, board(), curves())],
         "calibration": lambda: _calibration(sources),
         "data": lambda: [_data(sources)],
@@ -95,11 +96,6 @@ def sections(sources: Sources, *, only: str | None = None) -> list[Section]:
     }
     found = [part for key, build in parts.items() if only in (None, key) for part in build()]
     return [section for section in found if section.figures or section.tables]
-
-
-def _learning(curves: pl.DataFrame) -> Section:
-    text = "Means over the runs of an arm; bands show their range."
-    return Section("learning", "Learning curves", text, learning_figures(curves))
 
 
 def _ranking(sources: Sources, board: pl.DataFrame) -> Section:
