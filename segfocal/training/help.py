@@ -49,7 +49,9 @@ finetune:
 _EVALUATE = """usage: segfocal {verb} --run DIR [--checkpoint best|last|PATH] [overrides]
 
 Scores whole {verb} images at threshold 0.5 and at the threshold chosen on validation, prints a table and
-writes cases.parquet, curves.parquet and cases/ of the run directory.
+writes cases.parquet, curves.parquet, calibration.parquet and cases/ of the run directory. Calibration is
+shown as it is, after the temperature that fits the validation images best (found in one more pass over
+them, the first time), and of the focal posterior where the loss has an exact one.
 
   --run DIR         what `segfocal fit` made
   --checkpoint      best (default), last or a path

@@ -67,11 +67,11 @@ def calibration_line(values: Mapping[str, float]) -> str:
     Example:
         >>> calibration_line({"ece": 0.03, "nll": 0.2, "temperature": 0.5, "temperature_ece": 0.01,
         ...                   "temperature_nll": 0.1})
-        'ECE / NLL: raw 0.0300 / 0.2000, temperature 0.500 0.0100 / 0.1000'
+        'ECE / NLL: raw 0.0300 / 0.2000, temperature (T = 0.500) 0.0100 / 0.1000'
     """
     kinds = {"raw": "", "posterior": "posterior_"}
     if "temperature" in values:
-        kinds = {"raw": "", f"temperature {values['temperature']:.3f}": "temperature_"} | kinds
+        kinds = {"raw": "", f"temperature (T = {values['temperature']:.3f})": "temperature_"} | kinds
     parts = [
         f"{name} {values[f'{prefix}ece']:.4f} / {values[f'{prefix}nll']:.4f}"
         for name, prefix in kinds.items()

@@ -106,7 +106,7 @@ def test_a_test_alone_fits_the_temperature_first(finished_run, tmp_path, capsys)
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     (value,) = info["temperatures"].values()
     shown = capsys.readouterr().out
-    assert f"temperature {value:.3f}" in shown
+    assert f"temperature (T = {value:.3f})" in shown
     assert "posterior" not in shown  # a sum with Dice has none that is exact
     kinds = scan_calibration([tmp_path / "run"]).select("stage", "kind").unique().collect()
     assert set(kinds.rows()) == {("test", "raw"), ("test", "temperature")}

@@ -100,6 +100,16 @@ def test_a_section_says_what_to_search(config, tmp_path):
     assert run["model"]["loss"]["init_args"]["gamma"] == 2.0
 
 
+def test_a_search_trains_on_from_a_checkpoint(config, finished_run, tmp_path):
+    (tmp_path / "space.yaml").write_text("tune: {model.learning_rate: [0.01, 0.001]}\n")
+    words = ["--config", str(tmp_path / "space.yaml"), "--from", str(finished_run), "--trials", "1"]
+    assert tune(config, tmp_path / "out", *words) == 0
+    info = read_info(tmp_path / "out" / "trials" / "0000" / "fold_1")
+    assert info["command"][:2] == ["segfocal", "finetune"]
+    assert info["extra"]["finetune"]["report"]
+    assert (tmp_path / "out" / "best.yaml").is_file()
+
+
 @pytest.mark.parametrize(
     ("section", "options", "words"),
     [
