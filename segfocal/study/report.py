@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.errors import SegfocalError
-from segfocal.study.collect import collect
+from segfocal.study.collect import Collection, collect
 from segfocal.study.collect_calibration import calibration_rows
+from segfocal.study.collect_damage import UNREADABLE, without_damaged
 from segfocal.study.collect_logs import time_rows, training_rows
 from segfocal.study.collect_scores import collect_scores
 from segfocal.study.report_comparisons import comparison_rows
@@ -32,6 +33,16 @@ def build_report(folder: str | Path) -> dict[str, Any]:
         SegfocalError: As ``collect``; where no finished cell holds test rows; for a metric that is no score.
     """
     planned = collect(folder)
+    try:
+        return _build(planned, folder)
+    except UNREADABLE:
+        found = without_damaged(planned)
+        if len(found.done) == len(planned.done):
+            raise
+        return _build(found, folder)
+
+
+def _build(planned: Collection, folder: str | Path) -> dict[str, Any]:
     found, places = collect_scores(planned)
     if not any(cell.arm == found.baseline for cell in found.done):
         reasons = sorted({cell.reason for cell in found.cells if cell.status == "unusable"})

@@ -151,6 +151,19 @@ def test_done_cells_that_cannot_be_read_are_stated_and_left_out(copy, tmp_path):
         report([str(copy), "--out", str(tmp_path / "out")])
 
 
+@pytest.mark.parametrize("name", ["cases.parquet", "curves.parquet", "calibration.parquet", "metrics.csv"])
+def test_a_damaged_table_costs_its_cell_and_is_named(copy, tmp_path, name):
+    path = copy / "cells" / "vessels-1-ce-1-0" / "run" / name
+    damaged = b"step,epoch,name,value\nx,y,z,w\n" if name.endswith("csv") else path.read_bytes()[:-9]
+    path.write_bytes(damaged)
+    report([str(copy), "--out", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    reasons = [row["reason"] for row in found["tables"]["cells"] if row["status"] == "unusable"]
+    assert len(reasons) == 1
+    assert reasons[0].startswith(f"{name} is damaged (")
+    assert "over 8 clusters and 2 seeds" in found["conclusions"][0]
+
+
 def test_the_best_checkpoints_rows_count_where_several_were_tested(tmp_path):
     root = FakeStudy(score=score).write(tmp_path)
     from segfocal.runs import RunPaths
