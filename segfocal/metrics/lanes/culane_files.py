@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial, reduce
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -82,7 +83,8 @@ def count_files(
     workers = processes or os.cpu_count() or 1
     if workers == 1 or len(names) < _POOL_FROM:
         return reduce(CULaneCounts.plus, map(one, names), CULaneCounts(0, 0, 0))
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    fresh = get_context("spawn")  # a fork inherits the locks of threads that it does not have
+    with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         return reduce(CULaneCounts.plus, pool.map(one, names, chunksize=64), CULaneCounts(0, 0, 0))
 
 

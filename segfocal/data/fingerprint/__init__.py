@@ -1,0 +1,1 @@
+"""What anyone's folder of images and masks holds, and a configuration that trains on it; needs no torch."""

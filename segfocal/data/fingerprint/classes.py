@@ -1,0 +1,206 @@
+"""What the stored values of masks are likely to mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segfocal.data.fingerprint.scan import Totals
+from segfocal.errors import SegfocalError
+from segfocal.imbalance.counts import Task
+
+IGNORED = 255
+_MOST_CLASSES = 64
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Task, classes and coding of masks.
+
+    Args:
+        task: "binary", "multiclass" or "multilabel".
+        names: One per logit channel.
+        values: Stored value to label; None where the usual ones hold (0 and 1 or 255; class numbers).
+        ignore_values: Stored values without a class.
+        colors: Class name to "#rrggbb"; None for masks of values.
+        other: Label of all that is not named, or None.
+        pixels: ``(C,)`` pixels of multiclass, else ``(C, 2)`` negatives and positives, as lists.
+        images: Images that hold the class, per name.
+        ignored_px: Pixels that are ignored.
+        reasons: Sentences: how the task was found.
+    """
+
+    task: Task
+    names: tuple[str, ...]
+    values: dict[int, int] | None
+    ignore_values: tuple[int, ...]
+    colors: dict[str, str] | None
+    other: int | None
+    pixels: list[list[int]] | list[int]
+    images: tuple[int, ...]
+    ignored_px: int
+    reasons: list[str] = field(default_factory=list)
+
+    def shares(self) -> list[float]:
+        """Return the share of each name in the pixels that are not ignored."""
+        counts = np.array(self.pixels, dtype=np.float64)
+        if counts.ndim == 2:
+            return [float(row[1] / max(row.sum(), 1.0)) for row in counts]
+        return [float(share) for share in counts / max(counts.sum(), 1.0)]
+
+    def rarest(self) -> float:
+        """Return the smallest share of a foreground class that occurs."""
+        shares = self.shares()[1:] if self.task == "multiclass" else self.shares()
+        return min((share for share in shares if share), default=0.0)
+
+
+def judge_classes(totals: Totals, *, folders: tuple[str, ...]) -> Classes:
+    """Say what the masks hold.
+
+    Args:
+        totals: Of all cases.
+        folders: Names of the folders of masks where each class has one.
+
+    Returns:
+        Task, classes and coding.
+
+    Raises:
+        SegfocalError: Where the masks hold too many values to be classes, or one value only.
+    """
+    if folders:
+        return _multilabel(totals, folders)
+    pixels, images = totals.pixels[0], totals.images[0]
+    if len(pixels) > _MOST_CLASSES:
+        raise SegfocalError(
+            f"the masks hold {len(pixels)} or more different {'colours' if totals.colors else 'values'}, too "
+            "many for classes: they are lossy (JPEG), resized with interpolation, or probabilities. Save "
+            "them as PNG with one number per class."
+        )
+    if len(pixels) == 1:
+        raise SegfocalError(
+            f"every mask holds nothing but {next(iter(pixels))}: there is nothing to learn. Wrong folder?"
+        )
+    if totals.colors:
+        return _by_color(pixels, images)
+    return _by_value(pixels, images)
+
+
+def _by_value(pixels: Counter[int], images: Counter[int]) -> Classes:
+    found = sorted(pixels)
+    if set(found) in ({0, 1}, {0, IGNORED}):
+        reason = f"the masks hold {found[0]} and {found[1]} only"
+        return _binary(pixels, images, foreground=found[1], ignored=(), values=None, reasons=[reason])
+    if set(found) == {0, 1, IGNORED}:
+        reason = "the masks hold 0 and 1, and 255 is taken for unlabelled: set values if it is a class"
+        values = {0: 0, 1: 1}
+        return _binary(pixels, images, foreground=1, ignored=(IGNORED,), values=values, reasons=[reason])
+    if len(found) == 2:
+        rare = min(found, key=lambda value: pixels[value])
+        values = {value: int(value == rare) for value in found}
+        reason = f"the masks hold {found[0]} and {found[1]} only; the rarer one, {rare}, is the foreground"
+        return _binary(pixels, images, foreground=rare, ignored=(), values=values, reasons=[reason])
+    ignored = (IGNORED,) if IGNORED in pixels and max(v for v in found if v != IGNORED) < 128 else ()
+    kept = [value for value in found if value not in ignored]
+    plain = kept == list(range(len(kept)))
+    reasons = [f"the masks hold {len(kept)} values"]
+    if ignored:
+        reasons.append("255, far from the others, is taken for unlabelled: ignore_values")
+    return Classes(
+        task="multiclass",
+        names=tuple("background" if value == 0 else f"class {value}" for value in kept),
+        values=None if plain else {value: label for label, value in enumerate(kept)},
+        ignore_values=() if plain else ignored,
+        colors=None,
+        other=None,
+        pixels=[pixels[value] for value in kept],
+        images=tuple(images[value] for value in kept),
+        ignored_px=sum(pixels[value] for value in ignored),
+        reasons=reasons,
+    )
+
+
+def _binary(
+    pixels: Counter[int],
+    images: Counter[int],
+    *,
+    foreground: int,
+    ignored: tuple[int, ...],
+    values: Mapping[int, int] | None,
+    reasons: list[str],
+) -> Classes:
+    unlabelled = sum(pixels[value] for value in ignored)
+    positives = pixels[foreground]
+    return Classes(
+        task="binary",
+        names=("foreground",),
+        values=dict(values) if values is not None else None,
+        ignore_values=ignored,
+        colors=None,
+        other=None,
+        pixels=[[sum(pixels.values()) - positives - unlabelled, positives]],
+        images=(images[foreground],),
+        ignored_px=unlabelled,
+        reasons=reasons,
+    )
+
+
+def _by_color(pixels: Counter[int], images: Counter[int]) -> Classes:
+    ordered = [number for number, _ in pixels.most_common()]
+    hexes = {number: f"#{number:06x}" for number in ordered}
+    if len(ordered) == 2:
+        back, front = ordered
+        reason = f"the masks hold two colours; the rarer one, {hexes[front]}, is the foreground"
+        return Classes(
+            task="binary",
+            names=("foreground",),
+            values=None,
+            ignore_values=(),
+            colors={"foreground": hexes[front]},
+            other=0,
+            pixels=[[pixels[back], pixels[front]]],
+            images=(images[front],),
+            ignored_px=0,
+            reasons=[reason],
+        )
+    names = tuple("background" if place == 0 else f"colour {hexes[n]}" for place, n in enumerate(ordered))
+    return Classes(
+        task="multiclass",
+        names=names,
+        values=None,
+        ignore_values=(),
+        colors={name: hexes[number] for name, number in zip(names, ordered, strict=True)},
+        other=None,
+        pixels=[pixels[number] for number in ordered],
+        images=tuple(images[number] for number in ordered),
+        ignored_px=0,
+        reasons=[f"the masks hold {len(ordered)} colours; the most frequent one is called background"],
+    )
+
+
+def _multilabel(totals: Totals, folders: tuple[str, ...]) -> Classes:
+    area = sum(height * width * count for (height, width), count in totals.sizes.items())
+    positives = [sum(n for value, n in plane.items() if value != 0) for plane in totals.pixels]
+    shown = [
+        max((count for value, count in plane.items() if value != 0), default=0) for plane in totals.images
+    ]
+    strange = {value for plane in totals.pixels for value in plane} - {0, 1, IGNORED}
+    if strange:
+        raise SegfocalError(
+            f"masks in folders of their own ({', '.join(folders)}) must hold 0 and 1 or 255, "
+            f"got {sorted(strange)[:10]}. Set values by hand."
+        )
+    return Classes(
+        task="multilabel",
+        names=folders,
+        values=None,
+        ignore_values=(),
+        colors=None,
+        other=None,
+        pixels=[[area - count, count] for count in positives],
+        images=tuple(shown),
+        ignored_px=0,
+        reasons=[f"{len(folders)} folders of masks lie side by side, a missing file means: class absent"],
+    )

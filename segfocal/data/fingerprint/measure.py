@@ -1,0 +1,145 @@
+"""What one image and its masks hold, read once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from segfocal.data.colors import packed
+from segfocal.data.reading import read_array
+from segfocal.errors import SegfocalError
+
+_MOST_VALUES = 300  # a mask with more is no mask of classes; the rest is not counted
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """One mask file.
+
+    Args:
+        colors: Whether it stores colours; then the numbers are 0xRRGGBB.
+        pixels: Stored number to pixels, at most 300 numbers.
+        component_px: Areas of the connected pieces of everything but the most frequent number, at most 1000.
+    """
+
+    colors: bool
+    pixels: dict[int, int]
+    component_px: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """One image and its masks.
+
+    Args:
+        name: Of the image.
+        split: "train", "val", "test" or "".
+        size_px: Height and width; ``(0, 0)`` where it cannot be read.
+        channels: Of the image.
+        dtype: Of its pixels.
+        low: Smallest value.
+        high: Largest value.
+        digest: Of the pixels: equal for equal pictures, however they are compressed.
+        masks: One per mask file; None where a class has none.
+        problems: Sentences.
+    """
+
+    name: str
+    split: str
+    size_px: tuple[int, int] = (0, 0)
+    channels: int = 0
+    dtype: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    digest: bytes = b""
+    masks: tuple[MaskFacts | None, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+
+def measure(case: tuple[str, Path, tuple[Path | None, ...]]) -> CaseFacts:
+    """Read an image and its masks.
+
+    Args:
+        case: Split, image file, mask files.
+
+    Returns:
+        Its facts; files that cannot be read are named among the problems.
+    """
+    split, path, masks = case
+    try:
+        image = read_array(path, palette="colors")
+    except SegfocalError as error:
+        return CaseFacts(path.stem, split, problems=[str(error)])
+    problems: list[str] = []
+    found = tuple(_mask(mask, image.shape[:2], problems) if mask else None for mask in masks)
+    return CaseFacts(
+        name=path.stem,
+        split=split,
+        size_px=(image.shape[0], image.shape[1]),
+        channels=1 if image.ndim == 2 else image.shape[2],
+        dtype=str(image.dtype),
+        low=float(image.min()),
+        high=float(image.max()),
+        digest=_digest(image),
+        masks=found,
+        problems=problems,
+    )
+
+
+def _mask(path: Path, size: tuple[int, ...], problems: list[str]) -> MaskFacts | None:
+    try:
+        stored = read_array(path, palette="indices")
+    except SegfocalError as error:
+        problems.append(str(error))
+        return None
+    if stored.shape[:2] != size:
+        problems.append(
+            f"{path}: the mask is {stored.shape[:2]} px, its image {tuple(size)} (height, width)."
+        )
+    numbers, colors = _numbers(stored)
+    values, counts = _counted(numbers)
+    most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
+    pixels = {int(values[place]): int(counts[place]) for place in sorted(most.tolist())}
+    common = int(values[most[0]])
+    background = 0 if 0 in pixels and not colors else common
+    return MaskFacts(colors, pixels, _components(numbers != background))
+
+
+def _numbers(stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
+    """Return values, or colours as numbers where the channels differ."""
+    if stored.dtype.kind == "f":
+        stored = np.round(stored * 255).astype(np.int32) if stored.max() <= 1 else stored.astype(np.int32)
+    if stored.ndim == 2:
+        return stored.astype(np.uint8) if stored.dtype == bool else stored, False
+    planes = stored[:, :, :3] if stored.shape[2] >= 3 else stored[:, :, :1]
+    if planes.shape[2] == 1 or not (planes != planes[:, :, :1]).any():
+        return planes[:, :, 0], False
+    return packed(planes), True
+
+
+def _counted(numbers: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the different numbers and how often each occurs; bytes are counted without sorting."""
+    if numbers.dtype != np.uint8:
+        return np.unique(numbers, return_counts=True)
+    counts = np.bincount(numbers.ravel(), minlength=256)
+    values = np.flatnonzero(counts)
+    return values, counts[values]
+
+
+def _components(foreground: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    _, _, stats, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
+    areas: Sequence[int] = stats[1:1001, cv2.CC_STAT_AREA].tolist()
+    return tuple(areas)
+
+
+def _digest(image: npt.NDArray[Any]) -> bytes:
+    digest = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.digest()

@@ -1,0 +1,127 @@
+"""All cases of a folder, read by several processes, added up as they come."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segfocal.data.fingerprint.measure import CaseFacts, measure
+
+_POOL_FROM = 64  # cases; below, starting processes takes longer than it saves
+_MOST_COMPONENTS = 200_000
+
+
+@dataclass
+class Totals:
+    """Sums over cases.
+
+    Args:
+        sizes: (height, width) in px to images.
+        channels: Channels to images.
+        dtypes: Type of the pixels to images.
+        low: Smallest value of all images.
+        high: Largest value.
+        splits: Split to images.
+        names: All names, in order.
+        pixels: Per mask (or class) stored number to pixels.
+        images: Per mask (or class) stored number to images that hold it.
+        masks: Mask files per class.
+        empty: Masks of one number only, per class.
+        colors: Masks that store colours.
+        component_px: Areas of connected pieces.
+        digests: Digest of the pixels to (split, name) of the images that have it.
+        problems: Sentences.
+    """
+
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    channels: Counter[int] = field(default_factory=Counter)
+    dtypes: Counter[str] = field(default_factory=Counter)
+    low: float = float("inf")
+    high: float = float("-inf")
+    splits: Counter[str] = field(default_factory=Counter)
+    names: list[str] = field(default_factory=list)
+    pixels: list[Counter[int]] = field(default_factory=list)
+    images: list[Counter[int]] = field(default_factory=list)
+    masks: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+    colors: int = 0
+    component_px: list[int] = field(default_factory=list)
+    digests: dict[bytes, list[tuple[str, str]]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, case: CaseFacts) -> None:
+        """Add one case."""
+        self.problems += case.problems
+        self.names.append(case.name)
+        self.splits[case.split] += 1
+        if not case.digest:
+            return
+        self.sizes[case.size_px] += 1
+        self.channels[case.channels] += 1
+        self.dtypes[case.dtype] += 1
+        self.low, self.high = min(self.low, case.low), max(self.high, case.high)
+        self.digests.setdefault(case.digest, []).append((case.split, case.name))
+        while len(self.pixels) < len(case.masks):
+            self.pixels.append(Counter())
+            self.images.append(Counter())
+            self.masks.append(0)
+            self.empty.append(0)
+        for place, mask in enumerate(case.masks):
+            if mask is None:
+                continue
+            self.masks[place] += 1
+            self.colors += mask.colors
+            self.pixels[place].update(mask.pixels)
+            self.images[place].update(mask.pixels.keys())
+            self.empty[place] += len(mask.pixels) == 1
+            if len(self.component_px) < _MOST_COMPONENTS:
+                self.component_px += mask.component_px
+
+    def duplicates(self) -> list[list[tuple[str, str]]]:
+        """Return (split, name) of the images of each picture that is there more than once."""
+        return [places for places in self.digests.values() if len(places) > 1]
+
+    def component_width_px(self, percentile: float) -> float:
+        """Return the square root of a percentile of the areas; 0 without pieces."""
+        areas = self.component_px
+        return float(np.sqrt(np.percentile(areas, percentile))) if areas else 0.0
+
+
+def scan(
+    cases: Sequence[tuple[str, Path, tuple[Path | None, ...]]],
+    *,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Totals:
+    """Read all cases.
+
+    Args:
+        cases: Split, image file and mask files of each.
+        processes: How many at once; None takes one per processor.
+        progress: Called with the cases read and their number.
+
+    Returns:
+        Their totals, the same for any number of processes.
+    """
+    totals, workers = Totals(), processes or os.cpu_count() or 1
+    if workers == 1 or len(cases) < _POOL_FROM:
+        for number, case in enumerate(cases, start=1):
+            totals.add(measure(case))
+            if progress is not None:
+                progress(number, len(cases))
+        return totals
+    fresh = get_context("spawn")  # a fork inherits the locks of threads that it does not have
+    with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        for number, facts in enumerate(pool.map(measure, cases, chunksize=16), start=1):
+            totals.add(facts)
+            if progress is not None:
+                progress(number, len(cases))
+    return totals
