@@ -34,8 +34,13 @@ CASES_SCHEMA = pl.Schema(
         "iou": pl.Float64,
         "precision": pl.Float64,
         "recall": pl.Float64,
+        "hd95": pl.Float64,  # this and the following: null where surfaces were not measured
+        "nsd": pl.Float64,
+        "distance_unit": pl.String,  # mm, or px for images without a spacing
     }
 )
+# tables that were written before surfaces were measured lack these
+OPTIONAL = ("hd95", "nsd", "distance_unit")
 
 
 def write_cases(
@@ -69,7 +74,9 @@ def write_cases(
     same = {"stage": stage, "checkpoint": checkpoint[:12], "threshold_kind": threshold_kind}
     given = {**same, "epoch": epoch}
     known = groups or {}
-    full = [{**row, **given, "group": known.get(str(row.get("name")))} for row in rows]
+    full = [
+        {**dict.fromkeys(OPTIONAL), **row, **given, "group": known.get(str(row.get("name")))} for row in rows
+    ]
     missing = {column for row in full for column in CASES_SCHEMA if column not in row}
     if missing:
         raise SegfocalError(f"rows for {paths.cases.name} lack {', '.join(sorted(missing))}.")
@@ -111,7 +118,10 @@ def read_table(path: Path, *, schema: pl.Schema) -> pl.DataFrame:
     if not path.is_file():
         return schema.to_frame()
     try:
-        return pl.read_parquet(path).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+        table = pl.read_parquet(path)
+        absent = [name for name in OPTIONAL if name in schema and name not in table.columns]
+        table = table.with_columns(pl.lit(None).alias(name) for name in absent)
+        return table.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise SegfocalError(
             f"{path} must be a Parquet table with the columns {', '.join(schema)}, got: {error}. "

@@ -12,7 +12,7 @@ import polars as pl
 
 from segfocal.errors import SegfocalError
 from segfocal.runs.calibration import CALIBRATION_SCHEMA
-from segfocal.runs.cases import CASES_SCHEMA
+from segfocal.runs.cases import CASES_SCHEMA, OPTIONAL
 from segfocal.runs.curves import CURVES_SCHEMA
 from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths
@@ -106,7 +106,10 @@ def _scan(paths: list[Path], *, schema: pl.Schema) -> pl.LazyFrame:
     if not present:
         return _with_run(pl.LazyFrame(schema=schema), "")
     runs = {str(path): path.parent.as_posix() for path in present}
-    table = pl.scan_parquet(present, schema=schema, include_file_paths="run", glob=False)
+    absent: Any = "insert" if schema.keys() & set(OPTIONAL) else "raise"
+    table = pl.scan_parquet(
+        present, schema=schema, include_file_paths="run", glob=False, missing_columns=absent
+    )
     return table.select(pl.col("run").replace(runs), *schema.names())
 
 

@@ -1,0 +1,188 @@
+"""HD95 and normalised surface distance per image and class, in millimetres or pixels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.metrics.batch import Task
+from segfocal.metrics.images import ImageMetric
+from segfocal.runs.scores import Empty, mean_ignoring_nan
+
+ABSENT: dict[str, Any] = {"hd95": None, "nsd": None, "distance_unit": None}
+
+
+def surface_scores(
+    predicted: Tensor,
+    reference: Tensor,
+    *,
+    spacing: Sequence[float],
+    tolerance: float,
+    empty: Empty = "one",
+) -> tuple[float, float]:
+    """Compare the surfaces of two masks, with MONAI's distances between their edge pixels.
+
+    Where exactly one mask is empty there is no distance: HD95 is the diagonal of the image, the largest that
+    could be, and NSD 0.
+
+    Args:
+        predicted: ``(*S)`` bool.
+        reference: ``(*S)`` bool.
+        spacing: Edge of a pixel along each axis; distances have its unit.
+        tolerance: Largest distance that NSD takes for right, in the same unit.
+        empty: What empty masks score, as in ``segfocal.runs.scores``: both empty gives HD95 0 and NSD 1
+            (``one``) or NaN (``nan``, ``exclude``); ``exclude`` gives NaN for an empty reference too.
+
+    Returns:
+        HD95, the larger of the two directed 95th percentiles; and NSD, the share of both surfaces that lies
+        within the tolerance of the other.
+
+    Source:
+        Nikolov et al., "Deep learning to achieve clinically applicable segmentation of head and neck
+        anatomy", 2018, for NSD; pixels of the edge count alike, as in MONAI's default.
+
+    Example:
+        >>> square = torch.zeros(9, 9, dtype=torch.bool)
+        >>> square[2:5, 2:5] = True
+        >>> surface_scores(square.roll(2, 0), square, spacing=(1.0, 1.0), tolerance=1.0)
+        (2.0, 0.625)
+    """
+    found, known = bool(predicted.any()), bool(reference.any())
+    if not (found and known):
+        return _without_surface(found, known, predicted.shape, spacing, empty)
+    from monai.metrics.utils import get_edge_surface_distance  # seconds to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, distances, _ = get_edge_surface_distance(
+            predicted, reference, spacing=list(spacing), symmetric=True
+        )
+    there, back = (np.asarray(way, dtype=np.float64) for way in distances)
+    hd95 = max(float(np.percentile(way, 95)) for way in (there, back))
+    right = sum(int(np.count_nonzero(way <= tolerance)) for way in (there, back))
+    return hd95, right / (len(there) + len(back))
+
+
+class SurfaceScores(ImageMetric):
+    """HD95 and NSD of every image and class; the background of multiclass has none.
+
+    Args:
+        task: binary, multiclass or multilabel.
+        num_classes: Channels of the probabilities.
+        class_names: One per channel.
+        ignore_index: The label of pixels that belong to neither mask.
+        thresholds: One per class; not used in multiclass, which takes the argmax.
+        tolerance: Of NSD, in mm where images have a spacing, else in pixels.
+        empty: As in `surface_scores`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_classes: int,
+        *,
+        class_names: Sequence[str] | None = None,
+        ignore_index: int | None = None,
+        thresholds: Sequence[float] | None = None,
+        tolerance: float = 1.0,
+        empty: Empty = "one",
+    ) -> None:
+        super().__init__(task, num_classes, class_names=class_names, ignore_index=ignore_index)
+        check_choice("empty", empty, get_args(Empty))
+        check_range("tolerance", tolerance, low=0.0)
+        self.thresholds = list(thresholds) if thresholds is not None else [0.5] * num_classes
+        self.tolerance, self.empty = tolerance, empty
+        self.add_rows("surface", torch.float64)
+        self.add_rows("measured", torch.int64)
+
+    def update(
+        self, probabilities: Tensor, target: Tensor, names: Sequence[str], spacing: Tensor | None = None
+    ) -> None:
+        """Compare a batch of whole images.
+
+        Args:
+            probabilities: ``(N, C, *S)``.
+            target: Labels: ``(N, *S)``, for multilabel ``(N, C, *S)``.
+            names: One per image.
+            spacing: ``(N, axes)`` edges of a pixel in mm; None: distances are in pixels.
+
+        Raises:
+            SegfocalError: As `SegmentationScores`.
+        """
+        probabilities, target = self.check(probabilities, target, names)
+        axes = probabilities.ndim - 2
+        edges = torch.ones(len(names), axes) if spacing is None else spacing
+        if edges.shape != (len(names), axes):
+            raise SegfocalError(f"spacing must have shape {(len(names), axes)}, got {tuple(edges.shape)}.")
+        for scores, labels, edge in zip(probabilities.cpu(), target.cpu(), edges.tolist(), strict=True):
+            pairs = self._masks(scores, labels)
+            common: dict[str, Any] = {"spacing": edge, "tolerance": self.tolerance, "empty": self.empty}
+            rows = [(np.nan, np.nan) if pair is None else surface_scores(*pair, **common) for pair in pairs]
+            self.append("surface", torch.tensor(rows, dtype=torch.float64))
+            self.append("measured", torch.tensor([spacing is not None]))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return ``hd95`` and ``nsd``: means over images, ``.../<class>``, and their means over classes."""
+        _, table = self.sorted_rows("surface", self.num_classes, 2)
+        found: dict[str, Tensor] = {}
+        for column, name in enumerate(("hd95", "nsd")):
+            values = mean_ignoring_nan(table[..., column].numpy())
+            found[name] = self._scalar(float(mean_ignoring_nan(values)))
+            names = list(zip(self.class_names, values.tolist(), strict=True))
+            for label, value in names[1:] if self.task == "multiclass" else names:
+                found[f"{name}/{label}"] = self._scalar(value)
+        return found
+
+    def rows(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """Return hd95, nsd and distance_unit by image name and class number; a collective."""
+        with self.sync_context():
+            names, table = self.sorted_rows("surface", self.num_classes, 2)
+            _, measured = self.sorted_rows("measured")
+        found = {}
+        for name, values, known in zip(names, table.tolist(), measured.tolist(), strict=True):
+            for index, (hd95, nsd) in enumerate(values):
+                numbers = {"hd95": None if np.isnan(hd95) else hd95, "nsd": None if np.isnan(nsd) else nsd}
+                found[name, index] = numbers | {"distance_unit": "mm" if known else "px"}
+        return found
+
+    def _masks(self, scores: Tensor, labels: Tensor) -> Iterable[tuple[Tensor, Tensor] | None]:
+        """Yield prediction and reference of each class; None for the background."""
+        one_hot = self.task != "multiclass"
+        largest = None if one_hot else scores.max(dim=0).indices
+        for index in range(self.num_classes):
+            if largest is not None and index == 0:
+                yield None
+                continue
+            known = labels[index] if one_hot else labels
+            predicted = scores[index] > self.thresholds[index] if largest is None else largest == index
+            if self.ignore_index is not None:
+                predicted = predicted & (known != self.ignore_index)
+            yield predicted, known == (1 if one_hot else index)
+
+
+def with_surfaces(rows: Iterable[Mapping[str, Any]], surface: SurfaceScores | None) -> list[dict[str, Any]]:
+    """Return rows of `SegmentationScores.cases` with the columns of surfaces; a collective.
+
+    Args:
+        rows: One per image and class.
+        surface: None: the columns are empty.
+    """
+    found = {} if surface is None else surface.rows()
+    return [{**row, **found.get((str(row["name"]), int(row["class_index"])), ABSENT)} for row in rows]
+
+
+def _without_surface(
+    found: bool, known: bool, shape: Sequence[int], spacing: Sequence[float], empty: Empty
+) -> tuple[float, float]:
+    if not found and not known:
+        return (0.0, 1.0) if empty == "one" else (np.nan, np.nan)
+    if not known and empty == "exclude":
+        return np.nan, np.nan
+    edges = [(size - 1) * edge for size, edge in zip(shape, spacing, strict=True)]
+    return float(np.linalg.norm(edges)), 0.0

@@ -1,0 +1,103 @@
+"""Surface distances: MONAI's numbers, millimetres, and what empty masks score."""
+
+import numpy as np
+import pytest
+import torch
+from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+
+from segfocal.errors import SegfocalError
+from segfocal.metrics.surface import ABSENT, SurfaceScores, surface_scores, with_surfaces
+
+
+def balls(seed, shape=(14, 12, 10)):
+    rng = np.random.default_rng(seed)
+    centre = rng.integers(4, np.array(shape) - 4)
+    away = np.indices(shape) - centre[:, None, None, None]
+    return torch.from_numpy((away**2).sum(axis=0) < rng.uniform(4, 16))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of MONAI about its own default
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 1.1, 2.5)])
+def test_surface_scores_are_those_of_monai(seed, spacing):
+    predicted, reference = balls(seed), balls(seed + 10)
+    hd95, nsd = surface_scores(predicted, reference, spacing=spacing, tolerance=1.5)
+    masks = [mask[None, None].float() for mask in (predicted, reference)]
+    common = {"include_background": True, "spacing": spacing}
+    expected = compute_hausdorff_distance(*masks, percentile=95, **common).item()
+    assert hd95 == pytest.approx(expected, abs=1e-4)
+    expected = compute_surface_dice(*masks, class_thresholds=[1.5], **common).item()
+    assert nsd == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_shift_by_one_slice_is_the_spacing_along_it():
+    cube = torch.zeros(12, 12, 12, dtype=torch.bool)
+    cube[3:8, 3:8, 3:8] = True
+    hd95, nsd = surface_scores(cube.roll(1, 2), cube, spacing=(1.0, 1.0, 3.0), tolerance=2.9)
+    assert hd95 == pytest.approx(3.0)
+    assert nsd < 1
+    assert surface_scores(cube.roll(1, 2), cube, spacing=(1.0, 1.0, 3.0), tolerance=3.0)[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("empty", "both", "reference", "prediction"),
+    [("one", (0, 1), (13, 0), (13, 0)), ("nan", None, (13, 0), (13, 0)), ("exclude", None, None, (13, 0))],
+)
+def test_empty_masks_score_as_the_policy_says(empty, both, reference, prediction):
+    """An image of 6 x 13 pixels has a diagonal of 13."""
+    none, some = torch.zeros(6, 13, dtype=torch.bool), torch.zeros(6, 13, dtype=torch.bool)
+    some[2:4, 2:4] = True
+    common = {"spacing": (1.0, 1.0), "tolerance": 1.0, "empty": empty}
+    cases = {"both": (none, none), "reference": (some, none), "prediction": (none, some)}
+    wanted = {"both": both, "reference": reference, "prediction": prediction}
+    for name, (predicted, known) in cases.items():
+        found = surface_scores(predicted, known, **common)
+        expected = (np.nan, np.nan) if wanted[name] is None else wanted[name]
+        np.testing.assert_allclose(found, expected)
+
+
+def test_rows_name_unit_and_leave_the_background_out():
+    labels = torch.zeros(2, 8, 8, 8, dtype=torch.long)
+    labels[:, 2:5, 2:5, 2:5] = 1
+    scores = torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float()
+    for spacing, unit in ((torch.full((2, 3), 2.0), "mm"), (None, "px")):
+        metric = SurfaceScores("multiclass", 2, class_names=["background", "cube"])
+        metric.update(scores, labels, ["b", "a"], spacing)
+        rows = metric.rows()
+        assert rows["a", 1] == {"hd95": 0.0, "nsd": 1.0, "distance_unit": unit}
+        assert rows["a", 0]["hd95"] is None
+        assert metric.compute()["nsd/cube"] == 1
+        assert "nsd/background" not in metric.compute()
+        assert metric.compute()["hd95"] == 0
+
+
+def test_ignored_pixels_belong_to_neither_mask():
+    labels = torch.zeros(1, 10, 10, dtype=torch.uint8)
+    labels[0, 2:5, 2:5] = 1
+    scores = (labels == 1).float()[:, None]
+    scores[0, 0, 8:] = 1  # wrong, but nobody knows there
+    labels[0, 8:] = 255
+    metric = SurfaceScores("binary", 1, ignore_index=255)
+    metric.update(scores, labels, ["a"])
+    assert metric.compute()["hd95"] == 0
+
+
+def test_thresholds_decide_the_mask():
+    labels = torch.zeros(1, 9, 9, dtype=torch.uint8)
+    labels[0, 2:6, 2:6] = 1
+    metric = SurfaceScores("binary", 1, thresholds=[0.2])
+    metric.update(0.3 * labels[:, None].float(), labels, ["a"])
+    assert metric.compute()["nsd"] == 1
+
+
+def test_wrong_spacing_is_refused():
+    with pytest.raises(SegfocalError, match=r"spacing must have shape \(1, 2\), got \(1, 3\)"):
+        SurfaceScores("binary", 1).update(
+            torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8), ["a"], torch.ones(1, 3)
+        )
+
+
+def test_rows_without_surfaces_get_empty_columns():
+    assert with_surfaces([{"name": "a", "class_index": 0}], None) == [
+        {"name": "a", "class_index": 0, **ABSENT}
+    ]
