@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,41 +17,13 @@ from torch import Tensor
 
 from segfocal.data.cases import MIB, Labels, naming, threaded
 from segfocal.data.labels import LabelRows, Mask
+from segfocal.data.volumes.cache import CachePlan
+from segfocal.data.volumes.counting import count_labels
 from segfocal.data.volumes.preprocess import VolumePreprocess
 from segfocal.data.volumes.reading import open_nifti
 from segfocal.data.volumes.source import VolumeSource
-from segfocal.errors import check_choice
+from segfocal.errors import SegfocalError
 from segfocal.imbalance.counts import Counts, Task
-
-Cache = Literal["none", "memory", "disk"]
-CACHES: tuple[Cache, ...] = ("none", "memory", "disk")
-SLAB = 16
-
-
-@dataclass(frozen=True)
-class CachePlan:
-    """Where prepared volumes are kept, so that they are read and resampled once.
-
-    Args:
-        kind: ``"memory"``, ``"disk"`` or ``"none"``.
-        mib: Memory for them, in MiB; the rest goes to ``folder``, or is read anew where that is null.
-        folder: On disk; null with ``"disk"``: ``volumes`` below ``$SEGFOCAL_CACHE``, or ~/.cache/segfocal.
-    """
-
-    kind: Cache = "memory"
-    mib: float = 1024.0
-    folder: str | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("cache", self.kind, CACHES)
-
-    def place(self) -> Path | None:
-        """Return the folder of the volumes that are not in memory."""
-        if self.kind == "none":
-            return None
-        if self.folder is None and self.kind == "disk":
-            return Path(os.environ.get("SEGFOCAL_CACHE", Path.home() / ".cache" / "segfocal")) / "volumes"
-        return None if self.folder is None else Path(self.folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +69,8 @@ class VolumeCases:
         assert self._kept is not None
         assert self._rest is not None
         chosen = self._kept if index < self._kept.cache_num else self._rest
-        found: Mapping[str, Tensor] = chosen[index]
+        with _own_errors():
+            found: Mapping[str, Tensor] = chosen[index]
         mask: Mask = found["mask"].numpy()
         rows = LabelRows(found["rows"].numpy(), found["negatives"].numpy())
         return VolumeCase(found["image"], Labels(mask, mask.shape[-3:], rows), found["spacing"])
@@ -130,7 +103,10 @@ class VolumeCases:
         ]
         prepare = _Prepare(self.source, self.preprocess, self.num_classes)
         room = self._fitting() if self.cache.kind == "memory" else 0
-        self._kept = CacheDataset(items, prepare, cache_num=room, num_workers=os.cpu_count(), progress=False)
+        workers = os.cpu_count()
+        with _own_errors():
+            kept = CacheDataset(items, prepare, cache_num=room, num_workers=workers, progress=False)
+        self._kept = kept
         self._rest = PersistentDataset(items, prepare, cache_dir=self.cache.place())
 
     def _fitting(self) -> int:
@@ -171,24 +147,15 @@ class _Prepare(Transform):
         }
 
 
-def flat(mask: Mask) -> Mask:
-    """Return a mask of three axes as one of two, the last two joined.
-
-    Args:
-        mask: ``(X, Y, Z)`` or ``(K, X, Y, Z)``.
-    """
-    return mask.reshape(*mask.shape[:-2], -1)
-
-
-def count_labels(mask: Mask, *, task: Task, num_classes: int) -> LabelRows:
-    """Count a volume's voxels per class and first axis, a few slices at a time.
-
-    Args:
-        mask: ``(X, Y, Z)`` or ``(K, X, Y, Z)``.
-        task: What it means.
-        num_classes: Channels of the logits.
-    """
-    slabs = [flat(mask[..., x : x + SLAB, :, :]) for x in range(0, mask.shape[-3], SLAB)]
-    counted = [LabelRows.of(slab, task=task, num_classes=num_classes) for slab in slabs]
-    negatives: Counts = np.sum([part.negatives for part in counted], axis=0, dtype=np.int64)
-    return LabelRows(np.concatenate([part.rows for part in counted], axis=1), negatives)
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Take our errors out of those that MONAI wraps around whatever a transform raises."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, SegfocalError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None

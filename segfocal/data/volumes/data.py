@@ -12,7 +12,8 @@ from segfocal.data.checks import check_patch_size
 from segfocal.data.division import expand
 from segfocal.data.splits import Split
 from segfocal.data.volumes.augmentation import VolumeAugmentation
-from segfocal.data.volumes.cases import Cache, CachePlan, VolumeCases
+from segfocal.data.volumes.cache import Cache, CachePlan
+from segfocal.data.volumes.cases import VolumeCases
 from segfocal.data.volumes.layout import VolumeFiles, read_volume_set
 from segfocal.data.volumes.patches import VolumeDataset, VolumePatchDataset
 from segfocal.data.volumes.preprocess import VolumePreprocess

@@ -14,7 +14,8 @@ from segfocal.data.labels import Mask
 from segfocal.data.patches import Sample
 from segfocal.data.sampling import Key, sample_rng
 from segfocal.data.volumes.augmentation import VolumeAugmentation
-from segfocal.data.volumes.cases import VolumeCase, VolumeCases, flat
+from segfocal.data.volumes.cases import VolumeCase, VolumeCases
+from segfocal.data.volumes.counting import flat
 from segfocal.errors import SegfocalError
 
 

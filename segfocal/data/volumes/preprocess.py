@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from monai.transforms import (
     ScaleIntensityRange,
     ScaleIntensityRangePercentiles,
     Spacing,
+    reset_ops_id,
 )
 from torch import Tensor
 
@@ -110,7 +112,10 @@ class VolumePreprocess:
         Returns:
             ``(K, X', Y', Z')`` float32 with the axes of the file; resampled linearly.
         """
-        placed = MetaTensor(scores.float(), affine=image.affine, applied_operations=image.applied_operations)
+        placed = MetaTensor(
+            scores.float(), affine=image.affine, applied_operations=deepcopy(image.applied_operations)
+        )
+        reset_ops_id(placed)  # the steps are made anew, and MONAI knows them by their place in memory
         back = self._steps("bilinear").inverse(placed)
         return np.asarray(back.as_tensor().numpy(), dtype=np.float32)
 
