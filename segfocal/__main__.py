@@ -13,26 +13,27 @@ from segfocal.training.interrupt import Interrupted
 
 _USAGE = """usage: segfocal VERB [options]
 
-Focal losses for imbalanced semantic segmentation: train, test and predict.
+Focal losses for imbalanced semantic segmentation. `segfocal VERB --help` says more.
 
-verbs
-  fingerprint  look at images and masks:  segfocal fingerprint PATH [--out X.yaml]
-  fit       train:     segfocal fit --config X.yaml [--run DIR] [--model.loss.init_args.gamma 1 ...]
-            resume:    segfocal fit --resume DIR [overrides]
-  finetune  train on:  segfocal finetune --config X.yaml --from CHECKPOINT [--run DIR] [overrides]
-            resume:    segfocal finetune --resume DIR [overrides]
-  tune      search settings: segfocal tune --config X.yaml --out DIR [--from CHECKPOINT] [--trials N]
-  validate  score the validation split:  segfocal validate --run DIR [--checkpoint best|last|PATH]
-  test      score the test split:        segfocal test --run DIR [--checkpoint best|last|PATH]
-  predict   write masks:                 segfocal predict --run DIR --images PATH --out DIR
-  convert   weights to safetensors:      segfocal convert [--trust] FILE [OUT]
-  generate  write a generated data set:  segfocal generate --out DIR [--kind lesions --task binary ...]
-  study     compare many trainings:      segfocal study plan|run|status|report ...
-  lanes     write lanes found by a run:   segfocal lanes --run DIR --out PATH
-  evaluate  official lane scores:        segfocal evaluate tusimple|culane --predictions P --labels L
-  report    compare runs in a browser:   segfocal report RUNS... --out DIR [--terminal]
-  dashboard the same, live:              segfocal dashboard LOGDIR [--port N]
-  curves    draw the pixel losses:       segfocal curves [--gamma 0 1 2] [--knee 0.75] --out FILE
+data
+  fingerprint  what a folder holds, and a configuration for it: segfocal fingerprint PATH [--out X.yaml]
+  generate     write pictures and masks to try things on:       segfocal generate --out DIR
+train
+  fit          train:         segfocal fit --config X.yaml [--run DIR] [--model.loss.init_args.gamma 1 ...]
+               go on:         segfocal fit --resume DIR
+  finetune     from weights:  segfocal finetune --config X.yaml --from CHECKPOINT [--run DIR]
+  tune         search gamma, alpha, ... by cross-validation: segfocal tune --config X.yaml --out DIR
+  convert      weights to safetensors:                       segfocal convert [--trust] FILE [OUT]
+score and use a run
+  validate, test  segfocal test --run DIR [--checkpoint best|last|PATH]
+  predict         segfocal predict --run DIR --images PATH --out DIR
+  lanes           TuSimple's or CULane's files:  segfocal lanes --run DIR --out PATH
+  evaluate        their official scores:         segfocal evaluate tusimple|culane --predictions P --labels L
+compare
+  report       pages of runs:     segfocal report RUNS... --out DIR [--terminal]
+  dashboard    the same, live:    segfocal dashboard LOGDIR
+  study        many trainings:    segfocal study plan|run|status|report ...
+  curves       the pixel losses:  segfocal curves [--gamma 0 1 2] [--knee 0.75] --out FILE
 
 options
   --help     this text; after a verb, its options
