@@ -38,7 +38,6 @@ compare
 options
   --help     this text; after a verb, its options
   --version  print the version
-
 SEGFOCAL_DEBUG=1 shows the traceback of an error.
 """
 
