@@ -190,4 +190,6 @@ def _dropdown(
         clearable=multi,
         placeholder=hint,
     )
-    return html.Div([html.Span(label, id=f"label-{key}"), control], className="control", key=key)
+    words = {"aria-labelledby": f"label-{key}"}
+    parts = [html.Span(label, id=f"label-{key}"), control]
+    return html.Div(parts, className="control", key=key, role="group", **words)

@@ -65,6 +65,8 @@
     if (stack?.hasPointerCapture(event.pointerId)) pan(event.movementX, event.movementY);
   });
   new MutationObserver(() => {
+    // Dash hides these from screen readers but not from the tabulator
+    for (const input of document.querySelectorAll('.dash-dropdown-focus-target[tabindex="0"]')) input.tabIndex = -1;
     if (view.scale !== 1 && stacks().length) move(); // pictures that came later take the same place
   }).observe(document, { childList: true, subtree: true });
 })();
