@@ -61,7 +61,7 @@ def test_validate_without_validation_images_says_so(fit, tmp_path, capsys):
 def test_a_word_for_split_is_answered_with_its_keys(fit, capsys):
     assert fit("--data.init_args.split", "folders") == 2
     shown = capsys.readouterr().err
-    assert "keys train, val, test, group, val_share, seed, got 'folders'" in shown
+    assert "keys train, val, test, group, val_share, seed, test_folds, " in shown
     assert "--data.init_args.split.train ..." in shown
 
 
