@@ -138,9 +138,13 @@ def main() -> None:
         start = time.monotonic()
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         seconds.append(time.monotonic() - start)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = (usage.ru_utime + usage.ru_stime) / options.rounds
     rounds = " ".join(f"{value:.1f}" for value in seconds)
-    print(f"reported in {rounds} s, {peak:.0f} MiB at most, {os.cpu_count()} processors")
+    print(
+        f"reported in {rounds} s, {worked:.1f} s of processor time each, "
+        f"{usage.ru_maxrss / 1024:.0f} MiB at most, {os.cpu_count()} processors"
+    )
     if options.folder is None:
         shutil.rmtree(root)
 
