@@ -141,9 +141,11 @@ document.addEventListener("DOMContentLoaded", () => {
     at("slice-label").textContent = labels[view.slice]?.slice ?? "";
     at("name").textContent = item.name;
     at("panels").replaceChildren(...chosenRuns().map((run) => panel(item, run)));
-    const index = classIndex() ?? 0;
-    const missing = at("layer").value === "probability" && chosenRuns().every((run) => !(item.pictures[run]?.[0]?.probability ?? {})[index]);
-    at("note").textContent = missing ? "This probability was left out to keep the page small." : "";
+    const index = String(classIndex() ?? 0);
+    const layer = at("layer").value;
+    const drawn = chosenRuns().map((run) => item.pictures[run]?.[0]).filter((slice) => slice);
+    const missing = ["errors", "probability"].includes(layer) && drawn.some((slice) => !slice[layer][index]);
+    at("note").textContent = missing ? "Some pictures of this layer were left out to keep the page small." : "";
     move();
   };
 

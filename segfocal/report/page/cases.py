@@ -19,8 +19,6 @@ from segfocal.report.tables.scores import pick
 from segfocal.runs.pictures import case_stem
 from segfocal.runs.read import scan_cases
 
-BUDGET_BYTES = 4_500_000  # of pictures, so that a page with plotly.js stays below 10 MB
-
 
 @dataclass(frozen=True)
 class Browser:
@@ -37,24 +35,27 @@ class Browser:
     notes: list[str]
 
 
-def case_browser(sources: Sources, *, all_cases: bool = False) -> Browser:
+def case_browser(sources: Sources, *, all_cases: bool = False, budget_bytes: int | None = None) -> Browser:
     """Choose cases and read their pictures.
 
     Args:
         sources: What was read.
-        all_cases: Show every case of which a run keeps pictures, without a limit of bytes.
+        all_cases: Show every case of which a run keeps pictures.
+        budget_bytes: Of pictures. Images, references and predictions are always there; errors, then
+            probabilities, while they fit. None: no limit.
 
     Returns:
         The browser; without content where no run keeps pictures.
     """
     runs = sources.scored_runs()
-    store = _Store(runs, sources.stage, budget_bytes=None if all_cases else BUDGET_BYTES)
+    store = _Store(runs, sources.stage)
     names = [name for name in _names(sources, runs) if store.holds(name)]
     values = image_scores(runs, stage=sources.stage, tuned=sources.tuned)
     chosen = choose_cases(values, available=names, count=None if all_cases else CHOSEN)
     if not chosen:
         return Browser({}, {}, [])
     pictures = [[store.case(run, name) for run in runs.iter_rows(named=True)] for name in chosen]
+    store.settle(budget_bytes)
     scores = _scores(sources, runs, chosen)
     content = {
         "runs": [{"name": row["name"], "arm": row["arm"]} for row in runs.iter_rows(named=True)],
@@ -106,11 +107,11 @@ def _scores(sources: Sources, runs: pl.DataFrame, chosen: list[str]) -> list[lis
 class _Store:
     """Pictures by the hash of their content: an image that twenty runs share is written once."""
 
-    def __init__(self, runs: pl.DataFrame, stage: str, *, budget_bytes: int | None) -> None:
+    def __init__(self, runs: pl.DataFrame, stage: str) -> None:
         self.files: dict[str, bytes] = {}
         self.stage = stage
         self.known = {run: pictured_cases(Path(run), stage) for run in runs["run"].to_list()}
-        self.left = budget_bytes
+        self.waiting: list[tuple[int, dict[str, str], str, bytes]] = []
         self.dropped = 0
 
     def holds(self, name: str) -> bool:
@@ -119,7 +120,7 @@ class _Store:
         return any(stem in cases for cases in self.known.values())
 
     def case(self, run: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-        """Return the slices of a case of one run, each with the paths of its layers."""
+        """Return the slices of a case of one run; ``settle`` fills in the paths of errors and probability."""
         classes, task = run["class_names"] or [], run["task"] or "binary"
         slices = []
         for label, stem in self.known[run["run"]].get(case_stem(name), {}).items():
@@ -128,31 +129,42 @@ class _Store:
                 slices.append({"slice": label} | self._paths(layers))
         return slices
 
+    def settle(self, budget_bytes: int | None) -> None:
+        """Keep errors, then probabilities, of one class after the other, until the budget is used up."""
+        used = sum(map(len, self.files.values()))
+        for _, place, key, data in sorted(self.waiting, key=lambda entry: entry[0]):
+            path = _path(data, "png")
+            if path not in self.files:
+                if budget_bytes is not None and used + len(data) > budget_bytes:
+                    self.dropped += 1
+                    continue
+                used += len(data)
+                self.files[path] = data
+            place[key] = path
+
     def notes(self) -> list[str]:
         """Say what the limit of bytes cost."""
         if not self.dropped:
             return []
         return [
-            f"{self.dropped} probability pictures were left out to keep the page small. "
+            f"{self.dropped} pictures of errors and probabilities were left out to keep the page small. "
             "`segfocal report --all-cases` writes them."
         ]
 
     def _paths(self, layers: Layers) -> dict[str, Any]:
-        plain = ("image", "reference", "prediction")
-        single = {kind: self._put(getattr(layers, kind), kind) for kind in plain}
-        errors = {str(index): self._put(data, "errors") for index, data in layers.errors.items()}
-        scores = {str(index): self._put(data, "probability") for index, data in layers.probability.items()}
-        return single | {"errors": errors, "probability": {key: path for key, path in scores.items() if path}}
+        plain = {"image": "jpg", "reference": "png", "prediction": "png"}
+        found: dict[str, Any] = {kind: self._put(getattr(layers, kind), end) for kind, end in plain.items()}
+        for turn, kind in enumerate(("errors", "probability")):
+            found[kind] = {}
+            for index, data in getattr(layers, kind).items():
+                self.waiting.append((1000 * turn + index, found[kind], str(index), data))
+        return found
 
-    def _put(self, data: bytes, kind: str) -> str:
-        """Keep a picture; probabilities only within the budget, of which a third is left to the others."""
-        path = f"pictures/{hashlib.sha256(data).hexdigest()[:20]}.{'jpg' if kind == 'image' else 'png'}"
-        if path in self.files:
-            return path
-        if self.left is not None:
-            if kind == "probability" and self.left - len(data) < BUDGET_BYTES // 3:
-                self.dropped += 1
-                return ""
-            self.left -= len(data)
+    def _put(self, data: bytes, ending: str) -> str:
+        path = _path(data, ending)
         self.files[path] = data
         return path
+
+
+def _path(data: bytes, ending: str) -> str:
+    return f"pictures/{hashlib.sha256(data).hexdigest()[:12]}.{ending}"

@@ -89,7 +89,8 @@ def table(frame: pl.DataFrame, *, key: str, title: str) -> str:
         f'aria-label="Filter {text(title)}"></label>'
         f'<button type="button" data-copy="{key}">Copy</button>'
         f'<span class="note" role="status" id="copied-{key}"></span></div>'
-        f'<div class="wide" role="region" aria-label="Table: {text(title)}" tabindex="0"><table id="table-{key}">'
+        f'<div class="wide" role="region" aria-label="Table: {text(title)}" tabindex="0">'
+        f'<table id="table-{key}">'
         f"<caption>{text(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

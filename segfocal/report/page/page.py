@@ -20,6 +20,7 @@ from segfocal.runs.write import disk_error
 
 ASSETS = ("report.css", "tables.js", "figures.js", "cases.js")
 MOST_CONFIGS = 60
+LIMIT_BYTES = 9_800_000
 
 
 def write_page(sources: Sources, out: str | Path, *, title: str, all_cases: bool = False) -> Path:
@@ -39,7 +40,11 @@ def write_page(sources: Sources, out: str | Path, *, title: str, all_cases: bool
     """
     folder = Path(out)
     _check_folder(folder)
-    parts, browser = sections(sources), case_browser(sources, all_cases=all_cases)
+    parts = sections(sources)
+    bare = page_files(sources, parts, Browser({}, {}, []), title=title)
+    # a tenth is left to what the cases add to the page itself
+    left = int(0.9 * (LIMIT_BYTES - sum(map(len, bare.values()))))
+    browser = case_browser(sources, all_cases=all_cases, budget_bytes=None if all_cases else left)
     for old in folder.glob("pictures/*"):
         old.unlink()
     for name, content in page_files(sources, parts, browser, title=title).items():

@@ -138,11 +138,11 @@ def error_layer(reference: Bytes, prediction: Bytes) -> bytes:
 
 
 def probability_layer(plane: Bytes) -> bytes:
-    """Encode a probability (255 for 1) in 32 steps from dark blue to yellow."""
-    places = np.linspace(0, len(_CIVIDIS) - 1, 32)
+    """Encode a probability (255 for 1) in 16 steps from dark blue to yellow."""
+    places = np.linspace(0, len(_CIVIDIS) - 1, 16)
     channels = [np.interp(places, range(len(_CIVIDIS)), values) for values in zip(*_CIVIDIS, strict=True)]
     red, green, blue = np.round(channels).astype(int).tolist()
-    return _indexed(plane // 8, [(*colour, 255) for colour in zip(red, green, blue, strict=True)])
+    return _indexed(plane // 16, [(*colour, 255) for colour in zip(red, green, blue, strict=True)])
 
 
 def _planes(labels: Bytes, task: str, classes: int) -> Bytes:
