@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,26 +23,26 @@ class Classes:
     Args:
         task: "binary", "multiclass" or "multilabel".
         names: One per logit channel.
+        pixels: ``(C,)`` pixels of multiclass, else ``(C, 2)`` negatives and positives, as lists.
+        images: Images that hold the class, per name.
+        reasons: Sentences: how the task was found.
         values: Stored value to label; None where the usual ones hold (0 and 1 or 255; class numbers).
         ignore_values: Stored values without a class.
         colors: Class name to "#rrggbb"; None for masks of values.
         other: Label of all that is not named, or None.
-        pixels: ``(C,)`` pixels of multiclass, else ``(C, 2)`` negatives and positives, as lists.
-        images: Images that hold the class, per name.
         ignored_px: Pixels that are ignored.
-        reasons: Sentences: how the task was found.
     """
 
     task: Task
     names: tuple[str, ...]
-    values: dict[int, int] | None
-    ignore_values: tuple[int, ...]
-    colors: dict[str, str] | None
-    other: int | None
     pixels: list[list[int]] | list[int]
     images: tuple[int, ...]
-    ignored_px: int
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[str]
+    values: dict[int, int] | None = None
+    ignore_values: tuple[int, ...] = ()
+    colors: dict[str, str] | None = None
+    other: int | None = None
+    ignored_px: int = 0
 
     def shares(self) -> list[float]:
         """Return the share of each name in the pixels that are not ignored."""
@@ -91,17 +91,14 @@ def judge_classes(totals: Totals, *, folders: tuple[str, ...]) -> Classes:
 def _by_value(pixels: Counter[int], images: Counter[int]) -> Classes:
     found = sorted(pixels)
     if set(found) in ({0, 1}, {0, IGNORED}):
-        reason = f"the masks hold {found[0]} and {found[1]} only"
-        return _binary(pixels, images, foreground=found[1], ignored=(), values=None, reasons=[reason])
+        return _binary(pixels, images, found[1], reason=f"the masks hold {found[0]} and {found[1]} only")
     if set(found) == {0, 1, IGNORED}:
         reason = "the masks hold 0 and 1, and 255 is taken for unlabelled: set values if it is a class"
-        values = {0: 0, 1: 1}
-        return _binary(pixels, images, foreground=1, ignored=(IGNORED,), values=values, reasons=[reason])
+        return _binary(pixels, images, 1, reason=reason, values={0: 0, 1: 1}, ignore_values=(IGNORED,))
     if len(found) == 2:
         rare = min(found, key=lambda value: pixels[value])
-        values = {value: int(value == rare) for value in found}
         reason = f"the masks hold {found[0]} and {found[1]} only; the rarer one, {rare}, is the foreground"
-        return _binary(pixels, images, foreground=rare, ignored=(), values=values, reasons=[reason])
+        return _binary(pixels, images, rare, reason=reason, values={v: int(v == rare) for v in found})
     ignored = (IGNORED,) if IGNORED in pixels and max(v for v in found if v != IGNORED) < 128 else ()
     kept = [value for value in found if value not in ignored]
     plain = kept == list(range(len(kept)))
@@ -111,39 +108,28 @@ def _by_value(pixels: Counter[int], images: Counter[int]) -> Classes:
     return Classes(
         task="multiclass",
         names=tuple("background" if value == 0 else f"class {value}" for value in kept),
-        values=None if plain else {value: label for label, value in enumerate(kept)},
-        ignore_values=() if plain else ignored,
-        colors=None,
-        other=None,
         pixels=[pixels[value] for value in kept],
         images=tuple(images[value] for value in kept),
-        ignored_px=sum(pixels[value] for value in ignored),
         reasons=reasons,
+        values=None if plain else {value: label for label, value in enumerate(kept)},
+        ignore_values=() if plain else ignored,
+        ignored_px=sum(pixels[value] for value in ignored),
     )
 
 
 def _binary(
-    pixels: Counter[int],
-    images: Counter[int],
-    *,
-    foreground: int,
-    ignored: tuple[int, ...],
-    values: Mapping[int, int] | None,
-    reasons: list[str],
+    pixels: Counter[int], images: Counter[int], foreground: int, *, reason: str, **coding: Any
 ) -> Classes:
-    unlabelled = sum(pixels[value] for value in ignored)
+    unlabelled = sum(pixels[value] for value in coding.get("ignore_values", ()))
     positives = pixels[foreground]
     return Classes(
         task="binary",
         names=("foreground",),
-        values=dict(values) if values is not None else None,
-        ignore_values=ignored,
-        colors=None,
-        other=None,
         pixels=[[sum(pixels.values()) - positives - unlabelled, positives]],
         images=(images[foreground],),
+        reasons=[reason],
         ignored_px=unlabelled,
-        reasons=reasons,
+        **coding,
     )
 
 
@@ -151,32 +137,17 @@ def _by_color(pixels: Counter[int], images: Counter[int]) -> Classes:
     ordered = [number for number, _ in pixels.most_common()]
     hexes = {number: f"#{number:06x}" for number in ordered}
     if len(ordered) == 2:
-        back, front = ordered
+        front = ordered[1]
         reason = f"the masks hold two colours; the rarer one, {hexes[front]}, is the foreground"
-        return Classes(
-            task="binary",
-            names=("foreground",),
-            values=None,
-            ignore_values=(),
-            colors={"foreground": hexes[front]},
-            other=0,
-            pixels=[[pixels[back], pixels[front]]],
-            images=(images[front],),
-            ignored_px=0,
-            reasons=[reason],
-        )
+        return _binary(pixels, images, front, reason=reason, colors={"foreground": hexes[front]}, other=0)
     names = tuple("background" if place == 0 else f"colour {hexes[n]}" for place, n in enumerate(ordered))
     return Classes(
         task="multiclass",
         names=names,
-        values=None,
-        ignore_values=(),
-        colors={name: hexes[number] for name, number in zip(names, ordered, strict=True)},
-        other=None,
         pixels=[pixels[number] for number in ordered],
         images=tuple(images[number] for number in ordered),
-        ignored_px=0,
         reasons=[f"the masks hold {len(ordered)} colours; the most frequent one is called background"],
+        colors={name: hexes[number] for name, number in zip(names, ordered, strict=True)},
     )
 
 
@@ -195,12 +166,7 @@ def _multilabel(totals: Totals, folders: tuple[str, ...]) -> Classes:
     return Classes(
         task="multilabel",
         names=folders,
-        values=None,
-        ignore_values=(),
-        colors=None,
-        other=None,
         pixels=[[area - count, count] for count in positives],
         images=tuple(shown),
-        ignored_px=0,
         reasons=[f"{len(folders)} folders of masks lie side by side, a missing file means: class absent"],
     )
