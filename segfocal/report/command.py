@@ -47,7 +47,7 @@ def report(argv: Sequence[str]) -> int:
         raise SegfocalError("`segfocal report` needs RUNS (run directories or folders of some) or --study.")
     # polars and plotly, which --help does not need
     from segfocal.report.sources import read_sources
-    from segfocal.report.study import study_baseline, study_runs
+    from segfocal.report.study import study_baseline, study_runs, study_sections
     from segfocal.report.tables.find import find_runs
 
     cells = study_runs(given.study) if given.study else {}
@@ -66,6 +66,8 @@ def report(argv: Sequence[str]) -> int:
     if given.out is not None:
         from segfocal.report.page.page import write_page
 
-        page = write_page(sources, given.out, title=given.title, all_cases=given.all_cases)
+        concluded = study_sections(given.study) if given.study else []
+        options = {"title": given.title, "all_cases": given.all_cases, "first": concluded}
+        page = write_page(sources, given.out, **options)
         sys.stdout.write(f"report: {Path(page)}\n")
     return 0

@@ -6,7 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from segfocal.errors import SegfocalError
+from segfocal.report.views import Section, Table
+
+_COMPARISON = (
+    *("arm", "baseline", "dataset", "fraction", "role", "class", "threshold", "difference"),
+    *("low", "high", "p", "p_holm", "clusters", "seeds", "verdict"),
+)
+_RANKING = ("arm", "dataset", "fraction", "first", "rank", "clusters")
 
 
 def study_runs(folder: str | Path) -> dict[Path, str]:
@@ -38,6 +47,33 @@ def study_baseline(folder: str | Path) -> str | None:
     """Return the arm that the study compares others with, where its name is the name of an arm here."""
     baseline = _plan(Path(folder)).get("baseline")
     return str(baseline) if baseline in study_runs(folder).values() else None
+
+
+def study_sections(folder: str | Path) -> list[Section]:
+    """Return what `segfocal study report` concluded, where its report.json lies in the study's folder.
+
+    Args:
+        folder: The study; the report may lie in it or in a folder below.
+
+    Returns:
+        One section with the conclusions, comparisons of the study's metric and the ranking; none where there
+        is no report.
+    """
+    places = sorted([*Path(folder).glob("report.json"), *Path(folder).glob("*/report.json")])
+    found = [report for report in map(_read, places) if isinstance(report.get("tables"), dict)]
+    if not found:
+        return []
+    report = found[0]
+    metric = report.get("metric")
+    rows = [row for row in report["tables"].get("comparisons", []) if row.get("metric") == metric]
+    shown = [{key: row.get(key) for key in _COMPARISON} for row in rows]
+    ranks = [{key: row.get(key) for key in _RANKING} for row in report["tables"].get("ranking", [])]
+    parts = (("contrasts", "Comparisons", shown), ("ranking", "Stability of the order", ranks))
+    tables = [
+        Table(key, title, pl.DataFrame(rows, infer_schema_length=None)) for key, title, rows in parts if rows
+    ]
+    words = " ".join(map(str, report.get("conclusions", []))) or "No contrast was named in advance."
+    return [Section("study", f"Study: {report.get('name')}", words, [], tables)]
 
 
 def _plan(root: Path) -> dict[str, Any]:

@@ -273,11 +273,26 @@ def test_a_study_gives_its_arms_names(logs, tmp_path):
         arm = {"id": f"c{place}", "kind": "arm", "arm": f"Arm {name[:-2]}", "dataset": "d", "fraction": 1.0}
         cells.append(arm)
     (tmp_path / "plan.json").write_text(json.dumps({"cells": cells, "baseline": "Arm ce"}))
+    row = {
+        "arm": "Arm focal",
+        "baseline": "Arm ce",
+        "metric": "dice",
+        "difference": 0.5,
+        "verdict": "undecidable",
+    }
+    tables = {"comparisons": [row, row | {"metric": "iou", "verdict": "better"}], "ranking": []}
+    report = {"name": "<s>", "metric": "dice", "conclusions": ["Nobody knows."], "tables": tables}
+    (tmp_path / "compared").mkdir()
+    (tmp_path / "compared" / "report.json").write_text(json.dumps(report))
     out = tmp_path / "out"
     assert main(["report", "--study", str(tmp_path), "--out", str(out)]) == 0
     page = (out / "index.html").read_text()
     assert "Arm focal minus Arm ce" in page
     assert "focal-1" not in page
+    assert "Study: &lt;s&gt;" in page
+    assert "Nobody knows." in page
+    assert "undecidable" in page
+    assert ">better<" not in page
 
 
 def test_other_splits_and_thresholds_can_be_shown(logs):

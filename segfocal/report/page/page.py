@@ -23,7 +23,14 @@ MOST_CONFIGS = 60
 LIMIT_BYTES = 9_800_000
 
 
-def write_page(sources: Sources, out: str | Path, *, title: str, all_cases: bool = False) -> Path:
+def write_page(
+    sources: Sources,
+    out: str | Path,
+    *,
+    title: str,
+    all_cases: bool = False,
+    first: Sequence[Section] = (),
+) -> Path:
     """Write the static report.
 
     Args:
@@ -31,6 +38,7 @@ def write_page(sources: Sources, out: str | Path, *, title: str, all_cases: bool
         out: A new or empty folder, or one that holds a report, which is replaced.
         title: Of the page, any text.
         all_cases: Show every case of which pictures exist.
+        first: Sections above those of the runs.
 
     Returns:
         The page, ``index.html``.
@@ -40,7 +48,7 @@ def write_page(sources: Sources, out: str | Path, *, title: str, all_cases: bool
     """
     folder = Path(out)
     _check_folder(folder)
-    parts = sections(sources)
+    parts = [*first, *sections(sources)]
     bare = page_files(sources, parts, Browser({}, {}, []), title=title)
     # a tenth is left to what the cases add to the page itself
     left = int(0.9 * (LIMIT_BYTES - sum(map(len, bare.values()))))
