@@ -120,6 +120,11 @@ def _run_options(argv: Sequence[str]) -> Any:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise SegfocalError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
+    if options.engine == "local" and options.gpus:
+        raise SegfocalError(
+            "--gpus is for --engine ray and slurm, which share GPUs out. Here set CUDA_VISIBLE_DEVICES, or "
+            "let Ray do it on this computer: --engine ray --gpus 1."
+        )
     return options
 
 

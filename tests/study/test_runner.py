@@ -5,9 +5,12 @@ import signal
 import time
 
 import pytest
-from study_fakes import planned, ran, run_fake, start_runner, states
+from study_fakes import planned, program, ran, run_fake, start_runner, states
 
+from segfocal.__main__ import main
+from segfocal.study.engines import LocalEngine
 from segfocal.study.locks import acquire, is_locked, release
+from segfocal.study.runner import Runner, Settings
 from segfocal.study.schedule import Schedule
 from segfocal.study.status import study_status
 
@@ -168,3 +171,29 @@ def test_search_without_any_trial_blocks_its_arm():
     schedule = Schedule([cell("a"), cell("arm", needs=["a"]), cell("next", needs=["arm"], source="arm")])
     schedule.end("a", "failed")
     assert schedule.endings == {"a": "failed", "arm": "blocked", "next": "blocked"}
+
+
+def test_runner_that_is_asked_to_stop_asks_its_cells(folder):
+    (folder.root / "wait").write_text("20")
+    chosen = Settings(program=program(folder), jobs=2)
+    runner = Runner(folder, LocalEngine(), chosen, out=io.StringIO())
+    runner.asked = lambda: list(states(folder).values()).count("running") == 2
+    assert runner.run() == 130
+    assert set(states(folder).values()) == {"waiting"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "x", "--jobs", "0"], "--jobs must be at least 1"),
+        (["run", "x", "--gpus", "1"], "--gpus is for --engine ray and slurm"),
+        (["run", "/no/such/study"], "is no study"),
+        (["rnu", "x"], "Did you mean 'run'"),
+        (["plan", "/no/such.yaml", "--out", "x"], "does not exist"),
+        (["run", "x", "--job", "2"], "Did you mean '--jobs'"),
+    ],
+    ids=["jobs", "gpus", "no study", "verb", "no file", "option"],
+)
+def test_wrong_words_are_named(words, message, capsys):
+    assert main(["study", *words]) == 2
+    assert message in capsys.readouterr().err
