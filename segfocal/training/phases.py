@@ -84,7 +84,7 @@ class Finetune:
             a number is the foreground frequency, null leaves it as built.
         phases: In their order; null is one phase that trains everything. ``trainer.max_steps`` and
             ``trainer.max_epochs`` end the whole, counted over all phases; only the last phase may do without
-            an end of its own.
+            an end of its own. ``trainer.max_time`` ends each phase.
     """
 
     checkpoint: Literal["best", "last"] = "best"

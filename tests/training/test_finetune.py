@@ -67,7 +67,8 @@ def test_phases_train_what_they_say_and_nothing_else(plain, weights, tmp_path, m
 
     monkeypatch.setattr(RunCheckpoints, "save_last", keep)
     run = tmp_path / "run"
-    assert finetune(plain, weights, run) == 0
+    lowest = ["--checkpoint.monitor", "val/loss", "--checkpoint.mode", "min"]
+    assert finetune(plain, weights, run, *lowest) == 0
 
     def moved(first, last):
         return {name for name, value in states[last].items() if not torch.equal(value, states[first][name])}
@@ -87,6 +88,9 @@ def test_phases_train_what_they_say_and_nothing_else(plain, weights, tmp_path, m
         2: 1.0, 3: 1.0, 4: 2.0, 6: 2.0, 8: 2.0, 9: 2.0, 10: 3.0, 12: 3.0,
     }  # fmt: skip
     assert log.filter(pl.col("name") == "val/dice")["step"].to_list() == [3, 9, 12]
+    losses = log.filter(pl.col("name") == "val/loss").sort("value")
+    best = read_info(run)["checkpoints"]["best"]  # of all phases
+    assert (best["step"], best["score"]) == (losses["step"][0], pytest.approx(losses["value"][0]))
     rates = log.filter((pl.col("name") == "learning_rate") & (pl.col("step") >= 10))["value"]
     assert rates.to_list() == pytest.approx([0.01, 0.01])
     assert "phase 1 of 3, head: 2 of 25 tensors (65 weights), learning rate 0.1" in capsys.readouterr().out
@@ -111,6 +115,20 @@ def check_facts(info):
     assert [(group["part"], group["learning_rate"], group["tensors"]) for group in upper] == [
         ("all", 0.003, 3), ("all", 0.003, 4), ("head", 0.01, 1), ("head", 0.01, 1),
     ]  # fmt: skip
+
+
+def test_callbacks_of_the_configuration_begin_anew_in_each_phase(plain, weights, tmp_path):
+    """It stops at the first validation, of the second phase as of the first."""
+    stop = "{class_path: EarlyStopping, init_args: {monitor: val/loss, mode: min, stopping_threshold: 100}}"
+    phases = "[{name: head, train: [head], max_epochs: 4}, {name: all, max_steps: 9}]"
+    words = [f"--trainer.callbacks=[{stop}]", f"--finetune.phases={phases}"]
+    words += ["--data.init_args.patches_per_epoch", "4"]
+    assert finetune(plain, weights, tmp_path / "run", *words) == 0
+    found = read_info(tmp_path / "run")["extra"]["finetune"]["phases"]
+    assert [(phase["first_step"], phase["last_step"], phase["finished"]) for phase in found] == [
+        (0, 2, True),
+        (2, 4, True),
+    ]
 
 
 def test_no_phases_is_one_that_trains_everything(plain, weights, tmp_path):
