@@ -52,6 +52,25 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator / denominator.masked_fill(denominator <= 0, math.inf)
 
 
+def mean_of(total: Tensor, count: Tensor) -> Tensor:
+    """Divide a sum by what was counted, which is 0 only where the sum is.
+
+    Args:
+        total: Floating, any shape.
+        count: Same shape: whole numbers, or masses.
+
+    Returns:
+        The mean, 0 (with zero gradient) where nothing was counted; of the total's dtype.
+
+    Example:
+        >>> mean_of(torch.tensor([3.0, 0.0]), torch.tensor([2, 0]))
+        tensor([1.5000, 0.0000])
+    """
+    if count.is_floating_point():
+        return ratio(total, count.to(total.dtype))
+    return total / count.clamp(min=1)
+
+
 def reduce_sums(sums: PixelSums, reduction: Reduction, *, task: Task, alpha: Tensor | None) -> Tensor:
     """Reduce the pixel loss, summed per image and class, to a scalar.
 
@@ -77,13 +96,11 @@ def reduce_sums(sums: PixelSums, reduction: Reduction, *, task: Task, alpha: Ten
         return sums.loss.sum()
     if reduction in ("class_sum", "class_mean"):
         return _over_classes(sums, task, average=reduction == "class_mean")
-    return ratio(sums.loss.sum(), _denominator(sums, reduction, task, alpha))
+    return mean_of(sums.loss.sum(), _denominator(sums, reduction, task, alpha))
 
 
 def _denominator(sums: PixelSums, reduction: Reduction, task: Task, alpha: Tensor | None) -> Tensor:
     """Return what the sum of the loss is divided by, without a gradient."""
-    assert sums.loss is not None
-    dtype = sums.loss.dtype
     if reduction == "modulation":
         assert sums.modulation is not None
         total = sums.modulation.detach().sum()
@@ -94,8 +111,8 @@ def _denominator(sums: PixelSums, reduction: Reduction, task: Task, alpha: Tenso
     assert sums.count is not None
     if reduction == "positives":
         foreground = sums.count[:, 1:] if task == "multiclass" else sums.count[..., 1]
-        return foreground.sum().clamp(min=1).to(dtype)
-    return sums.count.sum().to(dtype)
+        return foreground.sum().clamp(min=1)
+    return sums.count.sum()
 
 
 def _alpha_weighted(weight: Tensor, task: Task, alpha: Tensor | None) -> Tensor:
@@ -112,9 +129,9 @@ def _over_classes(sums: PixelSums, task: Task, *, average: bool) -> Tensor:
     """Sum or average the mean loss of each class that occurs."""
     assert sums.loss is not None
     assert sums.count is not None
-    count = _per_class(sums.count, task).to(sums.loss.dtype)
-    total = ratio(_per_class(sums.loss, task), count).sum()
-    return ratio(total, (count > 0).sum().to(total.dtype)) if average else total
+    count = _per_class(sums.count, task)
+    total = mean_of(_per_class(sums.loss, task), count).sum()
+    return mean_of(total, (count > 0).sum()) if average else total
 
 
 def _per_class(values: Tensor, task: Task) -> Tensor:

@@ -85,6 +85,12 @@ def backend_for(logits: Tensor) -> str:
     return possible(forced or ("triton" if logits.is_cuda else None), logits)
 
 
+@functools.cache
+def cuda_kernels() -> ModuleType:
+    """Import the CUDA kernels."""
+    return importlib.import_module("segfocal.losses.triton")
+
+
 def possible(name: str | None, logits: Tensor) -> str:
     """Return the backend asked for where it can serve, else the next one of the rule."""
     if name is not None and not (name == "triton" and refusal(logits.device)):
@@ -96,5 +102,5 @@ def backend_module(name: str | None, logits: Tensor) -> ModuleType:
     """Import the backend of this name, or the one that suits the logits where the name is None."""
     chosen = possible(name, logits) if name else backend_for(logits)
     if chosen == "triton":
-        return importlib.import_module("segfocal.losses.triton")
+        return cuda_kernels()
     return compiled if chosen == "compiled" else eager

@@ -14,6 +14,7 @@ DIFFERENTIABLE = ("loss", *REGION)
 MASSES = ("modulation", "weight", "target", "target_squared")
 COUNTS = ("count", "tp", "fp", "fn")
 FIELDS = (*DIFFERENTIABLE, *MASSES, *COUNTS, "invalid")
+FLOATS, FLOATS_SOFT = (*DIFFERENTIABLE, *MASSES), (*DIFFERENTIABLE, *MASSES, "count")
 SPLIT = ("loss", "modulation", "weight", "count")  # negatives and positives apart where sigmoid is used
 
 
@@ -46,8 +47,8 @@ class Spec:
 class Layout(NamedTuple):
     """Widths of the packed fields: ``floats`` (N, C, sum of widths), ``ints`` likewise."""
 
-    floats: dict[str, int]
-    ints: dict[str, int]
+    floats: Mapping[str, int]
+    ints: Mapping[str, int]
 
 
 def layout(spec: Spec, soft: bool) -> Layout:
@@ -60,13 +61,12 @@ def layout(spec: Spec, soft: bool) -> Layout:
     Returns:
         Ordered widths. Differentiable fields come first; ``invalid`` is always there, last of the integers.
     """
-    width = {name: 2 if spec.sigmoid and name in SPLIT else 1 for name in FIELDS}
-    floats = [*DIFFERENTIABLE, *MASSES, *(["count"] if soft else [])]
-    ints = [*([] if soft else ["count"]), "tp", "fp", "fn"]
-    wanted = set(spec.want)
+    double = SPLIT if spec.sigmoid else ()
+    floats, ints = (FLOATS_SOFT, COUNTS[1:]) if soft else (FLOATS, COUNTS)
+    wanted = spec.want
     return Layout(
-        floats={name: width[name] for name in floats if name in wanted},
-        ints={**{name: width[name] for name in ints if name in wanted}, "invalid": 1},
+        floats={name: 2 if name in double else 1 for name in floats if name in wanted},
+        ints={**{name: 2 if name in double else 1 for name in ints if name in wanted}, "invalid": 1},
     )
 
 

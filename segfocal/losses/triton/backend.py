@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import triton as compiler
 from torch import Tensor
 
 from segfocal.losses import eager
 from segfocal.losses.primitive.fields import Inputs, Spec, map_shape
 from segfocal.losses.triton import distribution, online, sigmoid, softmax, softmax_sums
-from segfocal.losses.triton.call import Plan, launch, plan_of, tensors_of
+from segfocal.losses.triton.call import Plan, covers, finish_arguments, plan_of, tensors_of
+from segfocal.losses.triton.launch import launch
 from segfocal.losses.triton.pixel import finish
 
 KERNELS: dict[str, dict[str, Any]] = {
@@ -47,90 +47,66 @@ KERNELS: dict[str, dict[str, Any]] = {
 
 def probe(device: torch.device) -> None:
     """Start the smallest kernel; raises what keeps kernels from running on the device."""
-    floats = torch.zeros(1, dtype=torch.float64, device=device)
-    parts = torch.zeros(2, dtype=torch.float32, device=device)
-    counts = torch.zeros(2, dtype=torch.int32, device=device)
-    total_up(floats, torch.zeros(1, dtype=torch.int64, device=device), parts, counts, (1, 1, 1, 1), False)
-
-
-def total_up(
-    floats: Tensor,
-    ints: Tensor,
-    of_floats: Tensor,
-    of_ints: Tensor,
-    sizes: tuple[int, int, int, int],
-    poison: bool,
-) -> None:
-    """Add up what the programs found; sizes are N, C, floating and integer sums of each class."""
-    images, classes, k, q = sizes
-    rows = images * classes
-    parts = of_ints.numel() // (rows * q)
-    arguments = {
-        "floats": floats,
-        "ints": ints,
-        "float_parts": of_floats,
-        "int_parts": of_ints,
-        "N_C": rows,
-        "C": classes,
-        "parts": parts,
-        "K": k,
-        "Q": q,
-        "POISON": poison,
-        "BLOCK": min(1024, compiler.next_power_of_2(parts)),
+    tensors = {
+        "floats": torch.zeros(1, dtype=torch.float64, device=device),
+        "ints": torch.zeros(1, dtype=torch.int64, device=device),
+        "float_parts": torch.zeros(2, dtype=torch.float32, device=device),
+        "int_parts": torch.zeros(2, dtype=torch.int32, device=device),
     }
-    launch(finish, rows * (k + q), 4, arguments)
+    launch(finish, 2, 4, finish_arguments((1, 1, 1, 1), 2, False), tensors, {}, device)
 
 
 def run(step: str, plan: Plan, inputs: Inputs, **more: Tensor | None) -> None:
     """Start the kernel of a plan."""
     kernel = KERNELS[plan.family][step]
-    arguments = {**tensors_of(inputs, plan.family), **more, **plan.fixed}
-    launch(kernel, plan.rows * plan.programs, plan.warps, arguments)
+    tensors = {**tensors_of(inputs, plan.family), **more}
+    grid = plan.rows * plan.programs
+    launch(kernel, grid, plan.warps, plan.fixed, tensors, plan.built, inputs.logits.device)
 
 
 def pixel_sums(inputs: Inputs, spec: Spec) -> tuple[Tensor, Tensor]:
     """Compute the packed sums; see ``eager.pixel_sums``."""
-    plan = plan_of("sums", inputs, spec)
-    if plan is None:
+    if not covers(inputs):
         return eager.pixel_sums(inputs, spec)
+    plan = plan_of("sums", inputs, spec)
+    (k, q), device = plan.widths, inputs.logits.device
     images, classes = inputs.logits.shape[:2]
-    (k, q), parts, device = plan.widths, plan.programs, inputs.logits.device
-    of_floats = torch.empty(images * classes * k * parts, dtype=torch.float32, device=device)
-    of_ints = torch.empty(images * classes * q * parts, dtype=torch.int32, device=device)
+    parts = images * classes * plan.programs
+    of_floats = torch.empty(parts * k, dtype=torch.float32, device=device)
+    of_ints = torch.empty(parts * q, dtype=torch.int32, device=device)
     run("sums", plan, inputs, floats=of_floats, ints=of_ints)
     floats = torch.empty((images, classes, k), dtype=torch.float64, device=device)
     ints = torch.empty((images, classes, q), dtype=torch.int64, device=device)
-    poison = spec.sigmoid and plan.fixed["MASKS"] and classes > 1
-    total_up(floats, ints, of_floats, of_ints, (images, classes, k, q), poison)
+    tensors = {"floats": floats, "ints": ints, "float_parts": of_floats, "int_parts": of_ints}
+    launch(finish, images * classes * (k + q), 4, plan.last, tensors, plan.built_last, device)
     return floats, ints
 
 
 def pixel_sums_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
     """Compute the gradient by the logits; see ``eager.pixel_sums_backward``."""
-    out = torch.empty_like(inputs.logits)
-    plan = plan_of("gradient", inputs, spec, out=out)
-    if plan is None:
+    if not covers(inputs):
         return eager.pixel_sums_backward(grad, inputs, spec)
+    out = torch.empty_like(inputs.logits)
+    plan = plan_of("gradient", inputs, spec, out)
     run("gradient", plan, inputs, upstream=grad.contiguous(), pull=None, out=out)
     return out
 
 
 def pixel_map(inputs: Inputs, spec: Spec) -> Tensor:
     """Compute the loss of every element; see ``eager.pixel_map``."""
-    shape = map_shape(inputs.logits, spec)
-    out = torch.empty(shape, dtype=torch.float32, device=inputs.logits.device)
-    plan = plan_of("map", inputs, spec, out=out)
-    if plan is None:
+    if not covers(inputs):
         return eager.pixel_map(inputs, spec)
+    out = torch.empty(map_shape(inputs.logits, spec), dtype=torch.float32, device=inputs.logits.device)
+    plan = plan_of("map", inputs, spec, out)
     run("map", plan, inputs, out=out)
     return out
 
 
 def pixel_map_backward(grad: Tensor, inputs: Inputs, spec: Spec) -> Tensor:
     """Compute the gradient by the logits from the gradient by the map; see ``eager.pixel_map_backward``."""
-    out = torch.empty_like(inputs.logits)
-    plan = plan_of("gradient", inputs, spec, out=out, pull=grad)
-    if plan is None:
+    if not covers(inputs):
         return eager.pixel_map_backward(grad, inputs, spec)
+    out = torch.empty_like(inputs.logits)
+    plan = plan_of("gradient", inputs, spec, out, grad)
     run("gradient", plan, inputs, upstream=None, pull=grad, out=out)
     return out

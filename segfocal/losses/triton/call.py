@@ -14,14 +14,16 @@ from torch import Tensor
 from segfocal.losses.primitive.elements import can_hold
 from segfocal.losses.primitive.fields import FIELDS, Inputs, Spec, layout
 from segfocal.losses.primitive.strides import Shape, axes_of, shape_of
+from segfocal.losses.triton.launch import Built
 
 IN_REGISTERS = 32  # classes; more of them are read twice
 IN_LANES = 4  # classes up to which a thread counts for itself
 PROGRAMS = 4096  # per pass: enough for any device, few enough that their sums stay small
 TURNS = 64  # tiles that one program sums at most, so that float32 holds the sums and 10 bits the counts
 LONG = 2**30  # pixels of an image from which on their numbers need 64 bits
-LOGITS = (torch.float32, torch.bfloat16, torch.float16)
-VALUES = (*LOGITS, torch.float64, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+LOGITS = frozenset({torch.float32, torch.bfloat16, torch.float16})
+WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+VALUES = LOGITS | {torch.float64, *WHOLE}
 
 
 class Plan(NamedTuple):
@@ -32,7 +34,10 @@ class Plan(NamedTuple):
     rows: int  # images, or images times channels
     warps: int
     fixed: dict[str, Any]  # arguments of the kernel
+    last: dict[str, Any]  # arguments of the kernel that adds up what the programs found
     widths: tuple[int, int]
+    built: Built  # the kernel as compiled for tensors of this kind
+    built_last: Built
 
 
 def family_of(spec: Spec, classes: int, masks: bool, smoothed: bool) -> str:
@@ -62,19 +67,20 @@ def steps_of(item: Shape, ndim: int, steps: tuple[int, ...]) -> tuple[int, ...]:
     return (item.stride[0], item.stride[1] if has_channels else 0, *steps)
 
 
-def covers(there: dict[str, Shape]) -> bool:
+def covers(inputs: Inputs) -> bool:
     """Return whether the kernels can compute a call with these tensors."""
-    logits = there["logits"]
+    logits, target, weight = inputs.logits, inputs.target, inputs.weight
     return (
         logits.dtype in LOGITS
-        and 0 not in logits.shape
-        and all(item.dtype in VALUES for item in there.values())
+        and logits.numel() > 0
+        and target.dtype in VALUES
+        and (weight is None or weight.dtype in VALUES)
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def plan(step: str, spec: Spec, smoothed: bool, form: tuple[int, int], *shapes: Shape | None) -> Plan | None:
-    """Decide all that does not need the tensors themselves; None where the kernels do not serve.
+def plan(step: str, spec: Spec, smoothed: bool, form: tuple[int, int], *shapes: Shape | None) -> Plan:
+    """Decide all that does not need the tensors themselves.
 
     Args:
         step: ``"sums"``, ``"gradient"`` or ``"map"``.
@@ -85,8 +91,6 @@ def plan(step: str, spec: Spec, smoothed: bool, form: tuple[int, int], *shapes: 
     """
     names = ("logits", "target", "weight", "out", "pull")
     there = {name: item for name, item in zip(names, shapes, strict=True) if item is not None}
-    if not covers(there):
-        return None
     logits, target = there["logits"], there["target"]
     images, classes, ndim = *logits.shape[:2], len(logits.shape)
     masks, soft = len(target.shape) == ndim, target.dtype.is_floating_point
@@ -143,7 +147,23 @@ def plan(step: str, spec: Spec, smoothed: bool, form: tuple[int, int], *shapes: 
         fixed["Q"] = widths[1]
         if family == "softmax":
             fixed |= distinct(spec, "weight" in there, classes)
-    return Plan(family, programs, rows, warps, fixed, (widths[0], widths[1]))
+    poison = spec.sigmoid and masks and classes > 1
+    last = finish_arguments((images, classes, *widths), programs, poison) if step == "sums" else {}
+    return Plan(family, programs, rows, warps, fixed, last, (widths[0], widths[1]), {}, {})
+
+
+def finish_arguments(sizes: tuple[int, ...], parts: int, poison: bool) -> dict[str, Any]:
+    """Return the arguments of ``pixel.finish``; sizes are N, C, floating and integer sums of each class."""
+    images, classes, k, q = sizes
+    return {
+        "N_C": images * classes,
+        "C": classes,
+        "parts": parts,
+        "K": k,
+        "Q": q,
+        "POISON": poison,
+        "BLOCK": min(1024, triton.next_power_of_2(parts)),
+    }
 
 
 def distinct(spec: Spec, weighted: bool, classes: int) -> dict[str, Any]:
@@ -169,12 +189,12 @@ def distinct(spec: Spec, weighted: bool, classes: int) -> dict[str, Any]:
 
 def plan_of(
     step: str, inputs: Inputs, spec: Spec, out: Tensor | None = None, pull: Tensor | None = None
-) -> Plan | None:
-    """Return the plan of a call, None where the kernels do not serve."""
+) -> Plan:
+    """Return the plan of a call."""
     tensors = (inputs.logits, inputs.target, inputs.weight, out, pull)
     alphas = 0 if inputs.alpha is None else inputs.alpha.numel()
     smoothed = inputs.smoothing is not None
-    found: Plan | None = plan(
+    found: Plan = plan(
         step, spec, smoothed, (inputs.curve.shape[1], alphas), *[shape_of(tensor) for tensor in tensors]
     )
     return found
@@ -197,15 +217,3 @@ def tensors_of(inputs: Inputs, family: str) -> dict[str, Tensor | None]:
     if family in ("sigmoid", "distribution"):
         found["smoothing"] = inputs.smoothing
     return found
-
-
-def launch(kernel: Any, grid: int, warps: int, arguments: dict[str, Any]) -> None:
-    """Start a kernel on the device of the tensors, which need not be the current one."""
-    device = next(value.device for value in arguments.values() if isinstance(value, Tensor))
-    # named, because compilers disagree on its default
-    options = {"num_warps": warps, "enable_fp_fusion": True}
-    if device.type == "cuda" and device.index != torch.cuda.current_device():
-        with torch.cuda.device(device):
-            kernel[(grid,)](**arguments, **options)
-    else:
-        kernel[(grid,)](**arguments, **options)

@@ -54,7 +54,8 @@ def described(value, place, constants, hints, specialise=True):
 
 def compiled(call, capability):
     """Compile a launch for a device that need not be there."""
-    kernel, _, warps, arguments = call
+    kernel, _, warps, fixed, tensors = call[:5]
+    arguments = {**fixed, **tensors}
     signature, constants, hints = {}, {}, {}
     for place, parameter in enumerate(kernel.params):
         value = arguments[parameter.name]
