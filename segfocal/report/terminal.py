@@ -23,10 +23,10 @@ def print_leaderboard(sources: Sources, console: Console | None = None) -> None:
 
     Args:
         sources: What was read.
-        console: Where to; by default standard output, 140 columns wide where that is no terminal.
+        console: Where to; by default standard output, 200 columns wide where that is no terminal.
     """
     plain = Console()
-    target = console or Console(width=None if plain.is_terminal else 140)
+    target = console or Console(width=None if plain.is_terminal else 200)
     board = leaderboard(run_board(sources.scores, sources.runs, scalars=sources.scalars))
     if board.height:
         target.print(_table(board, title=f"{sources.stage} split at {sources.threshold}"))

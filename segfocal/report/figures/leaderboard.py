@@ -39,6 +39,7 @@ def leaderboard_figure(board: pl.DataFrame) -> Shown:
             )
         )
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=texts(top["arm"].reverse()))
+    figure.update_xaxes(range=_range(top))
     figure.update_layout(showlegend=len(sets) > 1)
     best = ", ".join(_said(row) for row in board.filter(pl.col("rank") == 1).iter_rows(named=True))
     ranked = f"{board.height} arms" if len(sets) < 2 else f"{board.height} arms on {len(sets)} data sets"
@@ -123,6 +124,16 @@ def _whiskers(rows: pl.DataFrame) -> dict[str, object]:
         "array": (rows["dice_high"] - rows["dice"]).to_list(),
         "arrayminus": (rows["dice"] - rows["dice_low"]).to_list(),
     }
+
+
+def _range(rows: pl.DataFrame) -> list[float] | None:
+    """Show whole intervals, but nothing beyond 0 and 1: few seeds give intervals that no score can fill."""
+    ends = pl.concat([rows["dice"], rows["dice_low"], rows["dice_high"]]).drop_nulls()
+    if ends.is_empty():
+        return None
+    low, high = (min(1.0, max(0.0, float(end))) for end in (ends.min(), ends.max()))  # type: ignore[arg-type]
+    edge = max(0.005, 0.06 * (high - low))
+    return [low - edge, high + edge]
 
 
 def _said(row: dict[str, object]) -> str:
