@@ -107,11 +107,7 @@ class _Builder:
     def _new(self, stage: Stage, place: Place, trial: int | None) -> str:
         is_last = stage is self.study.stages[-1]
         source = None if stage.source is None else self.cell(self.stages[stage.source], place)
-        trials = []
-        if is_last and trial is None:
-            first = Place(place.arm, place.dataset, place.fraction, place.fold, self.study.seeds[0])
-            numbers = range(len(self.trials[place.arm or ""]))
-            trials = [self.cell(stage, first, trial=number) for number in numbers]
+        trials = self._trials(stage, place) if is_last and trial is None else []
         base, data = self._base(stage, place)
         cell: dict[str, Any] = {
             "id": "",
@@ -137,6 +133,10 @@ class _Builder:
             self.found.cells.append(cell)
             self.found.firsts.setdefault(base, (_whose(stage, place), config))
         return str(cell["id"])
+
+    def _trials(self, stage: Stage, place: Place) -> list[str]:
+        first = Place(place.arm, place.dataset, place.fraction, place.fold, self.study.seeds[0])
+        return [self.cell(stage, first, trial=number) for number in range(len(self.trials[place.arm or ""]))]
 
     def _data(self, place: Place) -> Dataset:
         return self.study.datasets[place.dataset] if place.dataset is not None else _NO_DATA
