@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from segfocal.runs.layout import RunPaths
+from segfocal.training.boards import HyperParameters
 from segfocal.training.checkpoints import RunCheckpoints
 from segfocal.training.logger import RunLogger
 from segfocal.training.previews import Previews
@@ -33,7 +34,8 @@ def fit_callbacks(run: RunPaths, checkpoints: RunCheckpoints) -> list[Callback]:
         Callbacks; the one that saves comes last, so that it sees what the others did.
     """
     bar = RichProgressBar() if sys.stderr.isatty() else PlainProgress(checkpoints.monitor)
-    return [ResumeState(), Previews(run), bar, checkpoints]
+    settings = HyperParameters(run, monitor=checkpoints.monitor)
+    return [ResumeState(), Previews(run), settings, bar, checkpoints]
 
 
 def fit_loggers(run: RunPaths, *, resume_step: int | None) -> list[Logger]:

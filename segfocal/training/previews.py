@@ -1,8 +1,8 @@
-"""Reduced pictures of a few cases: into TensorBoard while training, into ``cases/`` of the run directory."""
+"""Reduced pictures of a few cases: into loggers while training, into ``cases/`` of the run directory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +10,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.pictures import case_stem, class_part
 from segfocal.runs.write import write_bytes
+from segfocal.training.boards import show_picture
 from segfocal.training.overlay import IGNORED, overlay, to_picture
 from segfocal.training.pictures import png
 from segfocal.training.task import SegmentationTask
 
 Array = npt.NDArray[Any]
 SLICES = 5  # of a volume
+SHOWN = 4  # of a training's last validation: in loggers, and in cases/live for the dashboard
+LIVE = "live"
 FINAL_CASES = 100  # what `validate` and `test` keep, so that a report can choose the telling ones
 
 
@@ -152,15 +154,19 @@ class Previews(Callback):
         self._keep(trainer, pl_module, outputs, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the cases in TensorBoard."""
+        """Show the cases where loggers take pictures; in training keep them for the dashboard."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
+        shown = self.cases[:SHOWN]
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                for case in self.cases[:4]:
-                    logger.experiment.add_image(
-                        f"val/{case.stem}", side_by_side(case), trainer.global_step, dataformats="HWC"
-                    )
+            for case in shown:
+                show_picture(logger, f"val/{case.stem}", side_by_side(case), step=trainer.global_step)
+        if (
+            trainer.state.fn == "fit"
+            and isinstance(pl_module, SegmentationTask)
+            and pl_module.facts is not None
+        ):
+            self._write(shown, LIVE, list(pl_module.facts.class_names))
 
     def write(self, stage: str, class_names: list[str]) -> None:
         """Write the cases kept into ``cases/<stage>/``.
@@ -169,7 +175,10 @@ class Previews(Callback):
             stage: "val" or "test".
             class_names: One per channel.
         """
-        for case in self.cases:
+        self._write(self.cases, stage, class_names)
+
+    def _write(self, cases: Sequence[Preview], stage: str, class_names: list[str]) -> None:
+        for case in cases:
             for name, content in case_files(case, class_names).items():
                 write_bytes(self.run.case_pictures / stage / name, content)
 
