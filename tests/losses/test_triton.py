@@ -433,6 +433,31 @@ def test_what_it_does_not_cover_is_eager(logits):
 
 
 @runs
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the check reads it of tensors that are no leaves
+@pytest.mark.parametrize("name", ["pixel_sums", "pixel_map"])
+def test_the_operators_pass_torchs_own_check(name):
+    logits = torch.randn(2, 3, 4, 5, device=DEVICE, requires_grad=True)
+    target, rates = (
+        torch.randint(0, 3, (2, 4, 5), device=DEVICE),
+        torch.full((1, 1), 2.0, dtype=torch.float64),
+    )
+    arguments = (
+        logits,
+        target,
+        None,
+        rates.to(DEVICE),
+        None,
+        None,
+        "softmax",
+        "focal",
+        "loss",
+        255,
+        "triton",
+    )
+    torch.library.opcheck(getattr(torch.ops.segfocal, name).default, arguments)
+
+
+@runs
 def test_the_variable_chooses_the_kernels(monkeypatch):
     monkeypatch.setenv("SEGFOCAL_BACKEND", "triton")
     assert backends.backend_for(torch.zeros(1, 2, 4, device=DEVICE)) == "triton"
