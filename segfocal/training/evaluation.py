@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric
 
 from segfocal.metrics.curves import PixelCurves
 from segfocal.metrics.segmentation import SegmentationScores
+from segfocal.metrics.surface import SurfaceScores
 from segfocal.metrics.threshold import ThresholdSearch
 from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
@@ -27,7 +28,8 @@ class StageScores(nn.Module):
         thresholds: Tuned thresholds to score beside 0.5; None: none are known.
         search: Whether to look for the best thresholds (validation); never in multiclass, which takes the
             argmax.
-        curves: Whether to gather calibration and precision-recall (final stages).
+        curves: Whether to gather calibration and precision-recall, and the surfaces' distances (final
+            stages).
         recalibrated: Kinds of scores whose calibration is gathered beside that of the network's own.
     """
 
@@ -56,6 +58,12 @@ class StageScores(nn.Module):
         )
         self.search = ThresholdSearch(task, classes, empty=empty, **common) if search and sigmoid else None
         self.curves = PixelCurves(task, classes, **common) if curves else None
+        self.surface = SurfaceScores(task, classes, empty=empty, **common) if curves else None
+        self.tuned_surface = (
+            SurfaceScores(task, classes, empty=empty, thresholds=thresholds, **common)
+            if curves and self.tuned is not None
+            else None
+        )
         self.recalibrated = nn.ModuleDict(
             {kind: PixelCurves(task, classes, precision_recall=False, **common) for kind in recalibrated}
         )
@@ -72,7 +80,7 @@ class StageScores(nn.Module):
 
         Args:
             probabilities: ``(N, C, *S)`` in [0, 1].
-            batch: With ``mask`` and ``name``.
+            batch: With ``mask`` and ``name``; with ``spacing``, distances are in mm.
             loss: Of the batch.
             recalibrated: Kind of score to probabilities, for the kinds given to the constructor.
         """
@@ -81,6 +89,9 @@ class StageScores(nn.Module):
         for metric in (self.fixed, self.tuned, self.search, self.curves):
             if metric is not None:
                 metric.update(probabilities, target, names)
+        for surface in (self.surface, self.tuned_surface):
+            if surface is not None:
+                surface.update(probabilities, target, names, batch.get("spacing"))
         for kind, curves in self.recalibrated_curves().items():
             curves.update((recalibrated or {})[kind], target, names)
 
@@ -88,13 +99,16 @@ class StageScores(nn.Module):
         """Return every score as a scalar; collective.
 
         Returns:
-            Names as `SegmentationScores` gives them, those at the tuned threshold under ``tuned_...``,
-            those of the curves as `PixelCurves` gives them, of other kinds of scores under
+            Names as `SegmentationScores` and `SurfaceScores` give them, those at the tuned threshold under
+            ``tuned_...``, those of the curves as `PixelCurves` gives them, of other kinds of scores under
             ``temperature_...`` and ``posterior_...``, and ``loss``.
         """
         values: dict[str, Tensor] = {"loss": self.loss.compute(), **self.fixed.compute()}
-        if self.tuned is not None:
-            values |= {f"tuned_{name}": value for name, value in self.tuned.compute().items()}
+        if self.surface is not None:
+            values |= self.surface.compute()
+        for tuned in (self.tuned, self.tuned_surface):
+            if tuned is not None:
+                values |= {f"tuned_{name}": value for name, value in tuned.compute().items()}
         if self.search is not None:
             values |= self.search.compute()
         if self.curves is not None:
@@ -113,7 +127,7 @@ class StageScores(nn.Module):
 
     def reset(self) -> None:
         """Forget every image."""
-        others = self.recalibrated_curves().values()
+        others = [*self.recalibrated_curves().values(), self.surface, self.tuned_surface]
         for metric in (self.loss, self.fixed, self.tuned, self.search, self.curves, *others):
             if metric is not None:
                 metric.reset()

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from segfocal.data.base import CaseData
 from segfocal.data.synthetic import SyntheticData
 from segfocal.data.synthetic.bayes import bayes_dice
 from segfocal.errors import SegfocalError
@@ -20,7 +21,7 @@ from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import StopSignal
 from segfocal.training.previews import FINAL_CASES, Previews
 from segfocal.training.record import groups_of, write_scores
-from segfocal.training.table import calibration_line, score_table
+from segfocal.training.table import calibration_line, score_table, surface_line
 
 
 def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: StopSignal) -> dict[str, float]:
@@ -94,6 +95,8 @@ def _print(values: dict[str, float], cli: SegfocalCLI, *, stage: str, path: Path
     console = Console()
     # a pipe has no width to respect
     Console(width=None if console.is_terminal else 120).print(table)
+    unit = "mm" if isinstance(data, CaseData) and data.tile is not None else "px"
+    console.print(surface_line(short, data.class_names, unit=unit), soft_wrap=True, highlight=False)
     console.print(calibration_line(short), soft_wrap=True, highlight=False)
     for name, place in (
         ("cases", run.cases),

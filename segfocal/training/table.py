@@ -80,6 +80,26 @@ def calibration_line(values: Mapping[str, float]) -> str:
     return f"ECE / NLL: {', '.join(parts)}"
 
 
+def surface_line(values: Mapping[str, float], class_names: Sequence[str], *, unit: str) -> str:
+    """Return the surfaces' distances of every class in one line.
+
+    Args:
+        values: As `StageScores.compute` names them.
+        class_names: One per logit channel.
+        unit: Of the distances, "mm" or "px".
+
+    Example:
+        >>> surface_line({"hd95/a": 2.5, "nsd/a": 0.9}, ["background", "a"], unit="mm")
+        'HD95 / NSD at 1 mm: a 2.50 mm / 0.9000'
+    """
+    parts = [
+        f"{name} {values[f'hd95/{name}']:.2f} {unit} / {values[f'nsd/{name}']:.4f}"
+        for name in class_names
+        if f"hd95/{name}" in values
+    ]
+    return f"HD95 / NSD at 1 {unit}: {', '.join(parts)}"
+
+
 def _add(
     table: Table,
     name: str,
