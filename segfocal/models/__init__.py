@@ -9,6 +9,7 @@ from segfocal.models.pretrained import load_pretrained
 from segfocal.models.small import SmallUNet
 from segfocal.models.smp import SmpNetwork
 from segfocal.models.stride import crop_to, pad_to_multiple, size_divisor
+from segfocal.models.unstack import Unstack
 from segfocal.models.weights_convert import convert_trusted
 from segfocal.models.weights_report import LoadReport
 
@@ -16,6 +17,7 @@ __all__ = [
     "SmallUNet",
     "SmpNetwork",
     "TakeOutput",
+    "Unstack",
     "Change",
     "Dropout",
     "Pooling",
