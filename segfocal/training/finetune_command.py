@@ -70,8 +70,7 @@ def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
     phases = phases_of(settings, ends=cli.ends)
     stop = StopSignal()
     with stop.listening():
-        _check_head_prior(cli.model)
-        prepare(cli)
+        prepare(cli)  # a model.head_prior acts here; a head of the checkpoint takes its place
         plan = Plan.of(cli.model, phases)
         report = _load(cli.model, path, settings, data=cli.datamodule)
         if is_main_process():
@@ -145,14 +144,6 @@ def _existing(source: str | None) -> str:
         near = nearest(path.name, [other.name for other in path.parent.glob("*")])
         raise SegfocalError(f"--from must name a file or folder, got {source}, which does not exist.{near}")
     return source
-
-
-def _check_head_prior(task: SegmentationTask) -> None:
-    if task.head_prior is not None:
-        raise SegfocalError(
-            f"model.head_prior, got {task.head_prior!r}, is for networks that are trained from nothing. Say "
-            "finetune.head_prior, which is for a head that the checkpoint has not, and model.head_prior null."
-        )
 
 
 def _load(task: SegmentationTask, path: str, settings: Finetune, *, data: Any) -> LoadReport:

@@ -180,6 +180,14 @@ def test_strength_zero_is_the_run_without_it(plain, weights, tmp_path):
         assert all(torch.equal(value, wanted[name]) for name, value in found.items()), kind
 
 
+def test_a_trained_head_keeps_its_bias_though_the_configuration_of_a_fit_sets_one(plain, weights, tmp_path):
+    start = torch.load(weights, weights_only=True)["model"]
+    words = ["--model.head_prior", "measured", "--trainer.max_steps", "1", "--model.learning_rate", "1e-12"]
+    assert finetune(plain, weights, tmp_path / "run", *words) == 0
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    torch.testing.assert_close(last["network.head.bias"], start["head.bias"], rtol=0, atol=1e-6)
+
+
 def test_a_new_head_starts_at_the_measured_frequencies(plain, weights, tmp_path, monkeypatch):
     from segfocal.training import finetune_command
 
@@ -297,7 +305,6 @@ def test_a_bundle_is_read_and_not_evaluated(plain, tmp_path, capsys):
         ),
         (["--finetune.phases=[{name: a}, {name: b}]"], "phase 'a' has no end"),
         (["--finetune.min_matched", "1.5"], "min_matched must lie in"),
-        (["--model.head_prior", "measured"], "Say finetune.head_prior"),
         (["--trainer.max_steps", "-1"], "phase 'all' has no end"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
