@@ -83,7 +83,8 @@ def test_loss_falls_over_fifty_steps_on_one_batch(config, real_data, tmp_path, m
         "--model.warmup_steps",
         "0",
     ]
-    options += ["--data.init_args.batch_size", "4", "--data.init_args.patch_size", "128"]
+    edge = "32" if "NiftiData" in config.read_text() else "128"
+    options += ["--data.init_args.batch_size", "4", "--data.init_args.patch_size", edge]
     if config.parent.name == "finetune":
         options += ["--finetune.phases", "null"]  # the schedule and the rate above are for everything at once
     assert run_steps(config, tmp_path / "run", steps=50, options=options) == 0
