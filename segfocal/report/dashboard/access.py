@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from urllib.parse import urlencode, urlsplit
 
@@ -150,14 +150,13 @@ class Gate:
     def _harden(self, response: Response) -> Response:
         response.headers.update(_HEADERS)
         response.headers["Content-Security-Policy"] = self._policy
-        if response.mimetype in ("text/html", "application/json", "image/png", "text/csv"):
+        if response.mimetype in ("text/html", "application/json", "image/png", "image/jpeg", "text/csv"):
             response.headers["Cache-Control"] = "no-store"
         return response
 
 
-def _is_foreign(asked: Request, known_host: object) -> bool:
+def _is_foreign(asked: Request, known_host: Callable[[str], bool]) -> bool:
     """Whether a page of another origin makes the browser ask: it may link here, nothing more."""
-    assert callable(known_host)
     origin = asked.headers.get("Origin")
     if origin is not None:
         scheme, _, rest = origin.partition("://")

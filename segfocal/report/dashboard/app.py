@@ -24,11 +24,11 @@ _INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def create_app(logdir: str | Path, *, host: str, port: int, token: str | None) -> Dash:
+def create_app(watcher: Watcher, *, host: str, port: int, token: str | None) -> Dash:
     """Return the app with its routes, its callbacks and its gate.
 
     Args:
-        logdir: The folder below which run directories lie.
+        watcher: Of LOGDIR.
         host: What the server will be bound to.
         port: Its port.
         token: What a reader must know, None for everybody on this machine.
@@ -36,7 +36,6 @@ def create_app(logdir: str | Path, *, host: str, port: int, token: str | None) -
     Returns:
         The app; ``app.server`` answers requests.
     """
-    watcher = Watcher(logdir)
     app = Dash(
         "segfocal.report.dashboard",
         title="segfocal dashboard",
@@ -48,6 +47,7 @@ def create_app(logdir: str | Path, *, host: str, port: int, token: str | None) -
         add_log_handler=False,
         index_string=_INDEX,
     )
+    app.server.config["MAX_CONTENT_LENGTH"] = 1_000_000  # a browser sends the state of a few controls
     app.layout = _skeleton()
     _add_routes(app, watcher)
     _add_callbacks(app, watcher)

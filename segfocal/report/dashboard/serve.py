@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from segfocal.errors import SegfocalError
 from segfocal.report.dashboard.access import SHORTEST_TOKEN, is_loopback
 from segfocal.report.dashboard.app import create_app
+from segfocal.report.dashboard.watch import Watcher
 
 
 class _Silent(WSGIRequestHandler):
@@ -65,11 +67,14 @@ def open_server(logdir: str | Path, *, host: str, port: int, token: str | None) 
     check_access(host, token)
     listening = _listen(host, port)
     bound = listening.getsockname()[1]
-    app: Any = create_app(logdir, host=host, port=bound, token=token)
+    watcher = Watcher(logdir)
+    app: Any = create_app(watcher, host=host, port=bound, token=token)
     server = make_server(
         host, bound, app.server, threaded=True, request_handler=_Silent, fd=listening.fileno()
     )
     listening.detach()
+    # read the runs while the reader still looks for the browser
+    threading.Thread(target=watcher.sources, daemon=True).start()
     return server
 
 

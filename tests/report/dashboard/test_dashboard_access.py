@@ -5,13 +5,14 @@ import pytest
 from segfocal.errors import SegfocalError
 from segfocal.report.dashboard.app import create_app
 from segfocal.report.dashboard.serve import check_access, open_server
+from segfocal.report.dashboard.watch import Watcher
 
 TOKEN = "correct horse battery"
 HERE = "127.0.0.1:8050"
 
 
 def client(tmp_path, *, host="127.0.0.1", token=None):
-    return create_app(tmp_path, host=host, port=8050, token=token).server.test_client()
+    return create_app(Watcher(tmp_path), host=host, port=8050, token=token).server.test_client()
 
 
 def get(client, path="/", *, host=HERE, **headers):

@@ -32,7 +32,7 @@ def logs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(logs):
-    return create_app(logs, host="127.0.0.1", port=8050, token=None).server.test_client()
+    return create_app(Watcher(logs), host="127.0.0.1", port=8050, token=None).server.test_client()
 
 
 def ask(client, **words):
