@@ -52,6 +52,7 @@ def write_run(folder: Path, number: int) -> None:
         "pixels": 9000 + tp + fn,
         **all_scores(tp, fp, fn),
     }
+    columns = dict.fromkeys(CASES_SCHEMA) | columns  # boundary scores are not measured here
     pl.DataFrame(columns).select(pl.col(k).cast(t) for k, t in CASES_SCHEMA.items()).write_parquet(run.cases)
     log = MetricsLog(run.metrics)
     for step in range(10, 1010, 10):

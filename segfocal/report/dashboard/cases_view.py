@@ -139,8 +139,10 @@ def _panel(
             for kind in (*base, *over)
         ]
         stack = html.Div(images, className="stack", tabIndex="0", role="group", **{"aria-label": alt})
-        shown += [html.H5(layer), stack]
-    return html.Div([head, *shown], className="panel", key=folder(run["run"], root=root))
+        shown.append(html.Div([html.H5(layer), stack]))
+    return html.Div(
+        [head, html.Div(shown, className="layers")], className="panel", key=folder(run["run"], root=root)
+    )
 
 
 def _slices(run: Path, stage: str, case: str, *, root: Path) -> dict[str, str]:
