@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-# turned by some degrees about two axes, with unequal edges, and stored with the first axis to the left
+# turned about two axes, with unequal edges, stored to posterior, right, superior
 TURN = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]]) @ np.array(
     [[1.0, 0.0, 0.0], [0.0, 0.8, -0.6], [0.0, 0.6, 0.8]]
 )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
 from monai.transforms import (
+    ClipIntensityPercentiles,
     Compose,
     NormalizeIntensity,
     Orientation,
@@ -165,8 +166,12 @@ class VolumePreprocess:
             steps.append(ScaleIntensityRange(low, high, -1.0, 1.0, clip=True))
         elif self.percentiles is not None:
             low, high = self.percentiles
-            ends = (-1.0, 1.0) if self.intensity == "ct" else (None, None)
-            steps.append(ScaleIntensityRangePercentiles(low, high, *ends, clip=True, channel_wise=True))
+            if self.intensity == "ct":
+                steps.append(
+                    ScaleIntensityRangePercentiles(low, high, -1.0, 1.0, clip=True, channel_wise=True)
+                )
+            else:
+                steps.append(ClipIntensityPercentiles(low, high, channel_wise=True))
         if self.intensity == "mr":
             steps.append(NormalizeIntensity(nonzero=self.nonzero, channel_wise=True))
         return Compose(steps)
