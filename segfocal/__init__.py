@@ -29,7 +29,7 @@ _HOME = {
     "SegmentationLoss": "segfocal.losses",
     "focal_posterior": "segfocal.losses",
     "loss_and_counts": "segfocal.losses",
-    "load": "segfocal.training.predictor",
+    "load": "segfocal.training.prediction.predictor",
 }
 
 __all__ = ["__version__", "functional", *_HOME]

@@ -45,7 +45,7 @@ SEGFOCAL_DEBUG=1 shows the traceback of an error.
 def _fit(argv: Sequence[str]) -> int:
     if write_help("fit", argv):
         return 0
-    from segfocal.training.commands import fit
+    from segfocal.training.verbs.fit import fit
 
     return fit(argv)
 
@@ -53,7 +53,7 @@ def _fit(argv: Sequence[str]) -> int:
 def _finetune(argv: Sequence[str]) -> int:
     if write_help("finetune", argv):
         return 0
-    from segfocal.training.finetune_command import finetune
+    from segfocal.training.verbs.finetune import finetune
 
     return finetune(argv)
 
@@ -61,7 +61,7 @@ def _finetune(argv: Sequence[str]) -> int:
 def _tune(argv: Sequence[str]) -> int:
     if write_help("tune", argv):
         return 0
-    from segfocal.training.tune_command import tune
+    from segfocal.training.verbs.tune import tune
 
     return tune(argv)
 
@@ -69,43 +69,43 @@ def _tune(argv: Sequence[str]) -> int:
 def _evaluate(verb: str, argv: Sequence[str]) -> int:
     if write_help(verb, argv):
         return 0
-    from segfocal.training.commands import evaluate
+    from segfocal.training.verbs.fit import evaluate
 
     return evaluate(verb, argv)
 
 
 def _predict(argv: Sequence[str]) -> int:
-    from segfocal.training.predict_command import predict
+    from segfocal.training.verbs.predict import predict
 
     return predict(argv)
 
 
 def _generate(argv: Sequence[str]) -> int:
-    from segfocal.training.generate_command import generate
+    from segfocal.training.verbs.generate import generate
 
     return generate(argv)
 
 
 def _convert(argv: Sequence[str]) -> int:
-    from segfocal.training.convert_command import convert
+    from segfocal.training.verbs.convert import convert
 
     return convert(argv)
 
 
 def _fingerprint(argv: Sequence[str]) -> int:
-    from segfocal.training.fingerprint_command import fingerprint
+    from segfocal.training.verbs.fingerprint import fingerprint
 
     return fingerprint(argv)
 
 
 def _lanes(argv: Sequence[str]) -> int:
-    from segfocal.training.lanes_command import lanes
+    from segfocal.training.verbs.lanes import lanes
 
     return lanes(argv)
 
 
 def _evaluate_lanes(argv: Sequence[str]) -> int:
-    from segfocal.training.evaluate_command import evaluate
+    from segfocal.training.verbs.evaluate import evaluate
 
     return evaluate(argv)
 

@@ -20,7 +20,10 @@ MAY_IMPORT = {
     "runs": (set(), {"polars", "scipy"}),
     "metrics": ({"runs", "data"}, {"torch", "torchmetrics", "monai", "scipy", "cv2"}),
     "models": ({"imbalance"}, {"torch", "segmentation_models_pytorch", "monai", "timm", "torchvision"}),
-    "data": ({"imbalance"}, {"torch", "pytorch_lightning", "albumentations", "monai", "cv2", "scipy", "polars"}),
+    "data": (
+        {"imbalance"},
+        {"torch", "pytorch_lightning", "albumentations", "monai", "cv2", "scipy", "polars"},
+    ),
     "training": (
         {"losses", "imbalance", "runs", "metrics", "models", "data"},
         STACK - {"plotly", "dash", "triton"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segfocal.training.cli import SegfocalCLI
-from segfocal.training.phases import Finetune, phases_of
+from segfocal.training.phases.settings import Finetune, phases_of
 
 
 def resolved(config: Path, *, verb: str) -> str:

@@ -29,7 +29,7 @@ def train_cell(folder: StudyFolder, cell: dict[str, Any]) -> dict[str, Any] | No
     Raises:
         SegfocalError: For anything wrong in configuration or data.
     """
-    from segfocal.training.commands import evaluate
+    from segfocal.training.verbs.fit import evaluate
 
     chosen, outcome = _chosen(folder, cell)
     paths = folder.paths(cell["id"])
@@ -57,7 +57,7 @@ def cell_config(folder: StudyFolder, cell: dict[str, Any], *, overrides: Config)
 
 
 def _train(folder: StudyFolder, cell: dict[str, Any]) -> int:
-    from segfocal.training.commands import fit
+    from segfocal.training.verbs.fit import fit
 
     paths = folder.paths(cell["id"])
     stage = folder.plan["stages"][cell["stage"]]
@@ -68,7 +68,7 @@ def _train(folder: StudyFolder, cell: dict[str, Any]) -> int:
         words = ["--config", str(paths.config), "--run", str(paths.run)]
     if stage["verb"] == "fit":
         return fit(words)
-    from segfocal.training.finetune_command import finetune
+    from segfocal.training.verbs.finetune import finetune
 
     if "--config" in words:
         words += ["--from", _origin(folder, cell, stage)]

@@ -8,9 +8,9 @@ from typing import Any
 # Lightning and torch take seconds to import; `segfocal fit --help` passes here and needs neither
 _HOME = {
     "SegmentationTask": "segfocal.training.task",
-    "Predictor": "segfocal.training.predictor",
-    "Prediction": "segfocal.training.predictor",
-    "load": "segfocal.training.predictor",
+    "Predictor": "segfocal.training.prediction.predictor",
+    "Prediction": "segfocal.training.prediction.predictor",
+    "load": "segfocal.training.prediction.predictor",
 }
 
 __all__ = ["SegmentationTask", "Predictor", "Prediction", "load"]

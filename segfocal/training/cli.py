@@ -22,8 +22,8 @@ from segfocal.models.downloads import asked_weights, fetching, without_downloads
 from segfocal.training.arguments import check_config_files, config_files, lift_nulls
 from segfocal.training.checkpoints import RunCheckpoints, check_monitor
 from segfocal.training.messages import explain
-from segfocal.training.phase_trainer import PhaseTrainer
-from segfocal.training.phases import ActivePhase, Finetune
+from segfocal.training.phases.settings import ActivePhase, Finetune
+from segfocal.training.phases.trainer import PhaseTrainer
 from segfocal.training.task import SegmentationTask
 
 _TRAINER_DEFAULTS = {

@@ -13,7 +13,7 @@ from segfocal.errors import SegfocalError
 from segfocal.imbalance import bias_prior
 from segfocal.losses.base import SegmentationLoss
 from segfocal.models.head import head_width, set_head_bias
-from segfocal.training.tiles import Tiling
+from segfocal.training.prediction.tiles import Tiling
 
 Task = Literal["binary", "multiclass", "multilabel"]
 

@@ -15,8 +15,8 @@ from segfocal.runs.layout import RunPaths
 from segfocal.runs.pictures import case_stem, class_part
 from segfocal.runs.write import write_bytes
 from segfocal.training.boards import show_picture
-from segfocal.training.overlay import IGNORED, overlay, to_picture
-from segfocal.training.pictures import png
+from segfocal.training.prediction.overlay import IGNORED, overlay, to_picture
+from segfocal.training.prediction.pictures import png
 from segfocal.training.task import SegmentationTask
 
 Array = npt.NDArray[Any]

@@ -15,7 +15,7 @@ from segfocal.losses.evaluation import Counts, Evaluation
 from segfocal.losses.reduction import Task
 from segfocal.models.outputs import main_output
 from segfocal.models.stride import crop_to, pad_to_multiple
-from segfocal.training.tiles import Tiling, predict_tiled
+from segfocal.training.prediction.tiles import Tiling, predict_tiled
 
 
 def whole_logits(network: nn.Module, images: Tensor, *, multiple: int) -> Tensor:

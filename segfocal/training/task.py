@@ -23,12 +23,13 @@ from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
 from segfocal.training.guard import LossGuard
-from segfocal.training.learning_rates import optimizer_of, schedule_of
 from segfocal.training.loss_schedule import LossSchedule
 from segfocal.training.matching import REFERENCES, GradientMatch, Reference
 from segfocal.training.penalties import Penalty
 from segfocal.training.penalties.callback import Penalties
-from segfocal.training.phases import ActivePhase
+from segfocal.training.phases.learning_rates import optimizer_of, schedule_of
+from segfocal.training.phases.settings import ActivePhase
+from segfocal.training.prediction.tiles import volume_tiling
 from segfocal.training.prepare import (
     DataFacts,
     check_head,
@@ -41,7 +42,6 @@ from segfocal.training.prepare import (
 )
 from segfocal.training.scoring import ScoringModule
 from segfocal.training.steps import RunningSums, dataset_dice, evaluate_loss
-from segfocal.training.tiles import volume_tiling
 
 
 class SegmentationTask(ScoringModule):

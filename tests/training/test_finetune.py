@@ -189,7 +189,7 @@ def test_a_trained_head_keeps_its_bias_though_the_configuration_of_a_fit_sets_on
 
 
 def test_a_new_head_starts_at_the_measured_frequencies(plain, weights, tmp_path, monkeypatch):
-    from segfocal.training import finetune_command
+    from segfocal.training.verbs import finetune as finetune_command
 
     seen = {}
     load = finetune_command.load_pretrained

@@ -12,7 +12,7 @@ import yaml
 
 from segfocal.__main__ import main
 from segfocal.runs.info import read_info
-from segfocal.training import phase_run
+from segfocal.training.phases import run as phase_run
 from segfocal.training.checkpoints import RunCheckpoints
 
 EMA = "{class_path: EMAWeightAveraging, init_args: {decay: 0.9}}"

@@ -6,7 +6,7 @@ from torch import nn
 
 from segfocal.errors import SegfocalError
 from segfocal.models import SmallUNet, SmpNetwork
-from segfocal.training.freezing import (
+from segfocal.training.phases.freezing import (
     KeepFrozen,
     depth_of_match,
     freeze_all_but,
@@ -14,7 +14,7 @@ from segfocal.training.freezing import (
     most_exact,
     trained_parameters,
 )
-from segfocal.training.phases import ActivePhase, Phase
+from segfocal.training.phases.settings import ActivePhase, Phase
 
 
 def names_of(network):

@@ -105,7 +105,7 @@ def test_a_trained_run_scores_officially(form, tmp_path, capsys):
 
 
 def test_options_need_no_torch():
-    code = "import sys; from segfocal.training.lanes_command import parser; parser()"
+    code = "import sys; from segfocal.training.verbs.lanes import parser; parser()"
     code += "; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0

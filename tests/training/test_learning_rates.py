@@ -8,8 +8,8 @@ from segfocal.errors import SegfocalError
 from segfocal.models import SmallUNet
 from segfocal.models.layers import layer_of_parameters
 from segfocal.training import optim
-from segfocal.training.learning_rates import optimizer_of, rate_groups, schedule_of
-from segfocal.training.phases import ActivePhase, Phase
+from segfocal.training.phases.learning_rates import optimizer_of, rate_groups, schedule_of
+from segfocal.training.phases.settings import ActivePhase, Phase
 
 SETTINGS = {
     "optimizer": "adamw",

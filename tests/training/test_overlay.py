@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segfocal.errors import SegfocalError
-from segfocal.training.overlay import class_colours, outline, overlay, to_picture
+from segfocal.training.prediction.overlay import class_colours, outline, overlay, to_picture
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 2), (4, 6, 3), (4, 6, 4), (4, 6, 7)])

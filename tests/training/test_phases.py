@@ -3,7 +3,7 @@
 import pytest
 
 from segfocal.errors import SegfocalError
-from segfocal.training.phases import ActivePhase, Finetune, Phase, phases_of
+from segfocal.training.phases.settings import ActivePhase, Finetune, Phase, phases_of
 
 ENDLESS = {"max_steps": -1, "max_epochs": None}
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from segfocal.data.preprocess import Preprocess
 from segfocal.errors import SegfocalError
-from segfocal.training.predict_files import PredictOptions, list_images, predict_files
-from segfocal.training.predictor import Predictor
-from segfocal.training.tiles import Tiling
+from segfocal.training.prediction.files import PredictOptions, list_images, predict_files
+from segfocal.training.prediction.predictor import Predictor
+from segfocal.training.prediction.tiles import Tiling
 
 CLASSES = {
     "binary": ["vessel"],

@@ -9,8 +9,8 @@ from segfocal.data.preprocess import Preprocess
 from segfocal.errors import SegfocalError
 from segfocal.losses import DiceLoss, FocalLoss, focal_posterior
 from segfocal.models import SmallUNet
-from segfocal.training.predictor import Predictor
-from segfocal.training.tiles import Tiling
+from segfocal.training.prediction.predictor import Predictor
+from segfocal.training.prediction.tiles import Tiling
 
 CLASSES = {
     "binary": ("vessel",),

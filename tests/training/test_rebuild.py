@@ -11,7 +11,7 @@ from segfocal.losses import FocalLoss
 from segfocal.models import SmallUNet
 from segfocal.runs.info import create_info
 from segfocal.runs.layout import RunPaths
-from segfocal.training.predictor import Predictor, load
+from segfocal.training.prediction.predictor import Predictor, load
 from segfocal.training.rebuild import build_task, rebuild_task
 from segfocal.training.task import SegmentationTask
 

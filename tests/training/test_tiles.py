@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from segfocal.errors import SegfocalError
 from segfocal.models import SmallUNet, crop_to, pad_to_multiple
-from segfocal.training.tiles import Tiling, axis_windows, predict_tiled
+from segfocal.training.prediction.tiles import Tiling, axis_windows, predict_tiled
 
 
 def narrow_network():

@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from segfocal.errors import SegfocalError
-from segfocal.training.tta import average_views
+from segfocal.training.prediction.tta import average_views
 
 VIEWS = {"none": 1, "mirror": 2, "flips": 4, "turns": 8}
 

@@ -13,8 +13,8 @@ import yaml
 
 from segfocal.__main__ import main
 from segfocal.runs import read_info
-from segfocal.training.tune_search import Search, run_search
-from segfocal.training.tune_space import read_space
+from segfocal.training.tuning.search import Search, run_search
+from segfocal.training.tuning.space import read_space
 
 CONFIG = """\
 model:

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from segfocal.errors import SegfocalError
-from segfocal.training.tune_search import Search, best_of, run_search
-from segfocal.training.tune_space import Choice, Range
+from segfocal.training.tuning.search import Search, best_of, run_search
+from segfocal.training.tuning.space import Choice, Range
 
 SPACE = {"x": Range(-1.0, 1.0), "kind": Choice((None, "a", [1, 2]))}
 

@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from segfocal.errors import SegfocalError
-from segfocal.training.tune_config import all_keys, in_fold, look_up, overlay, take_section, with_values
-from segfocal.training.tune_space import Choice, Range, default_space, describe, draw, read_space
+from segfocal.training.tuning.config import all_keys, in_fold, look_up, overlay, take_section, with_values
+from segfocal.training.tuning.space import Choice, Range, default_space, describe, draw, read_space
 
 LOSS = {"class_path": "segfocal.losses.FocalLoss"}
 LOSS["init_args"] = {"task": "binary", "gamma": 2.0, "alpha": None, "knee": None, "tail": 0.0, "poly": 0.0}

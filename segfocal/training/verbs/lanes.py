@@ -15,7 +15,7 @@ from segfocal.training.options import OptionParser
 
 if TYPE_CHECKING:
     from segfocal.data.lanes.source import LaneData, LaneSource
-    from segfocal.training.predictor import Predictor
+    from segfocal.training.prediction.predictor import Predictor
 
 _LOST_MS = 200.0  # slower frames score 0 in TuSimple's evaluation
 _CULANE_STEP_PX = 10
@@ -52,7 +52,7 @@ def lanes(argv: Sequence[str]) -> int:
     from segfocal.data.lanes.tusimple import TuSimpleData
     from segfocal.runs.layout import open_run
     from segfocal.training.cli import SegfocalCLI
-    from segfocal.training.predictor import load
+    from segfocal.training.prediction.predictor import load
     from segfocal.training.quiet import quiet_lightning
 
     run = open_run(given.run, with_checkpoints=True)

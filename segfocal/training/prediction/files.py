@@ -9,11 +9,11 @@ from pathlib import Path
 from segfocal.data.reading import SUFFIXES, read_array
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
-from segfocal.training.overlay import overlay
-from segfocal.training.pictures import mask_pictures, png, probability_pictures
-from segfocal.training.predictor import Array, Prediction, Predictor
-from segfocal.training.tiles import Tiling
-from segfocal.training.tta import Symmetry
+from segfocal.training.prediction.overlay import overlay
+from segfocal.training.prediction.pictures import mask_pictures, png, probability_pictures
+from segfocal.training.prediction.predictor import Array, Prediction, Predictor
+from segfocal.training.prediction.tiles import Tiling
+from segfocal.training.prediction.tta import Symmetry
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segfocal.errors import SegfocalError
-from segfocal.training.freezing import freeze_all_but, trained_parameters
-from segfocal.training.learning_rates import RateGroup, rate_groups
-from segfocal.training.phases import Phase
+from segfocal.training.phases.freezing import freeze_all_but, trained_parameters
+from segfocal.training.phases.learning_rates import RateGroup, rate_groups
+from segfocal.training.phases.settings import Phase
 from segfocal.training.task import SegmentationTask
 
 
@@ -69,7 +69,7 @@ class Plan:
 
         Args:
             task: Its network is left as it is; its settings give what a phase leaves open.
-            phases: From `segfocal.training.phases.phases_of`.
+            phases: From `settings.phases_of`.
 
         Returns:
             The plan.

@@ -15,12 +15,12 @@ from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths, checkpoint
 from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_process
 from segfocal.training.cli import SegfocalCLI
-from segfocal.training.freezing import KeepFrozen, freeze_all_but, phase_in
 from segfocal.training.guard import LossGuard
 from segfocal.training.interrupt import StopSignal
-from segfocal.training.phase_plan import Plan
-from segfocal.training.phase_trainer import PhaseTrainer
-from segfocal.training.phases import ActivePhase
+from segfocal.training.phases.freezing import KeepFrozen, freeze_all_but, phase_in
+from segfocal.training.phases.plan import Plan
+from segfocal.training.phases.settings import ActivePhase
+from segfocal.training.phases.trainer import PhaseTrainer
 from segfocal.training.record import record_best
 from segfocal.training.running import check_trained, record_end, say, say_finished, stopped
 from segfocal.training.steps import RunningSums

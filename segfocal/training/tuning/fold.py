@@ -15,7 +15,7 @@ from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths, is_run
 from segfocal.runs.write import write_text
 from segfocal.training.interrupt import Interrupted
-from segfocal.training.tune_config import Config, in_fold, look_up, with_values
+from segfocal.training.tuning.config import Config, in_fold, look_up, with_values
 
 # a training verb: words to exit code
 Verb = Callable[[Sequence[str]], int]

@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from segfocal.models.layers import layer_of_parameters
 from segfocal.training import optim
-from segfocal.training.freezing import ALL, most_exact
-from segfocal.training.phases import ActivePhase, Phase
+from segfocal.training.phases.freezing import ALL, most_exact
+from segfocal.training.phases.settings import ActivePhase, Phase
 
 
 @dataclass(frozen=True)

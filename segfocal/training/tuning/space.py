@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from segfocal.errors import SegfocalError, nearest
-from segfocal.training.tune_config import Config, look_up
+from segfocal.training.tuning.config import Config, look_up
 
 _WORDS = ("low", "high", "log", "integer")
 _DIGITS = 4  # of a value: more say nothing, and make best.yaml hard to read

@@ -19,12 +19,12 @@ from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_option
 from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
-from segfocal.training.freezing import phase_in
 from segfocal.training.help import write_help
 from segfocal.training.interrupt import StopSignal
-from segfocal.training.phase_plan import Plan
-from segfocal.training.phase_run import Place, train_phases
-from segfocal.training.phases import Finetune, phases_of
+from segfocal.training.phases.freezing import phase_in
+from segfocal.training.phases.plan import Plan
+from segfocal.training.phases.run import Place, train_phases
+from segfocal.training.phases.settings import Finetune, phases_of
 from segfocal.training.prepare import prior_bias
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.record import describe

@@ -15,7 +15,7 @@ from segfocal.training.interrupt import StopSignal
 from segfocal.training.options import OptionParser
 
 if TYPE_CHECKING:
-    from segfocal.training.predict_files import PredictOptions
+    from segfocal.training.prediction.files import PredictOptions
 
 _LINES = 20
 _TTA = ("none", "mirror", "flips", "turns")
@@ -105,8 +105,8 @@ def predict(argv: Sequence[str]) -> int:
     """
     given = parser().parse_args(argv)
     # brings torch, which --help does not need
-    from segfocal.training.predict_checks import check_wishes
-    from segfocal.training.predictor import load
+    from segfocal.training.prediction.checks import check_wishes
+    from segfocal.training.prediction.predictor import load
 
     options = _options(given)
     check_wishes(given.run, threshold=options.threshold, posterior=options.posterior, device=given.device)
@@ -143,19 +143,19 @@ def _job(given: argparse.Namespace) -> _Job:
 
     settings = read_info(given.run).get("preprocess", {})
     if "volume" not in settings:
-        from segfocal.training.predict_files import list_images, predict_files
+        from segfocal.training.prediction.files import list_images, predict_files
 
         paths = list_images(given.images)
         return _Job(partial(predict_files, images=paths), len(paths))
-    from segfocal.training.predict_volumes import list_volumes, predict_volumes
+    from segfocal.training.prediction.volumes import list_volumes, predict_volumes
 
     cases = list_volumes(given.images, channels=settings["volume"]["in_channels"])
     return _Job(partial(predict_volumes, cases=cases, values=settings["values"]), len(cases))
 
 
 def _options(given: argparse.Namespace) -> PredictOptions:
-    from segfocal.training.predict_files import PredictOptions
-    from segfocal.training.tiles import Tiling
+    from segfocal.training.prediction.files import PredictOptions
+    from segfocal.training.prediction.tiles import Tiling
 
     thresholds = given.threshold
     return PredictOptions(

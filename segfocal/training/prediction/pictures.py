@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from segfocal.errors import SegfocalError
-from segfocal.training.overlay import class_colours
-from segfocal.training.predictor import Prediction
+from segfocal.training.prediction.overlay import class_colours
+from segfocal.training.prediction.predictor import Prediction
 
 Array = npt.NDArray[Any]
 

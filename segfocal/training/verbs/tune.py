@@ -23,10 +23,10 @@ from segfocal.training.arguments import check_config_files, config_files, take_o
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.help import write_help
 from segfocal.training.quiet import quiet_lightning
-from segfocal.training.tune_config import Config, all_keys, look_up, overlay, take_section
-from segfocal.training.tune_fold import FoldTraining, Verb
-from segfocal.training.tune_search import Search, Tried, best_of, import_optuna, run_search
-from segfocal.training.tune_space import Space, default_space, describe, read_space
+from segfocal.training.tuning.config import Config, all_keys, look_up, overlay, take_section
+from segfocal.training.tuning.fold import FoldTraining, Verb
+from segfocal.training.tuning.search import Search, Tried, best_of, import_optuna, run_search
+from segfocal.training.tuning.space import Space, default_space, describe, read_space
 
 _SHOWN = 10
 
@@ -93,10 +93,10 @@ def _read(argv: list[str], *, trained_on: bool) -> tuple[Config, Space, Literal[
 
 def _verb(source: str | None) -> Verb:
     if source is None:
-        from segfocal.training.commands import fit
+        from segfocal.training.verbs.fit import fit
 
         return fit
-    from segfocal.training.finetune_command import finetune
+    from segfocal.training.verbs.finetune import finetune
 
     return finetune
 

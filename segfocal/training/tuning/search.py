@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from segfocal.errors import SegfocalError
-from segfocal.training.tune_space import Space, draw
+from segfocal.training.tuning.space import Space, draw
 
 if TYPE_CHECKING:
     import optuna

@@ -17,10 +17,10 @@ from segfocal.data.preprocess import Preprocess
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.models.outputs import main_output
 from segfocal.models.stride import size_divisor
-from segfocal.training.predict_checks import check_posterior, find_device, full_thresholds
+from segfocal.training.prediction.checks import check_posterior, find_device, full_thresholds
+from segfocal.training.prediction.tiles import Tiling, check_tiling, predict_tiled, volume_tiling
+from segfocal.training.prediction.tta import Symmetry, average_views
 from segfocal.training.prepare import spatial_dims
-from segfocal.training.tiles import Tiling, check_tiling, predict_tiled, volume_tiling
-from segfocal.training.tta import Symmetry, average_views
 
 if TYPE_CHECKING:  # brings MONAI, which images do not need
     from segfocal.data.volumes.preprocess import VolumePreprocess

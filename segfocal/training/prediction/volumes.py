@@ -16,8 +16,8 @@ from segfocal.data.volumes.layout import ENDINGS, without_ending
 from segfocal.data.volumes.reading import Affine, open_nifti, read_volume
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
-from segfocal.training.predict_files import PredictOptions
-from segfocal.training.predictor import Array, Prediction, Predictor
+from segfocal.training.prediction.files import PredictOptions
+from segfocal.training.prediction.predictor import Array, Prediction, Predictor
 
 _CHANNEL = re.compile(r"_\d{4}$")
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from segfocal.errors import SegfocalError, nearest
 from segfocal.models.parts import body
-from segfocal.training.phases import ActivePhase, BatchNorm
+from segfocal.training.phases.settings import ActivePhase, BatchNorm
 
 ALL = "all"
 KEY = "segfocal_phase"

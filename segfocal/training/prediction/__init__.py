@@ -1,0 +1,1 @@
+"""From a run directory and images to masks."""
