@@ -29,7 +29,9 @@ def images(tmp_path_factory):
 def test_options_are_refused_before_the_network_is_loaded(
     options, message, finished_run, images, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("segfocal.training.prediction.predictor.load", lambda *_args, **_settings: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "segfocal.training.prediction.predictor.load", lambda *_args, **_settings: pytest.fail("loaded")
+    )
     words = [word.format(run=finished_run) for word in options.split()]
     given = [] if "--images" in words else ["--images", str(images)]
     assert main(["predict", "--run", str(finished_run), *given, "--out", str(tmp_path / "out"), *words]) == 2
