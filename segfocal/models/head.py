@@ -144,8 +144,10 @@ def set_head_bias(
 
 def _small_input(network: nn.Module, in_channels: int, spatial_dims: int, divisor: int | None) -> Tensor:
     multiple = size_divisor(network, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
+    edge = multiple * max(1, -(-32 // multiple))
     with probing(network) as example:
-        return example.new_zeros(1, in_channels, *[multiple * max(1, -(-32 // multiple))] * spatial_dims)
+        # twice as long along one axis: instance norms refuse a single pixel at the bottom
+        return example.new_zeros(1, in_channels, 2 * edge, *[edge] * (spatial_dims - 1))
 
 
 def _trace(network: nn.Module, images: Tensor) -> tuple[list[nn.Module], Tensor]:
