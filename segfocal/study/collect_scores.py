@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from segfocal.runs.read import scan_cases
 from segfocal.study.collect import Cell, Collection
+from segfocal.study.document import METRICS
 
-METRICS = ("dice", "iou", "precision", "recall")
 COUNTS = ("tp", "fp", "fn")
 _COLUMNS = ("threshold_kind", "name", "group", "class_index", "class_name", *METRICS, *COUNTS)
 
@@ -124,30 +124,11 @@ def _checkpoints(runs: Mapping[str, Cell], tested: pl.DataFrame) -> tuple[dict[s
 def _scores(arms: Sequence[str], cells: Sequence[Cell], rows: pl.DataFrame) -> Scores:
     present = tuple(arm for arm in arms if any(cell.arm == arm for cell in cells))
     seeds = tuple(sorted({cell.seed for cell in cells}))
-    where = pl.DataFrame(
-        [(cell.run.as_posix(), present.index(cell.arm), seeds.index(cell.seed)) for cell in cells],
-        schema={"run": pl.String, "arm": pl.Int64, "seed": pl.Int64},
-        orient="row",
-    )
-    keys = ("threshold_kind", "arm", "seed", "name", "class_index")
-    own = rows.join(where, on="run", maintain_order="left")
-    merged = own.group_by(keys, maintain_order=True).agg(  # in order: the same input, the same bytes
-        pl.coalesce("group", "name").min().alias("cluster"),
-        pl.col("class_name").min(),
-        *[pl.col(name).fill_nan(None).mean() for name in METRICS],
-        *[pl.col(name).sum().cast(pl.Float64) for name in COUNTS],
-    )
+    merged = _merged(rows, cells, arms=present, seeds=seeds)
     images = merged.group_by("name").agg(pl.col("cluster").min()).sort("cluster", "name")
     classes = merged.group_by("class_index").agg(pl.col("class_name").min()).sort("class_index")
     starts = np.flatnonzero(images["cluster"].to_numpy() != images["cluster"].shift(1).to_numpy())
-    numbered = images.select("name", pl.int_range(pl.len()).alias("image"))
-    places = classes.select("class_index", pl.int_range(pl.len()).alias("class"))
-    dense = merged.join(numbered, on="name").join(places, on="class_index")
-    shape = (len(present), len(seeds), images.height, classes.height)
-    filled = {
-        str(kind): _fill(part, shape)
-        for (kind,), part in sorted(dense.partition_by("threshold_kind", as_dict=True).items())
-    }
+    filled = _filled(merged, images, classes, shape=(len(present), len(seeds)))
     background = {0} if cells[0].info.get("task") == "multiclass" else set()
     indices = classes["class_index"].to_list()
     return Scores(
@@ -164,6 +145,36 @@ def _scores(arms: Sequence[str], cells: Sequence[Cell], rows: pl.DataFrame) -> S
             kind: np.add.reduceat(full[..., len(METRICS) :], starts, axis=2) for kind, full in filled.items()
         },
     )
+
+
+def _merged(
+    rows: pl.DataFrame, cells: Sequence[Cell], *, arms: Sequence[str], seeds: Sequence[int]
+) -> pl.DataFrame:
+    """One row per threshold, arm, seed, image and class, whatever number of folds tested the image."""
+    where = pl.DataFrame(
+        [(cell.run.as_posix(), arms.index(cell.arm), seeds.index(cell.seed)) for cell in cells],
+        schema={"run": pl.String, "arm": pl.Int64, "seed": pl.Int64},
+        orient="row",
+    )
+    keys = ("threshold_kind", "arm", "seed", "name", "class_index")
+    own = rows.join(where, on="run", maintain_order="left")
+    return own.group_by(keys, maintain_order=True).agg(  # in order: the same input, the same bytes
+        pl.coalesce("group", "name").min().alias("cluster"),
+        pl.col("class_name").min(),
+        *[pl.col(name).fill_nan(None).mean() for name in METRICS],
+        *[pl.col(name).sum().cast(pl.Float64) for name in COUNTS],
+    )
+
+
+def _filled(
+    merged: pl.DataFrame, images: pl.DataFrame, classes: pl.DataFrame, *, shape: tuple[int, ...]
+) -> dict[str, Array]:
+    """Return (*shape, images, classes, scores and counts) by kind of threshold."""
+    numbered = images.select("name", pl.int_range(pl.len()).alias("image"))
+    places = classes.select("class_index", pl.int_range(pl.len()).alias("class"))
+    dense = merged.join(numbered, on="name").join(places, on="class_index")
+    parts = sorted(dense.partition_by("threshold_kind", as_dict=True).items())
+    return {str(kind): _fill(part, (*shape, images.height, classes.height)) for (kind,), part in parts}
 
 
 def _fill(part: pl.DataFrame, shape: tuple[int, ...]) -> Array:

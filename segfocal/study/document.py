@@ -15,6 +15,7 @@ from segfocal.study.ranges import Search, read_search
 from segfocal.study.stages import Stage, read_stages
 from segfocal.study.yaml_text import parse_mapping
 
+METRICS = ("dice", "iou", "precision", "recall")
 NEEDED = ("name", "seeds", "stages", "arms", "baseline", "contrasts")
 KEYS = (*NEEDED, "metric", "fractions", "folds", "each", "datasets", "search")
 _NAME = re.compile(r"[\w.+-]+( [\w.+-]+)*")
@@ -56,7 +57,7 @@ class Contrast:
 class Study:
     """What a study file says, key by key.
 
-    - ``name``; ``metric``: a column of the test scores (default ``dice``);
+    - ``name``; ``metric``: dice (default), iou, precision or recall;
     - ``seeds``: list of numbers; ``fractions``: shares of the training groups (default ``[1.0]``);
       ``folds``: number of test folds, whole groups of ``data.init_args.split.group`` in each (default null);
     - ``stages``: list, see `segfocal.study.stages.Stage`; the last one is compared;
@@ -116,7 +117,7 @@ def read_study(text: str, *, folder: Path, origin: str) -> Study:
     common = nested(as_mapping(content.get("each"), where="each", empty=True), where="each")
     return Study(
         name=str(content["name"]),
-        metric=str(content.get("metric", "dice")),
+        metric=one_of(content.get("metric", "dice"), METRICS, where="metric"),
         seeds=tuple(seeds),
         fractions=fractions,
         stages=read_stages(content["stages"], folder=folder, each=common),

@@ -60,9 +60,6 @@ def _build(planned: Collection, folder: str | Path) -> dict[str, Any]:
         "times": time_rows(found),
         "cells": [cell.facts() for cell in found.cells],
     }
-    counts = {"planned": len(found.cells)}
-    for status in ("done", "failed", "missing", "unusable"):
-        counts[status] = sum(cell.status == status for cell in found.cells)
     return {
         "schema_version": SCHEMA_VERSION,
         "name": found.name,
@@ -70,7 +67,14 @@ def _build(planned: Collection, folder: str | Path) -> dict[str, Any]:
         "baseline": found.baseline,
         "level": LEVEL,
         "arms": list(found.arms),
-        "counts": counts,
+        "counts": _counts(found),
         "conclusions": [row["sentence"] for row in comparisons if row["role"] == "primary"],
         "tables": {name: complete(rows, name) for name, rows in tables.items()},
+    }
+
+
+def _counts(found: Collection) -> dict[str, int]:
+    kinds = ("done", "failed", "missing", "unusable")
+    return {"planned": len(found.cells)} | {
+        kind: sum(cell.status == kind for cell in found.cells) for kind in kinds
     }

@@ -11,7 +11,8 @@ from segfocal.errors import SegfocalError, nearest
 from segfocal.runs.comparison import Comparison
 from segfocal.runs.signedrank import holm, is_decidable, smallest_p
 from segfocal.study.collect import Collection
-from segfocal.study.collect_scores import METRICS, Scores
+from segfocal.study.collect_scores import Scores
+from segfocal.study.document import METRICS
 from segfocal.study.report_differences import comparison_columns, dataset_difference, image_difference
 from segfocal.study.report_schema import complete
 from segfocal.study.report_verdict import LEVEL, sentence, verdict

@@ -11,7 +11,8 @@ from segfocal.runs.complete import complete_block
 from segfocal.runs.intervals import crossed_interval
 from segfocal.runs.ranking import rank_stability
 from segfocal.study.collect import Collection
-from segfocal.study.collect_scores import METRICS, Array, Scores
+from segfocal.study.collect_scores import Array, Scores
+from segfocal.study.document import METRICS
 from segfocal.study.report_comparisons import primary_threshold
 from segfocal.study.report_differences import dataset_mean, interval_columns, limited, number
 

@@ -144,6 +144,10 @@ def test_same_plan_again_is_no_error_and_another_is(tmp_path):
         (("from: pretrain", "from: pretrian"), "Did you mean 'pretrain'"),
         (("config: base.yaml, arms", "config: bas.yaml, arms"), "neither in .* Did you mean 'base.yaml'"),
         (("name: fake", "name: fake\nfold: 3"), "no key 'fold'. Did you mean 'folds'"),
+        (
+            ("name: fake", "name: fake\nmetric: hd95"),
+            "metric must be one of dice, iou, precision, recall, got 'hd95'",
+        ),
         (("name: fake", "name: fake\nfolds: 4"), "has no argument 'split'"),
         (("from: pretrain}", "from: pretrain, arms: false}"), "last one and is compared"),
         (
