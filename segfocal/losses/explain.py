@@ -69,7 +69,7 @@ def loss_shares(
         raise SegfocalError("fractions must name at least one part of the pixels, got none.")
     for part in parts.tolist():
         check_range("fractions", part, low=0.0, high=1.0, open_low=True)
-    foreground, kept = _sides(values, target, task, ignore_index)
+    foreground, kept = sides(values, target, task, ignore_index)
     losses = values.detach().to(sum_dtype(values.device))
     positive, negative = losses[kept & foreground], losses[kept & ~foreground]
     total = positive.sum() + negative.sum()
@@ -92,7 +92,7 @@ def _hardest(losses: Tensor, fractions: Tensor) -> Tensor:
     return running[last].double() / running[-1].double()
 
 
-def _sides(values: Tensor, target: Tensor, task: Task, ignore_index: int | None) -> tuple[Tensor, Tensor]:
+def sides(values: Tensor, target: Tensor, task: Task, ignore_index: int | None) -> tuple[Tensor, Tensor]:
     """Return, in the shape of the values, which elements are foreground and which are not ignored."""
     valid = valid_elements(target, ignore_index)
     ignored = torch.zeros_like(target, dtype=torch.bool) if valid is None else ~valid

@@ -1,7 +1,7 @@
 """What a run leaves on disk; needs neither torch nor, until a table is touched, polars.
 
-Tables are in ``segfocal.runs.cases``, ``segfocal.runs.curves``, ``segfocal.runs.calibration`` and
-``segfocal.runs.read``, each of which imports polars.
+Tables are in ``segfocal.runs.cases``, ``segfocal.runs.curves``, ``segfocal.runs.calibration``,
+``segfocal.runs.concentration`` and ``segfocal.runs.read``, each of which imports polars.
 """
 
 from segfocal.runs.info import (

@@ -52,6 +52,11 @@ class RunPaths:
         return self.root / "calibration.parquet"
 
     @property
+    def concentration(self) -> Path:
+        """Histograms of the loss per pixel."""
+        return self.root / "concentration.parquet"
+
+    @property
     def case_pictures(self) -> Path:
         """Reduced images, references, predictions and probabilities of some cases."""
         return self.root / "cases"

@@ -13,6 +13,7 @@ import polars as pl
 from segfocal.errors import SegfocalError
 from segfocal.runs.calibration import CALIBRATION_SCHEMA
 from segfocal.runs.cases import CASES_SCHEMA, OPTIONAL
+from segfocal.runs.concentration import CONCENTRATION_SCHEMA
 from segfocal.runs.curves import CURVES_SCHEMA
 from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths
@@ -54,6 +55,11 @@ def scan_curves(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
 def scan_calibration(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
     """Return calibration.parquet of many runs; as ``scan_cases``, with ``CALIBRATION_SCHEMA``."""
     return _scan([RunPaths(run).calibration for run in run_dirs], schema=CALIBRATION_SCHEMA)
+
+
+def scan_concentration(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
+    """Return concentration.parquet of many runs; as ``scan_cases``, with ``CONCENTRATION_SCHEMA``."""
+    return _scan([RunPaths(run).concentration for run in run_dirs], schema=CONCENTRATION_SCHEMA)
 
 
 def scan_metrics(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
