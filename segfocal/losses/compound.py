@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
+from segfocal.losses.checks import numbers
 from segfocal.losses.focal import FocalLoss
 from segfocal.losses.overlap import Absent
 from segfocal.losses.pixelwise import Alpha
@@ -19,7 +21,9 @@ class CompoundLoss(SumOfLosses):
     """A weighted sum of losses: what ``FocalLoss(task) + 0.5 * DiceLoss(task)`` makes.
 
     Terms of this package share one pass over the logits where they can; two pixel losses, each with its own
-    settings, take a pass each. Any other ``nn.Module`` is called with ``(logits, target)``.
+    settings, take a pass each. Any other ``nn.Module`` is called with ``(logits, target)``, whatever ``sync``
+    says on this rank's images alone. A sum among the terms is laid flat: its terms become terms, its weights
+    are multiplied in.
 
     Args:
         terms: The losses; at least one of this package, all of those with one task and ignore_index.
@@ -39,7 +43,7 @@ class CompoundLoss(SumOfLosses):
     """
 
     def __init__(self, terms: list[nn.Module], weights: list[float] | None = None) -> None:
-        super().__init__(terms, [1.0] * len(terms) if weights is None else weights)
+        super().__init__(*flat(terms, [1.0] * len(terms) if weights is None else list(weights)))
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -131,8 +135,33 @@ class FocalDiceLoss(SumOfLosses):
         return {**focal, "focal_weight": focal_weight, "dice_weight": dice_weight, **dice}
 
 
+def flat(terms: Sequence[nn.Module], weights: Sequence[float]) -> tuple[list[nn.Module], list[float]]:
+    """Lay sums among the terms flat, so that their terms can share a pass and keep their names.
+
+    Args:
+        terms: Losses.
+        weights: One per term; where there are more or fewer, nothing is changed.
+
+    Returns:
+        Terms and their weights.
+
+    Raises:
+        SegfocalError: For a weight of a sum that is no finite number.
+    """
+    if len(terms) != len(weights):
+        return list(terms), list(weights)
+    found: list[tuple[nn.Module, float]] = []
+    for term, weight in zip(terms, weights, strict=True):
+        if isinstance(term, CompoundLoss):
+            factors = numbers("weights", weight, low=-sys.float_info.max) * term.weights.cpu()
+            found += zip(term.terms, factors.tolist(), strict=True)
+        else:
+            found.append((term, weight))
+    return [term for term, _ in found], [weight for _, weight in found]
+
+
 def add(left: nn.Module, right: nn.Module) -> CompoundLoss:
-    """Add two losses; sums are laid flat, so that their terms can share a pass and keep their names.
+    """Add two losses.
 
     Args:
         left: A loss.
@@ -141,16 +170,7 @@ def add(left: nn.Module, right: nn.Module) -> CompoundLoss:
     Returns:
         Their sum.
     """
-    terms: list[nn.Module] = []
-    weights: list[float] = []
-    for side in (left, right):
-        if isinstance(side, CompoundLoss):
-            terms += side.terms
-            weights += side.weights.tolist()
-        else:
-            terms.append(side)
-            weights.append(1.0)
-    return CompoundLoss(terms, weights)
+    return CompoundLoss([left, right])
 
 
 def scale(loss: nn.Module, factor: float) -> CompoundLoss:
@@ -163,6 +183,4 @@ def scale(loss: nn.Module, factor: float) -> CompoundLoss:
     Returns:
         A compound with the factor on every weight.
     """
-    if isinstance(loss, CompoundLoss):
-        return CompoundLoss(list(loss.terms), [factor * weight for weight in loss.weights.tolist()])
     return CompoundLoss([loss], [factor])

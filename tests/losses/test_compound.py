@@ -10,6 +10,7 @@ from segfocal.errors import SegfocalError
 from segfocal.losses import (
     CompoundLoss,
     CrossEntropyLoss,
+    DeepSupervision,
     DiceLoss,
     FocalDiceLoss,
     FocalLoss,
@@ -139,6 +140,18 @@ def test_modules_from_elsewhere_add_their_value(dtype):
         (focal() + nn.CrossEntropyLoss(ignore_index=255, reduction="none"))(logits, target)
 
 
+def test_a_sum_among_the_terms_keeps_all_its_terms():
+    logits, target = draw()
+    theirs = nn.CrossEntropyLoss(ignore_index=255)
+    inner = CompoundLoss([focal(), theirs], [1.0, 2.0])
+    loss = CompoundLoss([dice(), inner], [1.0, 0.5])
+    alone = dice()(logits, target) + 0.5 * focal()(logits, target) + theirs(logits, target)
+    assert_close(loss(logits, target), alone)
+    assert loss.weights.tolist() == [1.0, 0.5, 1.0]
+    assert set(loss.parts(logits, target)) == {"DiceLoss", "FocalLoss", "CrossEntropyLoss"}
+    assert_close(DeepSupervision(loss)(logits, target), alone)
+
+
 def test_needs_and_sums_work_where_one_pass_is_enough():
     logits, target = draw()
     loss = focal() + 0.5 * dice()
@@ -202,6 +215,7 @@ def test_generalised_dice_joins_without_loss_of_its_own_smoothing():
         (lambda: CompoundLoss([nn.MSELoss()]), "at least one loss of segfocal"),
         (lambda: CompoundLoss([focal()], [1.0, 2.0]), "one per term, got 2 for 1"),
         (lambda: CompoundLoss([focal()], [float("nan")]), "weights must lie in"),
+        (lambda: CompoundLoss([focal() + dice()], ["1"]), "weights must be a number"),
         (lambda: focal() + DiceLoss("multilabel", ignore_index=255), "agree in task"),
         (lambda: focal() + DiceLoss("multiclass"), "agree in ignore_index"),
         (lambda: focal(reduction="none") + dice(), "gives a map"),
