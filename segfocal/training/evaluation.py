@@ -9,6 +9,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from segfocal.losses.pixel_part import PixelLosses
+from segfocal.metrics.concentration import LossConcentration
 from segfocal.metrics.curves import PixelCurves
 from segfocal.metrics.segmentation import SegmentationScores
 from segfocal.metrics.surface import SurfaceScores
@@ -31,6 +33,7 @@ class StageScores(nn.Module):
         curves: Whether to gather calibration and precision-recall, and the surfaces' distances (final
             stages).
         recalibrated: Kinds of scores whose calibration is gathered beside that of the network's own.
+        pixel_loss_name: Class of the pixel loss whose spread over the pixels is gathered; None: of none.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class StageScores(nn.Module):
         search: bool = False,
         curves: bool = False,
         recalibrated: Sequence[ScoreKind] = (),
+        pixel_loss_name: str | None = None,
     ) -> None:
         super().__init__()
         common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
@@ -64,6 +68,8 @@ class StageScores(nn.Module):
             if curves and self.tuned is not None
             else None
         )
+        self.pixel_loss_name = pixel_loss_name
+        self.concentration = None if pixel_loss_name is None else LossConcentration()
         self.recalibrated = nn.ModuleDict(
             {kind: PixelCurves(task, classes, precision_recall=False, **common) for kind in recalibrated}
         )
@@ -75,6 +81,7 @@ class StageScores(nn.Module):
         *,
         loss: Tensor,
         recalibrated: Mapping[str, Tensor] | None = None,
+        pixels: PixelLosses | None = None,
     ) -> None:
         """Count a batch of whole images.
 
@@ -83,6 +90,7 @@ class StageScores(nn.Module):
             batch: With ``mask`` and ``name``; with ``spacing``, distances are in mm.
             loss: Of the batch.
             recalibrated: Kind of score to probabilities, for the kinds given to the constructor.
+            pixels: The loss of every element, where its spread is gathered.
         """
         target, names = batch["mask"], list(batch["name"])
         self.loss.update(loss.detach().float(), weight=len(names))
@@ -94,6 +102,8 @@ class StageScores(nn.Module):
                 surface.update(probabilities, target, names, batch.get("spacing"))
         for kind, curves in self.recalibrated_curves().items():
             curves.update((recalibrated or {})[kind], target, names)
+        if self.concentration is not None and pixels is not None:
+            self.concentration.update(pixels.values, pixels.foreground, pixels.kept)
 
     def compute(self) -> dict[str, Tensor]:
         """Return every score as a scalar; collective.
@@ -127,7 +137,7 @@ class StageScores(nn.Module):
 
     def reset(self) -> None:
         """Forget every image."""
-        others = [*self.recalibrated_curves().values(), self.surface, self.tuned_surface]
+        others = [*self.recalibrated_curves().values(), self.surface, self.tuned_surface, self.concentration]
         for metric in (self.loss, self.fixed, self.tuned, self.search, self.curves, *others):
             if metric is not None:
                 metric.reset()

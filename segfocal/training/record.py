@@ -12,6 +12,7 @@ from segfocal.data.base import CaseData
 from segfocal.metrics.surface import with_surfaces
 from segfocal.runs.calibration import write_calibration
 from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
+from segfocal.runs.concentration import write_concentration
 from segfocal.runs.curves import write_curves
 from segfocal.runs.info import read_info, update_info
 from segfocal.runs.layout import RunPaths
@@ -98,7 +99,7 @@ def write_scores(
     writes: bool,
     temperature: float | None = None,
 ) -> None:
-    """Write rows of cases.parquet, and where curves were gathered of curves and calibration; collective.
+    """Write rows of cases.parquet, and of the other tables what was gathered for them; collective.
 
     Args:
         run: The run directory's paths.
@@ -116,6 +117,7 @@ def write_scores(
         {} if scores.curves is None else {"raw": scores.curves, **scores.recalibrated_curves()}
     )
     tables = {kind: (metric.curves(), metric.likelihoods()) for kind, metric in kinds.items()}
+    spread = None if scores.concentration is None else scores.concentration.histograms()
     if not writes:
         return
     common: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "epoch": epoch, "groups": groups}
@@ -128,6 +130,9 @@ def write_scores(
         same: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "kind": kind}
         write_curves(run, bins, **same)
         write_calibration(run, sums, temperature=divided[kind], **same)
+    if spread is not None:
+        name = str(scores.pixel_loss_name)
+        write_concentration(run, spread, stage=stage, checkpoint=sha256, loss_name=name)
 
 
 def record_best(run: RunPaths, trainer: Trainer, module: LightningModule) -> None:

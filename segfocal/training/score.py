@@ -18,6 +18,7 @@ from segfocal.runs.log import MetricsLog
 from segfocal.runs.provenance import file_sha256
 from segfocal.training.calibrate import find_temperature
 from segfocal.training.cli import SegfocalCLI
+from segfocal.training.concentration import note_absence
 from segfocal.training.interrupt import StopSignal
 from segfocal.training.previews import FINAL_CASES, Previews
 from segfocal.training.record import groups_of, write_scores
@@ -75,11 +76,20 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     if trainer.is_global_zero:
         previews.write(stage, list(cli.datamodule.class_names))  # type: ignore[attr-defined]
         MetricsLog(run.metrics).append(values, step=int(stored["global_step"]), epoch=epoch)
-        _print(values, cli, stage=stage, path=path, run=run)
+        absent = note_absence(run, cli.model.loss)
+        _print(values, cli, stage=stage, path=path, run=run, absent=absent)
     return values
 
 
-def _print(values: dict[str, float], cli: SegfocalCLI, *, stage: str, path: Path, run: RunPaths) -> None:
+def _print(
+    values: dict[str, float],
+    cli: SegfocalCLI,
+    *,
+    stage: str,
+    path: Path,
+    run: RunPaths,
+    absent: str | None,
+) -> None:
     data: Any = cli.datamodule
     short = {name.removeprefix(f"{stage}/"): value for name, value in values.items()}
     assert cli.model.scores is not None
@@ -102,6 +112,7 @@ def _print(values: dict[str, float], cli: SegfocalCLI, *, stage: str, path: Path
         ("cases", run.cases),
         ("curves", run.curves),
         ("calibration", run.calibration),
+        ("concentration", absent or run.concentration),
         ("pictures", run.case_pictures / stage),
     ):
         console.print(f"{name}: {place}", soft_wrap=True, highlight=False)

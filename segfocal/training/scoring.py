@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError
 from segfocal.losses.base import SegmentationLoss
+from segfocal.losses.pixel_part import PixelLosses, pixel_losses
 from segfocal.metrics.temperature import TemperatureFit
 from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
 from segfocal.training.calibrate import has_posterior
+from segfocal.training.concentration import find_pixel_loss
 from segfocal.training.evaluation import StageScores
 from segfocal.training.guard import naming_images
 from segfocal.training.penalties.callback import Penalties
@@ -76,6 +78,7 @@ class ScoringModule(LightningModule, ABC):
             self.fitting = self.fitting.to(self.device)
             return
         facts = self._facts()
+        pixel_loss, _ = find_pixel_loss(self.loss) if final else (None, None)
         self.scores = StageScores(
             task=facts.task,
             class_names=facts.class_names,
@@ -85,6 +88,7 @@ class ScoringModule(LightningModule, ABC):
             search=not final,
             curves=final,
             recalibrated=self._kinds() if final else (),
+            pixel_loss_name=None if pixel_loss is None else type(pixel_loss).__name__,
         ).to(self.device)
 
     def _score(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -100,8 +104,18 @@ class ScoringModule(LightningModule, ABC):
                 assert self.scores is not None
                 others = {kind: self._recalibrate(kind, logits) for kind in self.scores.recalibrated}
                 loss = self.loss(logits, batch["mask"])
-                self.scores.update(probabilities, batch, loss=loss, recalibrated=others)
+                self.scores.update(
+                    probabilities, batch, loss=loss, recalibrated=others, pixels=self._pixels(logits, batch)
+                )
         return {"probabilities": probabilities}
+
+    def _pixels(self, logits: Tensor, batch: Mapping[str, Any]) -> PixelLosses | None:
+        assert self.scores is not None
+        if self.scores.concentration is None:
+            return None
+        pixel_loss, _ = find_pixel_loss(self.loss)
+        assert pixel_loss is not None
+        return pixel_losses(pixel_loss, logits, batch["mask"])
 
     def _kinds(self) -> list[ScoreKind]:
         kinds: list[ScoreKind] = [] if self.temperature is None else ["temperature"]

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from fake_runs import fake_run
 from torch import nn
 
 from segfocal import load
@@ -14,10 +15,11 @@ from segfocal.__main__ import main
 from segfocal.data import SyntheticData
 from segfocal.losses import CrossEntropyLoss, DiceLoss, FocalLoss
 from segfocal.losses.posterior import focal_posterior
-from segfocal.runs import RunPaths, file_sha256
+from segfocal.runs import RunPaths, file_sha256, read_info
 from segfocal.runs.calibration import image_likelihoods
-from segfocal.runs.read import scan_calibration, scan_curves
+from segfocal.runs.read import scan_calibration, scan_concentration, scan_curves, scan_metrics
 from segfocal.training.calibrate import has_posterior
+from segfocal.training.concentration import note_absence
 from segfocal.training.penalties import ConfidencePenalty
 from segfocal.training.table import calibration_line
 
@@ -141,3 +143,22 @@ def test_a_line_shows_what_there_is():
     assert calibration_line({"ece": 0.5, "nll": 1.0}) == "ECE / NLL: raw 0.5000 / 1.0000"
     values = {"ece": 0.5, "nll": 1.0, "posterior_ece": 0.25, "posterior_nll": 0.5}
     assert calibration_line(values).endswith(", posterior 0.2500 / 0.5000")
+
+
+def test_the_spread_of_the_loss_adds_up_to_the_loss(run):
+    spread = scan_concentration([run.root]).collect()
+    logged = scan_metrics([run.root]).collect()
+    for stage in ("val", "test"):
+        rows = spread.filter(pl.col("stage") == stage)
+        assert set(rows["loss_name"]) == {"FocalLoss"}
+        assert set(rows["side"]) == {"positive", "negative"}
+        loss = logged.filter(pl.col("name") == f"{stage}/loss")["value"][-1]
+        assert rows["loss"].sum() / rows["elements"].sum() == pytest.approx(loss, rel=1e-4)
+    assert "absent" not in json.loads(run.info.read_text())
+
+
+def test_a_loss_without_pixels_says_why_its_run_has_no_spread(tmp_path):
+    paths = fake_run(tmp_path / "run")
+    for loss, expected in ((DiceLoss("binary"), "DiceLoss has no loss per pixel"), (FocalLoss("binary"), "")):
+        assert (note_absence(paths, loss) or "").startswith(expected)
+        assert (read_info(paths)["absent"]["concentration"] or "").startswith(expected)
