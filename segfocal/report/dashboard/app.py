@@ -14,7 +14,7 @@ from segfocal.report.dashboard.answers import address, csv_of, update
 from segfocal.report.dashboard.pictures import picture
 from segfocal.report.dashboard.watch import Watcher
 
-POLL_MS = 2000  # a new epoch is on the page one poll and one computation later
+POLL_MS = 1000  # a new epoch is on the page one poll and one computation later
 _STYLE = Path(__file__).parents[1] / "page" / "report.css"
 
 _INDEX = """<!DOCTYPE html>
