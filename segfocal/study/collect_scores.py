@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from segfocal.runs.read import scan_cases
 from segfocal.study.collect import Cell, Collection
 from segfocal.study.document import METRICS
+from segfocal.study.equal_seeds import distinct_seeds, equal_seeds
 
 COUNTS = ("tp", "fp", "fn")
 _COLUMNS = ("threshold_kind", "name", "group", "class_index", "class_name", *METRICS, *COUNTS)
@@ -57,6 +59,15 @@ class Scores:
         known = np.isfinite(chosen)
         return _divide(np.where(known, chosen, 0.0).sum(axis=-1), known.sum(axis=-1, dtype=np.float64))
 
+    @cached_property
+    def repeats(self) -> NDArray[np.intp]:
+        """Which seed each seed repeats by equal scores, itself where none: (arms, seeds)."""
+        return equal_seeds(np.asarray([[kind[name] for name in METRICS] for kind in self.values.values()]))
+
+    def distinct(self, *arms: str) -> NDArray[np.intp]:
+        """Return the places of the seeds to use for arms: of those that are equal for all of them, one."""
+        return distinct_seeds(self.repeats[[self.arms.index(arm) for arm in arms]])
+
     @property
     def class_choices(self) -> dict[str, int | None]:
         """What is reported: the foreground's mean, and each class where there are several."""
@@ -95,10 +106,9 @@ def collect_scores(found: Collection) -> tuple[Collection, dict[tuple[str, float
 
 
 def _tested(cell: Cell, chosen: Mapping[str, str], problems: Mapping[str, str]) -> Cell:
-    run = cell.run.as_posix()
-    if cell.status == "done" and run in problems:
+    if cell.status == "done" and (run := cell.run.as_posix()) in problems:
         return replace(cell, status="unusable", reason=problems[run])
-    return replace(cell, checkpoint=chosen[run]) if cell.status == "done" else cell
+    return replace(cell, checkpoint=chosen[cell.run.as_posix()]) if cell.status == "done" else cell
 
 
 def _checkpoints(runs: Mapping[str, Cell], tested: pl.DataFrame) -> tuple[dict[str, str], dict[str, str]]:

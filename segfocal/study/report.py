@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from segfocal.study.collect import Collection, collect
 from segfocal.study.collect_calibration import calibration_rows
 from segfocal.study.collect_damage import UNREADABLE, without_damaged
 from segfocal.study.collect_logs import time_rows, training_rows
-from segfocal.study.collect_scores import collect_scores
+from segfocal.study.collect_scores import Scores, collect_scores
 from segfocal.study.report_comparisons import comparison_rows
 from segfocal.study.report_schema import SCHEMA_VERSION, complete
 from segfocal.study.report_scores import ranking_rows, score_rows
@@ -51,12 +53,13 @@ def _build(planned: Collection, folder: str | Path) -> dict[str, Any]:
             f"{'; '.join(reasons)}. `segfocal test --run CELL/run` writes the rows of one cell."
         )
     comparisons = comparison_rows(found, places)
+    distinct = _without_repeats(found, places)
     tables = {
         "scores": score_rows(places),
         "comparisons": comparisons,
         "ranking": ranking_rows(found, places),
-        "training": training_rows(found),
-        "calibration": calibration_rows(found),
+        "training": training_rows(distinct),
+        "calibration": calibration_rows(distinct),
         "times": time_rows(found),
         "cells": [cell.facts() for cell in found.cells],
     }
@@ -78,3 +81,19 @@ def _counts(found: Collection) -> dict[str, int]:
     return {"planned": len(found.cells)} | {
         kind: sum(cell.status == kind for cell in found.cells) for kind in kinds
     }
+
+
+def _without_repeats(found: Collection, places: Mapping[tuple[str, float], Scores]) -> Collection:
+    """Return the study without finished cells whose seed repeats another one of their arm."""
+    kept = {
+        (*place, arm, scores.seeds[seed])
+        for place, scores in places.items()
+        for arm in scores.arms
+        for seed in scores.distinct(arm)
+    }
+    cells = tuple(
+        cell
+        for cell in found.cells
+        if cell.status != "done" or (cell.dataset, cell.fraction, cell.arm, cell.seed) in kept
+    )
+    return replace(found, cells=cells)

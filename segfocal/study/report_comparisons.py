@@ -83,6 +83,7 @@ def _primary(found: Collection, contrast: Mapping[str, Any], places: Places) -> 
     if scores is None or kind is None or not {arm, baseline} <= set(scores.arms):
         return row, None
     pair = {"arm": arm, "baseline": baseline, "threshold": kind}
+    row["seeds_equal"] = len(scores.seeds) - len(scores.distinct(arm, baseline))
     return row, image_difference(scores, **pair, metric=found.metric, index=None)
 
 
@@ -95,6 +96,7 @@ def _exploratory(found: Collection, places: Places, taken: set[tuple[Any, ...]])
                 named = other == found.baseline or (dataset, fraction, arm, other) in pairs
                 if other != arm and named:
                     where = {"dataset": dataset, "fraction": fraction, "arm": arm, "baseline": other}
+                    where["seeds_equal"] = len(scores.seeds) - len(scores.distinct(arm, other))
                     yield from _pair_rows(found, scores, where)
 
 

@@ -33,7 +33,7 @@ def image_difference(
     Returns:
         The comparison, None where they have no seed and cluster in common.
     """
-    table = scores.values[threshold][metric]
+    table = scores.values[threshold][metric][:, scores.distinct(arm, baseline)]
     difference = table[scores.arms.index(arm)] - table[scores.arms.index(baseline)]
     return compare(scores.by_cluster(scores.of_class(difference, index)))
 
@@ -72,7 +72,8 @@ def dataset_difference(
     Returns:
         Columns of the table ``comparisons``, none where there is nothing in common.
     """
-    counts = scores.counts[threshold][[scores.arms.index(arm), scores.arms.index(baseline)]]
+    pair = [scores.arms.index(arm), scores.arms.index(baseline)]
+    counts = scores.counts[threshold][pair][:, scores.distinct(arm, baseline)]
     found = _dataset_interval(scores, counts, metric=metric, index=index, signs=(1.0, -1.0))
     if found is None:
         return {}
@@ -81,7 +82,7 @@ def dataset_difference(
 
 def dataset_mean(scores: Scores, *, arm: str, threshold: str, metric: str, index: int | None) -> Row:
     """Return the mean of an arm's score of summed counts over seeds, as columns of the table ``scores``."""
-    counts = scores.counts[threshold][[scores.arms.index(arm)]]
+    counts = scores.counts[threshold][[scores.arms.index(arm)]][:, scores.distinct(arm)]
     found = _dataset_interval(scores, counts, metric=metric, index=index, signs=(1.0,))
     if found is None:
         return {}

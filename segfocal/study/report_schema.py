@@ -14,6 +14,10 @@ _MEAN = {
     "high": "upper end",
     "covers": "the variation the interval speaks for: seeds and clusters, clusters, seeds, nothing",
 }
+_EQUAL = (
+    "seeds that repeat another one, with equal scores on every image, and do not count: they changed nothing "
+    "(seed_keys of a data set names the keys that get a cell's seed)"
+)
 _WHAT = {
     "metric": "score: dice, iou, precision, recall per image, averaged over each cluster's images, then over "
     "seeds and clusters; dataset_... from counts summed over all images of a seed",
@@ -29,6 +33,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "degrees_of_freedom": "of the interval",
         "seeds": "seeds in the mean",
         "clusters": "clusters in the mean",
+        "seeds_equal": _EQUAL,
         "seeds_left_out": "seeds left out, because some of their clusters are missing",
         "clusters_left_out": "clusters left out, because some seeds miss them",
     },
@@ -42,6 +47,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "covers": _MEAN["covers"],
         "seeds": "seeds that both have",
         "clusters": "clusters that both have",
+        "seeds_equal": _EQUAL,
         "seeds_left_out": "seeds that only one has, wholly or in part",
         "clusters_left_out": "clusters that only one has, or not for all seeds",
         "p": "Wilcoxon signed-rank on the clusters' seed-averaged differences, two-sided, unadjusted",
@@ -79,7 +85,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     | {
         "name": "what metrics.csv calls it, its last value; gap/dataset_dice is train/ minus val/",
         **_MEAN,
-        "seeds": "seeds in the mean; folds of a seed are averaged first",
+        "seeds": "seeds in the mean, without repeats; folds of a seed are averaged first",
         "cells": "trainings that logged it",
     },
     "calibration": _PLACE

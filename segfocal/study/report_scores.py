@@ -35,6 +35,7 @@ def score_rows(places: Places) -> list[Row]:
     """
     rows: list[Row] = []
     for (dataset, fraction), scores in places.items():
+        own = {arm: scores.distinct(arm) for arm in scores.arms}
         for kind in scores.values:
             for name, index in scores.class_choices.items():
                 for metric in METRICS:
@@ -42,11 +43,12 @@ def score_rows(places: Places) -> list[Row]:
                         what = {"metric": level, "threshold": kind, "class": name}
                         for place, arm in enumerate(scores.arms):
                             columns = (
-                                _image_mean(scores, scores.values[kind][metric][place], index)
+                                _image_mean(scores, scores.values[kind][metric][place][own[arm]], index)
                                 if level == metric
                                 else dataset_mean(scores, arm=arm, threshold=kind, metric=metric, index=index)
                             )
                             where = {"dataset": dataset, "fraction": fraction, "arm": arm}
+                            where["seeds_equal"] = len(scores.seeds) - len(own[arm])
                             rows += [{**where, **what, **columns}] if columns else []
     return rows
 
@@ -65,7 +67,9 @@ def ranking_rows(found: Collection, places: Places) -> list[Row]:
     rows: list[Row] = []
     for (dataset, fraction), scores in places.items():
         kind = primary_threshold(scores, *scores.arms)
-        table = scores.by_cluster(scores.of_class(scores.values[kind][found.metric], None))
+        table = scores.by_cluster(scores.of_class(scores.values[kind][found.metric], None))[
+            :, scores.distinct(*scores.arms)
+        ]
         ranked = rank_stability(table)
         for place, arm in enumerate(scores.arms):
             row = {"dataset": dataset, "fraction": fraction, "arm": arm}

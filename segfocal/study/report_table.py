@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from segfocal.study.report_text import ARM_TITLES, arm_lines, head
+from segfocal.study.report_text import ARM_TITLES, arm_lines, equal_seeds_notes, head
 
 _STYLES = {"better": "green", "worse": "red", "undecidable": "yellow", "no data": "yellow"}
 _SHOWN = 5
@@ -35,6 +35,8 @@ def print_report(report: Mapping[str, Any], *, console: Console) -> None:
     console.print(table)
     for sentence in report["conclusions"]:
         console.print(Text(sentence), soft_wrap=True)
+    for note in equal_seeds_notes(report):
+        console.print(Text(note), soft_wrap=True)
     absent = [cell for cell in report["tables"]["cells"] if cell["status"] != "done"]
     for cell in absent[:_SHOWN]:
         reason = " ".join((cell["reason"] or "").split())

@@ -97,9 +97,23 @@ def notes(report: Mapping[str, Any]) -> list[str]:
         found.append(
             "With two seeds an interval covers 92 to 99 % instead of 95; three are the fewest to use."
         )
+    found += equal_seeds_notes(report)
     if any(row["exact"] is False for row in rows):
         found.append("Over 100 clusters p is the normal approximation.")
     return found
+
+
+def equal_seeds_notes(report: Mapping[str, Any]) -> list[str]:
+    """Return at most one note: which arms trained the same network under several seeds."""
+    equal = [row for row in report["tables"]["scores"] if row["seeds_equal"]]
+    if not equal:
+        return []
+    names = dict.fromkeys(f"{row['arm']} on {row['dataset']}" for row in equal)
+    return [
+        f"Seeds changed nothing for {', '.join(names)}: their cells have equal scores on every image, and "
+        "count as one seed (column seeds_equal). seed_everything draws new weights and dropout alone; order "
+        "and crops need seed_keys: [seed_everything, data.init_args.seed] of the data set."
+    ]
 
 
 def _score(row: Row | None, threshold: str) -> list[str]:

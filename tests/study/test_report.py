@@ -274,7 +274,7 @@ def test_training_ends_and_their_gap(tmp_path):
         "norm/all": 3.0,
         "penalty/L1/sparsity": 0.25,
     }
-    report = build_report(FakeStudy(metrics={"ce": logged}).write(tmp_path))
+    report = build_report(FakeStudy(score=noisy, metrics={"ce": logged}).write(tmp_path))
     values = {row["name"]: row["mean"] for row in table(report, "training", arm="ce")}
     assert values == pytest.approx({**logged, "gap/dataset_dice": 0.2})
     other = {row["name"]: row["mean"] for row in table(report, "training", arm="focal2")}

@@ -16,7 +16,8 @@ from segfocal.study.report_schema import TABLES
 
 
 def score(arm, seed, cluster, image, label):
-    return 0.5 + 0.01 * cluster + (0.02 + 0.001 * ((cluster + seed) % 3) if arm == "focal2" else 0.0)
+    gain = 0.02 + 0.001 * ((cluster + seed) % 3) if arm == "focal2" else 0.0
+    return 0.5 + 0.01 * cluster + 0.001 * seed + gain
 
 
 def read_csv(path):
