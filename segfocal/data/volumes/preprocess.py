@@ -23,7 +23,8 @@ from monai.transforms import (
 )
 from torch import Tensor
 
-from segfocal.data.volumes.reading import Affine, Values, Volume
+from segfocal.data.volumes.grid import Affine
+from segfocal.data.volumes.reading import Values, Volume
 from segfocal.errors import SegfocalError, check_choice, check_range, nearest
 
 Floats = npt.NDArray[np.float32]

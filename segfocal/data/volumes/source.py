@@ -10,8 +10,9 @@ import numpy as np
 
 from segfocal.data.source import Array, Source
 from segfocal.data.splits import Split
+from segfocal.data.volumes.grid import Affine, check_same_grid
 from segfocal.data.volumes.layout import VolumeFiles
-from segfocal.data.volumes.reading import Affine, Volume, check_same_grid, read_labels, read_volume
+from segfocal.data.volumes.reading import Volume, read_labels, read_volume
 from segfocal.imbalance.counts import Task
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from segfocal.data.volumes.grid import Affine
 from segfocal.data.volumes.layout import ENDINGS, without_ending
-from segfocal.data.volumes.reading import Affine, open_nifti, read_volume
+from segfocal.data.volumes.reading import open_nifti, read_volume
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
 from segfocal.training.prediction.files import PredictOptions
