@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from volume_files import write_decathlon, write_nnunet
 
 
 def write_all(root: Path) -> Path:
@@ -14,6 +15,8 @@ def write_all(root: Path) -> Path:
     _write_camvid(root / "camvid32_lanes", rng)
     _write_idrid(root / "idrid", rng)
     _write_plain(root / "data", rng)
+    write_decathlon(root / "hippocampus_msd", size=(34, 50, 36))
+    write_nnunet(root / "hippocampus_nnunet", size=(34, 50, 36))
     return root
 
 
