@@ -12,6 +12,7 @@ from segfocal.losses.compat.adapter import Call, constants, evaluate, not_carrie
 from segfocal.losses.compat.pixels import PixelLoss, Sides, ones
 from segfocal.losses.compat.smp_inputs import by_mode, check_mode
 from segfocal.losses.needs import Activation
+from segfocal.losses.primitive.fields import work_dtype
 from segfocal.losses.reduction import ratio
 
 OWN_LOSS = "Use segfocal.losses.FocalLoss"
@@ -79,7 +80,8 @@ class FocalLoss(PixelLoss):
         """
         logits, target = by_mode(self.mode, y_pred, y_true)
         if not self.from_logits:
-            logits = torch.logit(logits, eps=self.eps)
+            # in half precision 1 - eps is 1, and its logit infinite
+            logits = torch.logit(logits.to(work_dtype(logits.dtype)), eps=self.eps)
         return evaluate([self], Call(logits, target, self.ignore_index))[0]
 
     def activation(self, channels: int) -> Activation:

@@ -289,6 +289,7 @@ DIFFERENT = [
         lambda: (
             finite(smp.DiceLoss("binary"), WIDE, FULL)
             and finite(smp.FocalLoss("binary", reduction="sum"), WIDE, FULL)
+            and finite(smp.FocalLoss("binary", from_logits=False), 1 + WIDE, 1 - FULL)
         ),
     ),
     (
