@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image
 
 from segfocal.runs import MetricsLog, RunPaths, create_info, update_info, write_text
+from segfocal.runs.calibration import write_calibration
 from segfocal.runs.cases import write_cases
+from segfocal.runs.concentration import write_concentration
 from segfocal.runs.curves import write_curves
 from segfocal.runs.pictures import case_stem, class_part
 from segfocal.runs.scores import all_scores
@@ -54,6 +56,28 @@ def bins(names, class_names, *, curve):
                 for key, value in zip(rows, values, strict=True):
                     rows[key].append(value)
     return rows
+
+
+def sums(names, class_names):
+    """Sums of every image and class over the pixels that ``bins`` has."""
+    cells = [(name, index, label) for name in names for index, label in enumerate(class_names)]
+    columns = dict(
+        zip(("name", "class_index", "class_name"), map(list, zip(*cells, strict=True)), strict=True)
+    )
+    numbers = {"pixels": 1500, "positives": 600, "squared_error": 150.0, "nll": 300.0, "nll_positive": 90.0}
+    return columns | {key: [value] * len(cells) for key, value in ({"region": "all"} | numbers).items()}
+
+
+def spread(gamma):
+    """Of 1000 negatives and 100 positives the hardest 1 % and 10 % carry half of the loss; gamma adds."""
+    hard = 0.5 + gamma / 10
+    return {
+        "side": ["negative", "negative", "positive", "positive"],
+        "low": [0.001, 1.0, 0.001, 1.0],
+        "high": [1.0, 9.0, 1.0, 9.0],
+        "elements": [990, 10, 90, 10],
+        "loss": [10 * (1 - hard), 10 * hard, 30 * (1 - hard), 30 * hard],
+    }
 
 
 def png(array):
@@ -122,6 +146,10 @@ def fake_run(
                 first = bins(names, class_names, curve="reliability")
                 columns = {key: first[key] + columns[key] for key in columns}
             write_curves(run, columns, stage=stage, checkpoint=sha, kind="raw")
+        if curves:
+            common = {"stage": stage, "checkpoint": sha}
+            write_calibration(run, sums(names, class_names), kind="raw", temperature=1.0, **common)
+            write_concentration(run, spread(gamma), loss_name="FocalLoss", **common)
         log.append({f"{stage}/ece": 0.01 + seed / 1000, f"{stage}/aupr": 0.9}, step=30, epoch=1)
         if pictures:
             write_pictures(run, names, class_names, seed=seed, stage=stage)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from segfocal.errors import SegfocalError
-from segfocal.report.views import Section, Table
+from segfocal.report.section import Section, Table
 
 _COMPARISON = (
     *("arm", "baseline", "dataset", "fraction", "role", "class", "threshold", "difference"),

@@ -2,73 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cache
 
 import polars as pl
 
-from segfocal.report.figures.calibration import counts_figure, precision_recall_figures, reliability_figures
+from segfocal.report.figures.calibration import counts_figure
 from segfocal.report.figures.leaderboard import class_figure, heat_map_figure, leaderboard_figure
 from segfocal.report.figures.learning import learning_figures
 from segfocal.report.figures.paired import paired_figure, scatter_figure, verdict
 from segfocal.report.figures.shown import Shown
 from segfocal.report.figures.strength import strength_figures
+from segfocal.report.pixel_views import calibration_parts, concentration_part
+from segfocal.report.section import Section, Table
 from segfocal.report.sources import Sources
-from segfocal.report.tables.calibration import calibration_error, precision_recall, reliability
 from segfocal.report.tables.configs import arm_settings
 from segfocal.report.tables.leaderboard import class_board, heat_map, leaderboard, run_board
 from segfocal.report.tables.learning import learning_curves
 from segfocal.report.tables.paired import image_scores, paired
 from segfocal.report.tables.provenance import class_counts, provenance
+from segfocal.report.tables.scores import SURFACE
 from segfocal.report.tables.strength import strength_table
 
 MOST_COMPARISONS = 12
 VIEWS = {  # what ``sections`` can show, and its title
     "leaderboard": "Leaderboard", "classes": "Classes", "comparisons": "Comparisons",
     "learning": "Learning curves", "strength": "Strength", "calibration": "Calibration",
+    "concentration": "Loss concentration",
     "data": "Data", "settings": "Settings", "provenance": "Provenance",
 }  # fmt: skip
 _BOARD = (  # the columns of the table
     *("rank", "arm", "data", "runs", "images", "dice", "dice_low", "dice_high", "tuned_dice"),
-    *("dataset_dice", "iou", "dataset_iou", "worst_class", "worst_dice", "hd95", "nsd", "cldice"),
+    *(
+        "dataset_dice",
+        "iou",
+        "dataset_iou",
+        "worst_class",
+        "worst_dice",
+        "hd95",
+        "distance_unit",
+        "nsd",
+        "cldice",
+    ),
     *("aupr", "ece", "nll", "brier", "trainable", "parameters", "fit_s"),
 )
 _BANDS = "Means over the runs of an arm; bands show their range."
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table to show.
-
-    Args:
-        key: Unlike any other of a report.
-        title: Plain text.
-        frame: Its rows; what the columns are called is the matter of whoever shows it.
-    """
-
-    key: str
-    title: str
-    frame: pl.DataFrame
-
-
-@dataclass(frozen=True, eq=False)
-class Section:
-    """A part of the report.
-
-    Args:
-        key: Letters and dashes.
-        title: Plain text.
-        text: What it shows and how it was computed; plain text.
-        figures: In order.
-        tables: In order.
-    """
-
-    key: str
-    title: str
-    text: str
-    figures: Sequence[Shown] = field(default_factory=list)
-    tables: Sequence[Table] = field(default_factory=list)
 
 
 def sections(sources: Sources, *, only: str | None = None) -> list[Section]:
@@ -89,7 +67,8 @@ def sections(sources: Sources, *, only: str | None = None) -> list[Section]:
         "comparisons": lambda: [_comparisons(sources)],
         "learning": lambda: [Section("learning", VIEWS["learning"], _BANDS, learning_figures(curves()))],
         "strength": lambda: [_strength(sources, board(), curves())],
-        "calibration": lambda: _calibration(sources),
+        "calibration": lambda: calibration_parts(sources),
+        "concentration": lambda: [concentration_part(sources)],
         "data": lambda: [_data(sources)],
         "settings": lambda: [_settings(sources)],
         "provenance": lambda: [_provenance(sources)],
@@ -120,10 +99,12 @@ def _classes(sources: Sources) -> Section:
     if sources.scores.is_empty():
         return Section("classes", "Classes", "")
     table = class_board(sources.scores)
+    table = table.drop(name for name in SURFACE if table[name].null_count() == table.height)
+    measured = " HD95 and NSD are means over the images that hold the class." if "hd95" in table else ""
     return Section(
         "classes",
         "Classes",
-        "Dice of each class, averaged over images: first of each arm, then of each run.",
+        f"Dice of each class, averaged over images: first of each arm, then of each run.{measured}",
         [class_figure(table), heat_map_figure(heat_map(sources.scores))],
         [Table("classes", "Arms and classes", table)],
     )
@@ -160,21 +141,6 @@ def _strength(sources: Sources, board: pl.DataFrame, curves: pl.DataFrame) -> Se
     text = "Arms that differ in one number and in nothing else but the seed."
     tables = [Table("strength", "Strengths", table)] if table.height else []
     return Section("strength", "Strength of a setting", text, strength_figures(table), tables)
-
-
-def _calibration(sources: Sources) -> list[Section]:
-    runs = sources.scored_runs()
-    bins = reliability(runs, stage=sources.stage)
-    curve = precision_recall(runs, stage=sources.stage)
-    errors = calibration_error(bins)
-    tables = [Table("calibration", "Expected calibration error", errors)] if errors.height else []
-    text = "All pixels, pooled over images and seeds, 15 equal-width bins. Raw scores of a focal loss are no "
-    text += "posteriors; where a run holds its read-out or a temperature-scaled version, it is drawn beside."
-    pooled = "Pooled over all pixels of all images and seeds; raw scores."
-    return [
-        Section("calibration", "Calibration", text, reliability_figures(bins), tables),
-        Section("precision-recall", "Precision and recall", pooled, precision_recall_figures(curve)),
-    ]
 
 
 def _data(sources: Sources) -> Section:

@@ -80,7 +80,8 @@ def test_an_old_report_is_replaced_and_other_folders_are_refused(logs, tmp_path,
 def test_views_hold_every_part(sources):
     keys = [part.key for part in sections(sources)]
     wanted = ["leaderboard", "classes", "comparisons", "learning", "strength", "calibration"]
-    assert keys == [*wanted, "precision-recall", "data", "settings", "provenance"]
+    wanted += ["precision-recall", "concentration", "data", "settings", "provenance"]
+    assert keys == wanted
 
 
 def test_figure_keys_and_words_are_there_for_all(sources):

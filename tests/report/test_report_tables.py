@@ -10,7 +10,8 @@ from fake_runs import case_rows, fake_run
 
 from segfocal.errors import SegfocalError
 from segfocal.report.tables.arms import group_arms
-from segfocal.report.tables.calibration import calibration_error, precision_recall, reliability
+from segfocal.report.tables.calibration import calibration_scores, precision_recall, reliability
+from segfocal.report.tables.concentration import FRACTIONS, absent, concentration
 from segfocal.report.tables.configs import arm_settings, config_difference
 from segfocal.report.tables.find import find_runs
 from segfocal.report.tables.leaderboard import class_board, heat_map, leaderboard, run_board
@@ -199,10 +200,76 @@ def test_arms_without_a_common_image_have_no_comparison(runs):
 
 
 def test_calibration_error_is_the_mean_gap(runs):
-    bins = reliability(runs, stage="test")
+    scores = calibration_scores(runs, stage="test")
     middles = (np.arange(15) + 0.5) / 15
     expected = np.mean(np.abs(middles - np.floor(100 * middles**1.3) / 100))
-    assert calibration_error(bins)["ece"].to_list() == pytest.approx([expected] * 4)
+    assert scores["ece"].to_list() == pytest.approx([expected] * 4)
+    assert scores.select("arm", "class_name", "runs", "pixels").row(0) == ("ce", "lesion", 3, 3 * 4 * 1500)
+    assert reliability(runs, stage="test")["pixels"].sum() == scores["pixels"].sum()
+
+
+def test_likelihoods_come_from_the_exact_sums_of_each_run(tmp_path):
+    found = [fake_run(tmp_path / f"focal-{seed}", seed=seed) for seed in range(2)]
+    table = pl.read_parquet(found[1].calibration).with_columns(pl.col("nll") * 3)
+    table.write_parquet(found[1].calibration)
+    scores = calibration_scores(runs_table([run.root for run in found]), stage="test")
+    assert scores["nll"].to_list() == pytest.approx([(300 / 1500 + 900 / 1500) / 2])
+    assert scores["brier"].to_list() == pytest.approx([150 / 1500])
+    found[1].calibration.unlink()  # a run of before it was written
+    scores = calibration_scores(runs_table([run.root for run in found]), stage="test")
+    assert scores["nll"].to_list() == pytest.approx([300 / 1500])
+    assert scores["runs"].to_list() == [2]
+
+
+def test_the_loss_of_the_hardest_pixels_is_averaged_over_runs(tmp_path):
+    runs = [fake_run(tmp_path / f"focal-{seed}", seed=seed, gamma=2.0).root for seed in range(2)]
+    runs += [fake_run(tmp_path / "ce-0", gamma=0.0).root]
+    shares = concentration(runs_table(runs), stage="test")
+    assert set(shares["fraction"]) == set(FRACTIONS)
+    wanted = [
+        ("focal", "negative", 0.01, 0.7, 2),
+        ("ce-0", "negative", 0.01, 0.5, 1),
+        ("ce-0", "positive", 0.1, 0.5, 1),
+    ]
+    for arm, side, fraction, share, number in wanted:
+        rows = shares.filter(
+            pl.col("arm") == arm, pl.col("side") == side, (pl.col("fraction") - fraction).abs() < 1e-9
+        )
+        assert rows["share"].to_list() == pytest.approx([share])
+        assert rows["runs"].to_list() == [number]
+    whole = shares.filter(pl.col("arm") == "ce-0", pl.col("side") == "positive", pl.col("fraction") == 1.0)
+    assert whole["share_of_all"].to_list() == pytest.approx([0.75])
+
+
+def test_runs_without_a_loss_per_pixel_say_why(tmp_path):
+    run = fake_run(tmp_path / "dice", absent={"concentration": "DiceLoss has no loss per pixel."})
+    run.concentration.unlink()
+    runs = runs_table([run.root])
+    assert concentration(runs, stage="test").is_empty()
+    assert absent(runs).rows() == [("dice", "dice", "DiceLoss has no loss per pixel.")]
+
+
+def test_surface_distances_are_shown_per_class_with_their_unit(tmp_path):
+    run = fake_run(tmp_path / "mm", class_names=CLASSES, stages=("test",))
+    table = pl.read_parquet(run.cases)
+    second = pl.col("class_index") == 1
+    near = table.with_columns(
+        pl.when(second).then(pl.int_range(pl.len()).cast(pl.Float64)).alias("hd95"),
+        pl.when(second).then(0.5).alias("nsd"),
+        pl.when(second).then(pl.lit("mm")).alias("distance_unit"),
+    )
+    near.write_parquet(run.cases)
+    old = fake_run(tmp_path / "old", gamma=1.0, class_names=CLASSES, stages=("test",))
+    runs = runs_table([run.root, old.root])
+    scores = pick(gather([run.root, old.root]).table, runs, stage="test")
+    board = class_board(scores).filter(pl.col("arm") == "mm")
+    assert board.select("class_name", "hd95", "nsd", "distance_unit").rows() == [
+        ("lesion", None, None, None),
+        ("vessel", 4.0, 0.5, "mm"),  # rows 1, 3, 5, 7
+    ]
+    ranked = leaderboard(run_board(scores, runs, scalars=last_scalars([], stage="test")))
+    known = dict(zip(ranked["arm"], ranked.select("hd95", "distance_unit").rows(), strict=True))
+    assert known == {"mm": (4.0, "mm"), "old": (None, None)}
 
 
 def test_precision_and_recall_end_at_the_share_of_positives_and_one(runs):

@@ -16,9 +16,10 @@ from segfocal.report.dashboard.runs_view import runs_view
 from segfocal.report.dashboard.selection import Selection, to_query
 from segfocal.report.figures.pixel import pixel_figures
 from segfocal.report.pixel_curves import curve_table
+from segfocal.report.section import Section, Table
 from segfocal.report.sources import Sources
 from segfocal.report.tables.configs import config_difference
-from segfocal.report.views import VIEWS, Section, Table, sections
+from segfocal.report.views import VIEWS, sections
 
 RUNS, CASES, LOSSES = "runs", "cases", "losses"
 TITLES = {RUNS: "Runs", **VIEWS, CASES: "Cases", LOSSES: "Losses"}

@@ -13,7 +13,7 @@ from segfocal.report.dashboard.selection import Selection, to_query
 from segfocal.report.figures.shown import Shown, template
 from segfocal.report.names import clean
 from segfocal.report.page.markup import NOTHING, TITLES, number
-from segfocal.report.views import Section, Table
+from segfocal.report.section import Section, Table
 
 MOST_ROWS = 50  # of a table at once
 _CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
@@ -23,7 +23,7 @@ def section(shown: Section, chosen: Selection, *, look: str, root: Path) -> Any:
     """Return a part of the report.
 
     Args:
-        shown: Of ``segfocal.report.views``.
+        shown: Of ``segfocal.report.views.sections``.
         chosen: What the reader chose; links keep it.
         look: "light" or "dark".
         root: LOGDIR, which is cut off from folders.
@@ -58,7 +58,7 @@ def table(shown: Table, chosen: Selection, *, root: Path) -> Any:
     """Return a table; its heads are links that sort it, fifty rows at a time.
 
     Args:
-        shown: Of ``segfocal.report.views``.
+        shown: Of ``segfocal.report.views.sections``.
         chosen: What the reader chose.
         root: LOGDIR, which is cut off from folders.
 

@@ -6,22 +6,22 @@ import plotly.graph_objects as go
 import polars as pl
 
 from segfocal.report.figures.shown import COLOURS, SYMBOLS, Shown, empty_figure, styles, texts
-from segfocal.report.tables.calibration import calibration_error
 
 MOST_ARMS = 10
 _KINDS = {"raw": "solid", "posterior": "dash", "temperature": "dot"}
 
 
-def reliability_figures(bins: pl.DataFrame) -> list[Shown]:
+def reliability_figures(bins: pl.DataFrame, scores: pl.DataFrame) -> list[Shown]:
     """Draw how often scores came true, one figure per class.
 
     Args:
         bins: Of ``reliability``.
+        scores: Of ``calibration_scores``, for the words.
 
     Returns:
         The views: one line per arm and kind of score (raw, posterior, temperature).
     """
-    return [_reliability(rows, number) for number, rows in enumerate(_classes(bins))]
+    return [_reliability(rows, scores, number) for number, rows in enumerate(_classes(bins))]
 
 
 def precision_recall_figures(curve: pl.DataFrame) -> list[Shown]:
@@ -76,7 +76,7 @@ def _classes(table: pl.DataFrame) -> list[pl.DataFrame]:
     )
 
 
-def _reliability(rows: pl.DataFrame, number: int) -> Shown:
+def _reliability(rows: pl.DataFrame, scores: pl.DataFrame, number: int) -> Shown:
     name = rows["class_name"][0]
     figure = empty_figure(x="mean score in the bin", y="share labelled with the class", showlegend=True)
     figure.add_trace(_diagonal())
@@ -86,7 +86,11 @@ def _reliability(rows: pl.DataFrame, number: int) -> Shown:
             line = rows.filter((pl.col("arm") == arm) & (pl.col("kind") == kind))
             if line.height:
                 figure.add_trace(_reliability_line(line, kind=kind, dash=dash, style=style))
-    errors = calibration_error(rows).sort("ece")
+    whole = scores.filter(pl.col("region") == "all")
+    errors = whole.join(
+        rows.select("arm", "class_index", "class_name").unique(), on=["arm", "class_index", "class_name"]
+    )
+    errors = errors.sort("ece", "arm", "kind")
     said = ", ".join(
         f"{arm} ({kind}) {ece:.4f}"
         for arm, kind, ece in errors.select("arm", "kind", "ece").head(6).iter_rows()

@@ -13,9 +13,10 @@ from segfocal.report.page.cases import Browser, case_browser
 from segfocal.report.page.markup import text
 from segfocal.report.page.parts import section
 from segfocal.report.page.skeleton import CASES, TWO_RUNS, document
+from segfocal.report.section import Section
 from segfocal.report.sources import Sources
 from segfocal.report.tables.configs import differing, flat_config
-from segfocal.report.views import Section, sections
+from segfocal.report.views import sections
 from segfocal.runs.write import disk_error
 
 ASSETS = ("report.css", "tables.js", "figures.js", "cases.js")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segfocal.report.figures.shown import Shown
 from segfocal.report.page.markup import table, text
-from segfocal.report.views import Section
+from segfocal.report.section import Section
 
 
 def section(part: Section) -> str:

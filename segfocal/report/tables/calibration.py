@@ -1,4 +1,4 @@
-"""Reliability and precision-recall from the bins of curves.parquet."""
+"""Reliability and precision-recall from the bins of curves.parquet, likelihoods from calibration.parquet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from segfocal.report.tables.scores import pick
-from segfocal.runs.read import scan_curves
+from segfocal.runs.read import scan_calibration, scan_curves
 
 _BIN = ("class_index", "class_name", "low", "high")
 
@@ -37,22 +37,62 @@ def reliability(runs: pl.DataFrame, *, stage: str, region: str = "all") -> pl.Da
     ).drop("probability_sum")
 
 
-def calibration_error(bins: pl.DataFrame) -> pl.DataFrame:
-    """Return the expected calibration error of each curve: sum of |confidence - frequency| by pixels.
+def calibration_scores(runs: pl.DataFrame, *, stage: str) -> pl.DataFrame:
+    """Return calibration error, Brier score and likelihood of each arm.
 
     Args:
-        bins: Of ``reliability``.
+        runs: Of ``runs_table``; only those whose tables can be read.
+        stage: "val" or "test".
 
     Returns:
-        arm, kind, class_index, class_name, pixels, ece.
+        arm, kind, region (all, foreground, band), class_index, class_name, runs, pixels (of all runs), and as
+        means over the runs: ece (sum over 15 bins of |sum of p - positives| over pixels), and brier and nll
+        (nats) from exact sums, each class against the rest; null where a run has none. Sorted.
+
+    Example:
+        >>> from segfocal.report.tables.runs import runs_table
+        >>> calibration_scores(runs_table([]), stage="test").height
+        0
     """
-    gap = (pl.col("confidence") - pl.col("frequency")).abs() * pl.col("pixels")
-    return (
-        bins.group_by("arm", "kind", "class_index", "class_name", maintain_order=True)
-        .agg(pl.col("pixels").sum(), gap.sum().alias("gap"))
-        .with_columns((pl.col("gap") / pl.col("pixels")).alias("ece"))
-        .drop("gap")
+    keys = ["run", "stage", "checkpoint", "kind", "region", "class_index", "class_name"]
+    gap = (pl.col("probability_sum") - pl.col("positives")).abs()
+    tables = {"bins": [_errors(scan_curves([]), keys, gap)], "sums": [_exact(scan_calibration([]), keys)]}
+    for run in map(Path, runs["run"].to_list()):
+        try:
+            errors, exact = _errors(scan_curves([run]), keys, gap), _exact(scan_calibration([run]), keys)
+        except (pl.exceptions.PolarsError, OSError):
+            continue  # a damaged file hides its own numbers, no other's
+        tables["bins"].append(errors)
+        tables["sums"].append(exact)
+    errors, exact = (pl.concat(found) for found in tables.values())
+    each = pick(errors.join(exact, on=keys, how="left"), runs, stage=stage)
+    over = ["arm", "kind", "region", "class_index", "class_name"]
+    means = (
+        pl.len().cast(pl.Int64).alias("runs"),
+        pl.col("pixels").sum(),
+        pl.col("ece", "brier", "nll").mean(),
     )
+    return each.group_by(over).agg(means).sort("region", "class_index", "arm", "kind")
+
+
+def _errors(bins: pl.LazyFrame, keys: list[str], gap: pl.Expr) -> pl.DataFrame:
+    """Return pixels and calibration error of each run, from its bins pooled over images."""
+    pooled = (
+        bins.filter(pl.col("curve") == "reliability")
+        .group_by(*keys, "low")
+        .agg(pl.col("pixels", "positives", "probability_sum").sum())
+    )
+    summed = pooled.sort("low").group_by(keys).agg(gap.sum().alias("gap"), pl.col("pixels").sum())
+    return summed.select(*keys, "pixels", ece=pl.col("gap") / pl.col("pixels")).sort(keys).collect()
+
+
+def _exact(sums: pl.LazyFrame, keys: list[str]) -> pl.DataFrame:
+    """Return Brier score and likelihood of each run, from its sums pooled over images."""
+    pooled = sums.group_by(keys).agg(pl.col("pixels", "squared_error", "nll").sum())
+    scores = {
+        name: pl.col(top) / pl.col("pixels") for name, top in (("brier", "squared_error"), ("nll", "nll"))
+    }
+    return pooled.select(*keys, **scores).sort(keys).collect()
 
 
 def precision_recall(runs: pl.DataFrame, *, stage: str) -> pl.DataFrame:

@@ -11,7 +11,8 @@ from segfocal.report.tables.scalars import EXTRA_SCORES
 from segfocal.runs.intervals import crossed_interval
 
 COSTS = ("trainable", "parameters", "fit_s")
-FROM_CASES = ("dice", "iou", "precision", "recall", "dataset_dice", "dataset_iou")
+FROM_CASES = ("dice", "iou", "precision", "recall", "dataset_dice", "dataset_iou", "hd95", "nsd")
+_UNIT = pl.col("distance_unit").drop_nulls().first()  # of hd95: mm or px
 
 
 def run_board(scores: pl.DataFrame, runs: pl.DataFrame, *, scalars: pl.DataFrame) -> pl.DataFrame:
@@ -24,7 +25,7 @@ def run_board(scores: pl.DataFrame, runs: pl.DataFrame, *, scalars: pl.DataFrame
 
     Returns:
         run, name, arm, seed, data (8 digits of its fingerprint), images; means over classes of
-        ``FROM_CASES``; worst_class and worst_dice;
+        ``FROM_CASES``; distance_unit (of hd95); worst_class and worst_dice;
         ``EXTRA_SCORES``; ``COSTS``.
     """
     worst = (
@@ -34,7 +35,7 @@ def run_board(scores: pl.DataFrame, runs: pl.DataFrame, *, scalars: pl.DataFrame
         .agg(pl.col("class_name").first().alias("worst_class"), pl.col("dice").first().alias("worst_dice"))
     )
     means = scores.group_by("run", maintain_order=True).agg(
-        pl.col("images").max(), *(pl.col(name).fill_nan(None).mean() for name in FROM_CASES)
+        pl.col("images").max(), *(pl.col(name).fill_nan(None).mean() for name in FROM_CASES), _UNIT
     )
     facts = runs.select("run", "name", "arm", "seed", pl.col("data").str.head(8), *COSTS)
     joined = facts.join(means, on="run", how="inner", maintain_order="left")
@@ -62,6 +63,7 @@ def leaderboard(board: pl.DataFrame, *, by: str = "dice", level: float = 0.95) -
         pl.col("data").first(),
         pl.col("images").max(),
         *(pl.col(name).mean() for name in numbers),
+        _UNIT,
         pl.col("dice").alias("values"),
         pl.col("worst_class").sort_by("worst_dice", nulls_last=True).first(),
     )
@@ -81,12 +83,14 @@ def class_board(scores: pl.DataFrame, *, level: float = 0.95) -> pl.DataFrame:
         level: Of the intervals.
 
     Returns:
-        arm, class_index, class_name, runs, and the means over runs of ``FROM_CASES`` with dice_low, dice_high
-        as in ``leaderboard``; in the order of arms in ``scores``, then of classes.
+        arm, class_index, class_name, runs, and the means over runs of ``FROM_CASES`` with
+        distance_unit, dice_low and dice_high as in ``leaderboard``; in the order of arms in
+        ``scores``, then of classes.
     """
     table = scores.group_by("arm", "class_index", "class_name", maintain_order=True).agg(
         pl.len().cast(pl.Int64).alias("runs"),
         *(pl.col(name).fill_nan(None).mean() for name in FROM_CASES),
+        _UNIT,
         pl.col("dice").alias("values"),
     )
     ends = [_ends(values, level=level) for values in table["values"].to_list()]

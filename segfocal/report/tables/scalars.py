@@ -11,8 +11,8 @@ import polars as pl
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.log import whole_lines
 
-# what evaluation logs beside the counts: calibration, threshold-free and boundary scores, where it has them
-EXTRA_SCORES = ("ece", "nll", "brier", "aupr", "hd95", "nsd", "cldice", "tuned_dice")
+# what evaluation logs beside the counts: calibration, threshold-free and other scores, where it has them
+EXTRA_SCORES = ("ece", "nll", "brier", "aupr", "cldice", "tuned_dice")
 
 
 def last_scalars(run_dirs: Iterable[str | Path], *, stage: str) -> pl.DataFrame:
