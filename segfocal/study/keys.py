@@ -12,7 +12,7 @@ SECTIONS = {
     "model": "segfocal.training.task.SegmentationTask",
     "trainer": "pytorch_lightning.trainer.trainer.Trainer",
     "checkpoint": "segfocal.training.checkpoints.RunCheckpoints",
-    "finetune": "segfocal.training.phases.Finetune",
+    "finetune": "segfocal.training.phases.settings.Finetune",
 }
 FREE = ("seed_everything", "data")
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")

@@ -36,7 +36,11 @@ def plan_study(file: Path, *, out: Path) -> StudyFolder:
         near = nearest(file.name, [other.name for other in file.parent.glob("*.y*ml")])
         raise SegfocalError(f"a study must be a YAML file, got {file}, which does not exist.{near}")
     text = file.read_bytes()
-    study = read_study(text.decode("utf-8"), folder=file.parent, origin=str(file))
+    try:
+        words = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SegfocalError(f"a study must be a YAML file in UTF-8, got {file}: {error.reason}.") from error
+    study = read_study(words, folder=file.parent, origin=str(file))
     for stage in study.stages:
         check_config(stage.config, where=f"stage {stage.name!r} ({stage.file})")
     data = _DataFacts()

@@ -148,6 +148,7 @@ def test_same_plan_again_is_no_error_and_another_is(tmp_path):
             ("name: fake", "name: fake\nmetric: hd95"),
             "metric must be one of dice, iou, precision, recall, got 'hd95'",
         ),
+        (("focal: {}", "dice: {}\n  focal: {}"), "no valid YAML: the key 'dice' stands twice in one mapping"),
         (("name: fake", "name: fake\nfolds: 4"), "has no argument 'split'"),
         (("from: pretrain}", "from: pretrain, arms: false}"), "last one and is compared"),
         (
@@ -168,6 +169,13 @@ def test_same_plan_again_is_no_error_and_another_is(tmp_path):
 def test_mistakes_are_named(tmp_path, change, words):
     assert change[0] in STUDY
     refused(tmp_path, words, study=STUDY.replace(*change, 1))
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    write_study(tmp_path).write_bytes(b"PK\x03\x04\xff")
+    with pytest.raises(SegfocalError, match=r"must be a YAML file in UTF-8, got .*study\.yaml"):
+        plan_study(tmp_path / "study.yaml", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_that_are_not_there_are_named_with_their_data_set(tmp_path):
