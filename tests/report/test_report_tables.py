@@ -77,6 +77,13 @@ def test_leaderboard_orders_arms_by_their_mean_over_seeds(runs, scores, logs):
     assert board.select("runs", "images", "trainable", "fit_s").row(0) == (3, 4, 1234, 12.5)
 
 
+def test_intervals_stay_among_possible_scores(tmp_path):
+    found = [fake_run(tmp_path / f"r-{seed}", seed=seed, skill=8.0 * seed).root for seed in range(2)]
+    scores = pick(gather(found).table, runs_table(found), stage="test")
+    board = class_board(scores)
+    assert board.select("runs", "dice_low", "dice_high").row(0) == (2, 0.0, 1.0)
+
+
 def test_a_single_seed_has_no_interval(tmp_path):
     found = [fake_run(tmp_path / "one").root]
     table = runs_table(found)

@@ -54,7 +54,7 @@ def leaderboard(board: pl.DataFrame, *, by: str = "dice", level: float = 0.95) -
 
     Returns:
         arm, runs, data, images; the mean over runs of every number of ``run_board``; dice_low and
-        dice_high: Student's interval over seeds, null with one run; worst_class: that of the
+        dice_high: Student's interval over seeds within [0, 1], null with one run; worst_class: that of the
         run with the lowest, see ``class_board``; rank among the arms of the same data.
     """
     numbers = [*FROM_CASES, "worst_dice", *EXTRA_SCORES, *COSTS]
@@ -118,4 +118,4 @@ def _ends(values: Sequence[float | None], *, level: float) -> tuple[float | None
     if len(known) < 2:
         return None, None
     found = crossed_interval([[value] for value in known], level=level)
-    return found.low, found.high
+    return max(0.0, found.low), min(1.0, found.high)
