@@ -43,32 +43,24 @@ SEGFOCAL_DEBUG=1 shows the traceback of an error.
 
 
 def _fit(argv: Sequence[str]) -> int:
-    if write_help("fit", argv):
-        return 0
     from segfocal.training.verbs.fit import fit
 
     return fit(argv)
 
 
 def _finetune(argv: Sequence[str]) -> int:
-    if write_help("finetune", argv):
-        return 0
     from segfocal.training.verbs.finetune import finetune
 
     return finetune(argv)
 
 
 def _tune(argv: Sequence[str]) -> int:
-    if write_help("tune", argv):
-        return 0
     from segfocal.training.verbs.tune import tune
 
     return tune(argv)
 
 
 def _evaluate(verb: str, argv: Sequence[str]) -> int:
-    if write_help(verb, argv):
-        return 0
     from segfocal.training.verbs.fit import evaluate
 
     return evaluate(verb, argv)
@@ -134,6 +126,7 @@ def _curves(argv: Sequence[str]) -> int:
     return curves(argv)
 
 
+_CONFIGURED = ("fit", "finetune", "tune", "validate", "test")  # their own --help would load torch
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "fingerprint": _fingerprint,
     "fit": _fit,
@@ -166,6 +159,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         raise SegfocalError(
             f"verb must be one of {', '.join(_VERBS)}, got {argv[0]!r}.{nearest(argv[0], _VERBS)}"
         )
+    if argv[0] in _CONFIGURED and write_help(argv[0], argv[1:]):
+        return 0
     return _VERBS[argv[0]](argv[1:])
 
 
@@ -176,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after ``segfocal``; None takes those of the process.
 
     Returns:
-        Exit code: 0 done, 2 wrong input or a failed write, 130 interrupted.
+        Exit code: 0 done, 2 wrong input or a failed write, 130 interrupted, 141 nobody reads the output.
 
     Example:
         >>> main(["--version"])
@@ -184,10 +179,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         0
     """
     try:
-        return _dispatch(sys.argv[1:] if argv is None else argv)
+        code = _dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
     except (KeyboardInterrupt, Interrupted):
         sys.stderr.write("segfocal: interrupted\n")
         return 130
+    except BrokenPipeError:  # `| head` has read enough; what is left must not fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (SegfocalError, OSError) as error:
         if os.environ.get("SEGFOCAL_DEBUG") == "1":
             raise

@@ -1,12 +1,9 @@
-"""The one exception of segfocal, and the checks and options whose messages name the remedy."""
+"""The one exception of segfocal, and the checks whose messages name the remedy."""
 
 from __future__ import annotations
 
-import argparse
 import difflib
-import re
 from collections.abc import Iterable
-from typing import NoReturn
 
 
 class SegfocalError(ValueError):
@@ -91,29 +88,3 @@ def check_range(
     if not (above and below):  # also catches NaN, which compares false
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
         raise SegfocalError(f"{argument} must lie in {interval}, got {value!r}.")
-
-
-class OptionParser(argparse.ArgumentParser):
-    """Like `argparse.ArgumentParser`, without abbreviations and without a usage wall on errors.
-
-    Args:
-        prog: As argparse.
-        description: As argparse.
-    """
-
-    def __init__(self, *, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of leaving the process.
-
-        Args:
-            message: What argparse found wrong.
-
-        Raises:
-            SegfocalError: Always.
-        """
-        unknown = re.search(r"unrecognized arguments: (\S+)", message)
-        known = [option for action in self._actions for option in action.option_strings]
-        hint = nearest(unknown.group(1), known) if unknown else ""
-        raise SegfocalError(f"{self.prog}: {message}.{hint} `{self.prog} --help` lists the options.")

@@ -87,3 +87,12 @@ def test_generate_writes_matching_images_and_masks(tmp_path, capsys):
     assert len(names["images"]) == 2
     assert main(["generate", "--out", str(out)]) == 2
     assert "new or empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["study", "--help"]], ids=" ".join)
+def test_a_reader_that_leaves_is_no_error(words):
+    command = [sys.executable, "-m", "segfocal", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

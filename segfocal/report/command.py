@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from segfocal.errors import OptionParser, SegfocalError
+from segfocal.errors import SegfocalError
+from segfocal.options import OptionParser
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,7 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from segfocal.errors import OptionParser, SegfocalError
+from segfocal.errors import SegfocalError
+from segfocal.options import OptionParser
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.options import OptionParser
 from segfocal.study.folder import StudyFolder
 from segfocal.training.interrupt import StopSignal
-from segfocal.training.options import OptionParser
 
 USAGE = """usage: segfocal study plan STUDY.yaml --out DIR
        segfocal study run DIR [--jobs N] [--threads T] [--engine local|ray|slurm] [--max-failures K]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from segfocal.errors import OptionParser
+from segfocal.options import OptionParser
 
 _HELP = """Compare the finished cells of a study: scores with intervals, paired differences, Wilcoxon
 signed-rank tests with Holm's correction over the planned contrasts, rankings, calibration, training against

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segfocal.errors import SegfocalError
-from segfocal.training.options import OptionParser
+from segfocal.options import OptionParser
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.errors import SegfocalError
-from segfocal.training.options import OptionParser
+from segfocal.options import OptionParser
 
 _USAGE = """usage: segfocal evaluate tusimple --predictions FILE --labels FILE [--json]
        segfocal evaluate culane --predictions DIR --labels DIR [--list FILE ...] [--json]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segfocal.errors import SegfocalError
-from segfocal.training.options import OptionParser
+from segfocal.options import OptionParser
 
 if TYPE_CHECKING:
     from segfocal.data.fingerprint.advice import Advice

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from segfocal.errors import check_range
-from segfocal.training.options import OptionParser
+from segfocal.options import OptionParser
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segfocal.errors import SegfocalError
-from segfocal.training.options import OptionParser
+from segfocal.options import OptionParser
 
 if TYPE_CHECKING:
     from segfocal.data.lanes.source import LaneData, LaneSource

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from segfocal.options import OptionParser
 from segfocal.training.interrupt import StopSignal
-from segfocal.training.options import OptionParser
 
 if TYPE_CHECKING:
     from segfocal.training.prediction.files import PredictOptions
