@@ -55,10 +55,9 @@ def concentration_part(sources: Sources) -> Section:
     text = (
         "The share of the loss that the hardest pixels carry, positives and negatives apart, at the end of "
         "training; averaged over the runs of an arm. Each arm is judged by its own pixel loss before the "
-        "reduction, of a sum of losses by its pixel loss alone. A larger gamma puts more of the loss on "
-        "fewer pixels."
+        "reduction, of a sum of losses by its pixel loss alone."
     )
-    told = shares.filter(pl.col("fraction").is_in(TABLED))
+    told = shares.filter(pl.col("hardest").is_in(TABLED))
     tables = [Table("concentration", "Shares of the loss", told)] if told.height else []
     if reasons.height:
         tables.append(Table("concentration-absent", "Runs without a loss per pixel", reasons))

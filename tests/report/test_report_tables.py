@@ -232,7 +232,7 @@ def test_the_loss_of_the_hardest_pixels_is_averaged_over_runs(tmp_path):
     runs = [fake_run(tmp_path / f"focal-{seed}", seed=seed, gamma=2.0).root for seed in range(2)]
     runs += [fake_run(tmp_path / "ce-0", gamma=0.0).root]
     shares = concentration(runs_table(runs), stage="test")
-    assert set(shares["fraction"]) == set(FRACTIONS)
+    assert set(shares["hardest"]) == set(FRACTIONS)
     wanted = [
         ("focal", "negative", 0.01, 0.7, 2),
         ("ce-0", "negative", 0.01, 0.5, 1),
@@ -240,11 +240,11 @@ def test_the_loss_of_the_hardest_pixels_is_averaged_over_runs(tmp_path):
     ]
     for arm, side, fraction, share, number in wanted:
         rows = shares.filter(
-            pl.col("arm") == arm, pl.col("side") == side, (pl.col("fraction") - fraction).abs() < 1e-9
+            pl.col("arm") == arm, pl.col("side") == side, (pl.col("hardest") - fraction).abs() < 1e-9
         )
         assert rows["share"].to_list() == pytest.approx([share])
         assert rows["runs"].to_list() == [number]
-    whole = shares.filter(pl.col("arm") == "ce-0", pl.col("side") == "positive", pl.col("fraction") == 1.0)
+    whole = shares.filter(pl.col("arm") == "ce-0", pl.col("side") == "positive", pl.col("hardest") == 1.0)
     assert whole["share_of_all"].to_list() == pytest.approx([0.75])
 
 

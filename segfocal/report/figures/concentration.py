@@ -31,7 +31,7 @@ def _figure(rows: pl.DataFrame, side: str) -> Shown:
     arms = rows["arm"].unique(maintain_order=True).to_list()
     for arm, style in styles(arms[:MOST_ARMS]).items():
         own = rows.filter(pl.col("arm") == arm)
-        parts = [100 * part for part in own["fraction"].to_list()]
+        parts = [100 * part for part in own["hardest"].to_list()]
         if (own["runs"] > 1).any():
             figure.add_trace(_band(own, parts, style))
         figure.add_trace(
@@ -47,7 +47,7 @@ def _figure(rows: pl.DataFrame, side: str) -> Shown:
         )
     figure.update_xaxes(type="log")
     figure.update_yaxes(range=[0, 102])
-    middle = rows.filter((pl.col("fraction") - 0.01).abs() < 1e-9)
+    middle = rows.filter((pl.col("hardest") - 0.01).abs() < 1e-9)
     said = ", ".join(f"{arm} {100 * share:.3g} %" for arm, share in middle.select("arm", "share").iter_rows())
     alt = f"Share of the loss of the {_SIDES[side]} that the hardest of them carry; the hardest 1 %: {said}."
     return Shown(f"concentration-{side}", f"Loss of the {_SIDES[side]}", alt, figure, rows)

@@ -19,7 +19,7 @@ CONCENTRATION_SCHEMA = pl.Schema(
         "arm": pl.String,
         "loss_name": pl.String,
         "side": pl.String,
-        "fraction": pl.Float64,  # of the side's pixels, the hardest first
+        "hardest": pl.Float64,  # part of the side's pixels, the hardest first
         "share": pl.Float64,  # of the side's loss
         "share_low": pl.Float64,  # over runs
         "share_high": pl.Float64,
@@ -56,9 +56,10 @@ def concentration(runs: pl.DataFrame, *, stage: str) -> pl.DataFrame:
             tables.append(loss_shares(spread, fractions=FRACTIONS).with_columns(facts))
     if not tables:
         return CONCENTRATION_SCHEMA.to_frame()
-    keys = ("arm", "loss_name", "side", "fraction")
+    keys = ("arm", "loss_name", "side", "hardest")
     return (
         pl.concat(tables)
+        .rename({"fraction": "hardest"})
         .group_by(keys, maintain_order=True)
         .agg(
             pl.col("share").mean(),
