@@ -23,7 +23,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--terminal", action="store_true", help="print the leaderboard, write nothing")
     options.add_argument("--baseline", metavar="RUN", help="what others are compared with: a run or an arm")
     options.add_argument("--stage", metavar="SPLIT", help="test (default where there is any) or val")
-    options.add_argument("--tuned", action="store_true", help="scores at the threshold chosen on validation")
+    options.add_argument(
+        "--tuned",
+        action="store_true",
+        help="scores at the threshold chosen on validation (default where a study judges by it)",
+    )
     options.add_argument("--all-cases", action="store_true", help="every case with pictures, however large")
     options.add_argument("--title", default="segfocal report", help="of the page")
     return options
@@ -48,7 +52,7 @@ def report(argv: Sequence[str]) -> int:
         raise SegfocalError("`segfocal report` needs RUNS (run directories or folders of some) or --study.")
     # polars and plotly, which --help does not need
     from segfocal.report.sources import read_sources
-    from segfocal.report.study import study_baseline, study_runs, study_sections
+    from segfocal.report.study import study_baseline, study_runs, study_sections, study_tuned
     from segfocal.report.tables.find import find_runs
 
     cells = study_runs(given.study) if given.study else {}
@@ -57,7 +61,7 @@ def report(argv: Sequence[str]) -> int:
         [*cells, *(run for run in find_runs(given.runs) if run not in cells)],
         arms={run.as_posix(): arm for run, arm in cells.items()},
         stage=given.stage,
-        tuned=given.tuned,
+        tuned=given.tuned or (given.study is not None and study_tuned(given.study)),
         baseline=baseline,
     )
     if given.terminal:

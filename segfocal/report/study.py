@@ -49,6 +49,13 @@ def study_baseline(folder: str | Path) -> str | None:
     return str(baseline) if baseline in study_runs(folder).values() else None
 
 
+def study_tuned(folder: str | Path) -> bool:
+    """Return whether the study's report judges its contrasts at the thresholds chosen on validation."""
+    rows = _report(Path(folder)).get("tables", {}).get("comparisons", [])
+    thresholds = {row.get("threshold") for row in rows if row.get("role") == "primary"}
+    return thresholds == {"tuned"}
+
+
 def study_sections(folder: str | Path) -> list[Section]:
     """Return what `segfocal study report` concluded, where its report.json lies in the study's folder.
 
@@ -59,11 +66,9 @@ def study_sections(folder: str | Path) -> list[Section]:
         One section with the conclusions, comparisons of the study's metric and the ranking; none where there
         is no report.
     """
-    places = sorted([*Path(folder).glob("report.json"), *Path(folder).glob("*/report.json")])
-    found = [report for report in map(_read, places) if isinstance(report.get("tables"), dict)]
-    if not found:
+    report = _report(Path(folder))
+    if not report:
         return []
-    report = found[0]
     metric = report.get("metric")
     rows = [row for row in report["tables"].get("comparisons", []) if row.get("metric") == metric]
     shown = [{key: row.get(key) for key in _COMPARISON} for row in rows]
@@ -74,6 +79,12 @@ def study_sections(folder: str | Path) -> list[Section]:
     ]
     words = " ".join(map(str, report.get("conclusions", []))) or "No contrast was named in advance."
     return [Section("study", f"Study: {report.get('name')}", words, [], tables)]
+
+
+def _report(root: Path) -> dict[str, Any]:
+    places = sorted([*root.glob("report.json"), *root.glob("*/report.json")])
+    found = [report for report in map(_read, places) if isinstance(report.get("tables"), dict)]
+    return found[0] if found else {}
 
 
 def _plan(root: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from segfocal.report.page.cases import case_browser
 from segfocal.report.page.choose import choose_cases
 from segfocal.report.page.pictures import error_layer, pictured_cases, probability_layer, read_layers
 from segfocal.report.sources import read_sources
+from segfocal.report.study import study_tuned
 from segfocal.report.tables.find import find_runs
 from segfocal.report.tables.leaderboard import heat_map, leaderboard, run_board
 from segfocal.report.tables.paired import image_scores, paired
@@ -311,3 +312,11 @@ def test_names_become_short_plain_and_distinct():
     ]
     assert clean("\n") == "(no name)"
     assert len(set(distinct(["x" * 300, "x" * 301, "x" * 48]))) == 3
+
+
+@pytest.mark.parametrize(("threshold", "tuned"), [("tuned", True), ("fixed", False)])
+def test_a_study_is_shown_at_the_thresholds_that_it_judges_by(tmp_path, threshold, tuned):
+    rows = [{"role": "primary", "threshold": threshold}, {"role": "exploratory", "threshold": "tuned"}]
+    (tmp_path / "report.json").write_text(json.dumps({"tables": {"comparisons": rows}}))
+    assert study_tuned(tmp_path) is tuned
+    assert not study_tuned(tmp_path / "none")
