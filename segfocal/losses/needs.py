@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from segfocal.losses.primitive.curve import Form
 from segfocal.losses.primitive.sums import PixelSums, pixel_map, pixel_sums
 
 Activation = Literal["sigmoid", "softmax"]
-Form = Literal["focal", "knee", "tail", "poly", "reduced", "convex"]
 
 
 @dataclass(frozen=True, eq=False)

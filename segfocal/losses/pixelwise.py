@@ -14,8 +14,9 @@ from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.checks import numbers
 from segfocal.losses.evaluation import COUNTS, Evaluation, Started, counts_of
 from segfocal.losses.explain import FRACTIONS, LossShares, loss_shares
-from segfocal.losses.needs import Form, Needs, PixelTerm, compute, compute_map
+from segfocal.losses.needs import Needs, PixelTerm, compute, compute_map
 from segfocal.losses.posterior import check_invertible, invert
+from segfocal.losses.primitive.curve import Form
 from segfocal.losses.primitive.sums import PixelSums
 from segfocal.losses.reduction import SUMS_OF_REDUCTION, Reduction, Task, reduce_sums
 

@@ -13,7 +13,8 @@ from segfocal.errors import SegfocalError
 from segfocal.losses.checks import numbers
 from segfocal.losses.compat.adapter import Call, PeerLoss
 from segfocal.losses.compat.regions import refuse_soft, soft_target
-from segfocal.losses.needs import Activation, Form, Needs, PixelTerm, compute_map
+from segfocal.losses.needs import Activation, Needs, PixelTerm, compute_map
+from segfocal.losses.primitive.curve import Form
 from segfocal.losses.primitive.sums import PixelSums
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice
 
-FORMS = ("focal", "knee", "tail", "poly", "reduced", "convex")
+Form = Literal["focal", "knee", "tail", "poly", "reduced", "convex"]
+FORMS = get_args(Form)
 ROWS = {"focal": 1, "poly": 2, "tail": 2, "knee": 4, "reduced": 3, "convex": 3}
 
 Number = float | Sequence[float] | Tensor
@@ -80,7 +82,7 @@ def curve(form: str, gamma: Number, parameter: float | Tensor | None, device: to
 
 def parameter_rows(form: str, gamma: Tensor, value: Tensor) -> list[Tensor]:
     """Derive the rows below gamma from the form's parameter."""
-    if form in ("poly", "tail"):
+    if ROWS[form] == 2:
         return [value]
     if form == "convex":
         shift, tau = value[:1], value[1:2]

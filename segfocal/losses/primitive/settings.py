@@ -52,7 +52,7 @@ def check_settings(inputs: Inputs, spec: Spec, parameter: float | Tensor | None)
     elif spec.form == "convex":
         check_values("gamma of the convex form", gamma, 0.0, float("inf"), open_ends=True)
         check_values("second parameter of convex (tau)", row[1:], 0.0, 1.0)
-    else:
+    elif spec.form in ("knee", "reduced"):
         check_values(f"parameter of {spec.form} (a probability)", row, 0.0, 1.0, open_ends=True)
         check_knee(spec.form, row, gamma)
 

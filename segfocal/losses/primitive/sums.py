@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from segfocal.losses.primitive.backends import backend_for
-from segfocal.losses.primitive.curve import Number
+from segfocal.losses.primitive.curve import Form, Number
 from segfocal.losses.primitive.fields import DIFFERENTIABLE, layout, unpack
 from segfocal.losses.primitive.operator import map_operator, sums_operator
 from segfocal.losses.primitive.prepare import prepare
@@ -18,7 +18,6 @@ from segfocal.losses.primitive.validate import check_want, invalid_target
 __all__ = ["PixelSums", "backend_for", "pixel_map", "pixel_sums"]
 
 Activation = Literal["sigmoid", "softmax"]
-Form = Literal["focal", "knee", "tail", "poly", "reduced", "convex"]
 Backend = Literal["eager", "compiled", "triton"]
 
 
