@@ -31,7 +31,7 @@ class ConfidencePenalty(Penalty):
     """
 
     def __init__(self, strength: float) -> None:
-        check_range("strength", strength, low=0.0)
+        check_range("strength", strength, low=0.0, open_high=True)
         self.strength = strength
 
     def __repr__(self) -> str:

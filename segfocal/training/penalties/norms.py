@@ -39,7 +39,7 @@ class L1(WeightPenalty):
 
     def __init__(self, strength: float, proximal: bool = True, *, norm_and_bias: bool = False) -> None:
         super().__init__(norm_and_bias=norm_and_bias)
-        check_range("strength", strength, low=0.0)
+        check_range("strength", strength, low=0.0, open_high=True)
         self.strength, self.proximal = strength, proximal
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class L2(WeightPenalty):
 
     def __init__(self, strength: float, *, norm_and_bias: bool = False) -> None:
         super().__init__(norm_and_bias=norm_and_bias)
-        check_range("strength", strength, low=0.0)
+        check_range("strength", strength, low=0.0, open_high=True)
         self.strength = strength
 
     def __repr__(self) -> str:
@@ -136,8 +136,8 @@ class L2SP(WeightPenalty):
 
     def __init__(self, alpha: float, beta: float, *, norm_and_bias: bool = False) -> None:
         super().__init__(norm_and_bias=norm_and_bias)
-        check_range("alpha", alpha, low=0.0)
-        check_range("beta", beta, low=0.0)
+        check_range("alpha", alpha, low=0.0, open_high=True)
+        check_range("beta", beta, low=0.0, open_high=True)
         self.alpha, self.beta = alpha, beta
 
     def __repr__(self) -> str:
