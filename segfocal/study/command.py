@@ -99,7 +99,11 @@ def _run_options(argv: Sequence[str]) -> Any:
     parser = OptionParser(prog="segfocal study run", description="Runs the missing cells of a study.")
     parser.add_argument("study", metavar="DIR", help="folder that `segfocal study plan` made")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
-    parser.add_argument("--threads", type=int, help="of each cell (default: cores / jobs)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="of each cell (default: cores / jobs); sums round by it: keep it in a study",
+    )
     parser.add_argument(
         "--engine", choices=("local", "ray", "slurm"), default="local", help="where cells run"
     )
