@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from segfocal import functional
 from segfocal import losses as L
+from segfocal.errors import SegfocalError
 
 LOSSES = {
     "binary focal": (lambda: L.FocalLoss("binary", alpha=0.25), 1),
@@ -80,3 +81,24 @@ def test_single_numbers_are_filled_in_where_the_loss_was_not_moved():
 
 def test_what_moves_is_seen():
     assert moves(L.FocalLoss("multiclass", alpha=[1.0, 2.0, 3.0]), 3) == ["aten._to_copy.default"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gamma": -1.0}, "gamma must lie in"),
+        ({"gamma": [2.0, -1.0, 0.0]}, "gamma must lie in"),
+        ({"gamma": float("nan")}, "gamma must lie in"),
+        ({"alpha": [1.0, -1.0, 1.0]}, "alpha must lie in"),
+        ({"label_smoothing": 2.0}, "label_smoothing must lie in"),
+        ({"form": "tail", "parameter": 7.0}, "tail"),
+        ({"form": "knee", "gamma": 2.0, "parameter": 0.1}, "flatter than cross-entropy"),
+        ({"form": "convex", "gamma": 0.0, "parameter": 1.0}, "convex"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_on_the_device_too(settings, message):
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        logits = torch.randn(2, 3, 8, device="cuda:0")
+        target = torch.zeros(2, 8, dtype=torch.uint8, device="cuda:0")
+        with pytest.raises(SegfocalError, match=message):
+            L.pixel_sums(logits, target, activation="softmax", want=["loss"], **settings)

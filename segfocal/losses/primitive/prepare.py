@@ -54,8 +54,9 @@ def prepare(
     check_length("gamma", inputs.curve[0], logits.shape[1], scalar=True)
     if row is not None:
         check_length("alpha", row, logits.shape[1], scalar=spec.sigmoid)
+    if not torch.compiler.is_compiling():
+        check_settings(spec, gamma, alpha, parameter, label_smoothing, look=check)
     if check:
-        check_settings(inputs, spec, parameter)
         check_distribution(inputs, spec)
         check_weight_values(inputs.weight)
     return inputs, spec, check

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError
-from segfocal.losses.primitive.curve import as_row, slope_ratio
-from segfocal.losses.primitive.fields import Inputs, Spec
+from segfocal.losses.primitive.curve import Number, as_row
+from segfocal.losses.primitive.fields import Spec
 
 
 def check_length(name: str, row: Tensor, channels: int, *, scalar: bool) -> None:
@@ -23,9 +24,25 @@ def check_length(name: str, row: Tensor, channels: int, *, scalar: bool) -> None
     raise SegfocalError(f"{name} must hold {channels} numbers, one per class, got {row.numel()}.")
 
 
-def check_values(name: str, row: Tensor, low: float, high: float, *, open_ends: bool = False) -> None:
-    """Raise unless every number lies between low and high."""
-    values = row.reshape(-1).tolist()
+def seen(value: Number | None, look: bool) -> list[float] | None:
+    """Return the numbers of a setting; None where it has none, or is a tensor not to look at."""
+    if isinstance(value, int | float):
+        return [value]
+    if value is None or (isinstance(value, Tensor) and not look):
+        return None
+    if isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value):
+        return list(value)
+    row = value.reshape(-1) if isinstance(value, Tensor) else as_row(value, torch.device("cpu"))
+    numbers: list[float] = row.tolist()
+    return numbers
+
+
+def check_values(
+    name: str, values: list[float] | None, low: float, high: float, *, open_ends: bool = False
+) -> None:
+    """Raise unless every number lies between low and high; None is not looked at."""
+    if values is None:
+        return
     inside = all(low < v < high if open_ends else low <= v <= high for v in values)
     if not (inside and all(map(math.isfinite, values))):
         ends = "()" if open_ends else "[]"
@@ -33,34 +50,44 @@ def check_values(name: str, row: Tensor, low: float, high: float, *, open_ends: 
         raise SegfocalError(f"{name} must lie in {ends[0]}{low:g}, {high:g}{ends[1]}, got {found}.")
 
 
-def check_settings(inputs: Inputs, spec: Spec, parameter: float | Tensor | None) -> None:
-    """Raise where alpha, gamma, the parameter of the form or the smoothing are out of range."""
-    device = inputs.curve.device
-    gamma = inputs.curve[0]
-    check_values("gamma", gamma, 0.0, float("inf"))
-    if inputs.alpha is not None:
-        check_values("alpha", inputs.alpha, 0.0, 1.0 if spec.sigmoid else float("inf"))
-    if inputs.smoothing is not None:
-        check_values("label_smoothing", inputs.smoothing, 0.0, 1.0)
-    if spec.form == "focal" or parameter is None:
+def check_settings(
+    spec: Spec,
+    gamma: Number,
+    alpha: Number | None,
+    parameter: float | Tensor | None,
+    smoothing: float | Tensor,
+    *,
+    look: bool,
+) -> None:
+    """Raise where alpha, gamma, the parameter of the form or the smoothing are out of range.
+
+    Plain numbers are always checked, tensors, which may lie on a device, only where ``look``.
+    """
+    exponents, row = seen(gamma, look), seen(parameter, look)
+    check_values("gamma", exponents, 0.0, float("inf"))
+    check_values("alpha", seen(alpha, look), 0.0, 1.0 if spec.sigmoid else float("inf"))
+    check_values("label_smoothing", seen(smoothing, look), 0.0, 1.0)
+    if spec.form == "convex":
+        check_values("gamma of the convex form", exponents, 0.0, float("inf"), open_ends=True)
+    if row is None:
         return
-    row = as_row(parameter, device)
     if spec.form == "poly":
         check_values("parameter of poly (epsilon)", row, float("-inf"), float("inf"))
     elif spec.form == "tail":
         check_values("parameter of tail (tau)", row, 0.0, 1.0)
     elif spec.form == "convex":
-        check_values("gamma of the convex form", gamma, 0.0, float("inf"), open_ends=True)
         check_values("second parameter of convex (tau)", row[1:], 0.0, 1.0)
     elif spec.form in ("knee", "reduced"):
         check_values(f"parameter of {spec.form} (a probability)", row, 0.0, 1.0, open_ends=True)
-        check_knee(spec.form, row, gamma)
+        check_knee(spec.form, row[0], exponents or [])
 
 
-def check_knee(form: str, row: Tensor, gamma: Tensor) -> None:
+def check_knee(form: str, at: float, gamma: list[float]) -> None:
     """Raise where the knee lies so low that focal loss is still steeper than cross-entropy there."""
-    if form == "knee" and bool((slope_ratio(row, gamma) > 1 + 1e-12).any()):
+    rest = 1 - at
+    slopes = [rest**g - g * at * rest ** (g - 1) * math.log(at) for g in gamma]  # see curve.slope_ratio
+    if form == "knee" and any(slope > 1 + 1e-12 for slope in slopes):
         raise SegfocalError(
-            f"the knee must lie where focal loss is flatter than cross-entropy, got {row.tolist()} for gamma "
-            f"{gamma.tolist()}. For gamma 2 that is above 0.2976."
+            f"the knee must lie where focal loss is flatter than cross-entropy, got {at} for gamma "
+            f"{gamma}. For gamma 2 that is above 0.2976."
         )
