@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from posixpath import normpath
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,8 @@ def listed_images(path: str | Path) -> list[str]:
     file = Path(path)
     if not file.is_file():
         raise SegfocalError(f"{file}: there is no such list file.")
-    words = [line.split()[0].lstrip("/") for line in file.read_text("utf-8").splitlines() if line.strip()]
+    lines = file.read_text("utf-8").splitlines()
+    words = [normpath(line.split()[0].lstrip("/")) for line in lines if line.strip()]
     if not words:
         raise SegfocalError(f"{file} must list one image per line, got an empty file.")
     return [word.removesuffix(Path(word).suffix) for word in words]
