@@ -59,8 +59,8 @@ class Study:
 
     - ``name``; ``metric``: dice (default), iou, precision or recall;
     - ``seeds``: list of numbers, each put into the ``seed_keys`` of a data set (default ``seed_everything``:
-      new weights and dropout; order and crops follow ``data.init_args.seed``, and where all weights are
-      loaded, seeds change nothing without that key);
+      new weights and dropout; order and crops follow ``data.init_args.seed``, as do generated images, and
+      where all weights are loaded, seeds change nothing without that key);
     - ``fractions``: shares of the training groups (default ``[1.0]``);
       ``folds``: number of test folds, whole groups of ``data.init_args.split.group`` in each (default null);
     - ``stages``: list, see `segfocal.study.stages.Stage`; the last one is compared;

@@ -112,7 +112,8 @@ def equal_seeds_notes(report: Mapping[str, Any]) -> list[str]:
     return [
         f"Seeds changed nothing for {', '.join(names)}: their cells have equal scores on every image, and "
         "count as one seed (column seeds_equal). seed_everything draws new weights and dropout alone; order "
-        "and crops need seed_keys: [seed_everything, data.init_args.seed] of the data set."
+        "and crops of data in files need seed_keys: [seed_everything, data.init_args.seed] of the data set "
+        "(generated data would draw other test images by it)."
     ]
 
 
