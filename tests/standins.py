@@ -1,5 +1,6 @@
 """Small made-up data sets in the layout of the real ones, for machines that do not have those."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ def write_all(root: Path) -> Path:
     _write_camvid(root / "camvid32_lanes", rng)
     _write_idrid(root / "idrid", rng)
     _write_plain(root / "data", rng)
+    _write_tusimple(root / "tusimple" / "lanenet_sample_1280x720", rng)
+    _write_culane(root / "culane_sample" / "images", rng)
     write_decathlon(root / "hippocampus_msd", size=(34, 50, 36))
     write_nnunet(root / "hippocampus_nnunet", size=(34, 50, 36))
     return root
@@ -85,3 +88,21 @@ def _write_plain(root: Path, rng: np.random.Generator) -> None:
         labels = _blocks((120, 110), [0, 1, 0], rng)
         _save(_picture(30 * labels, rng)[..., 0], root / "images" / f"{index}.png")
         _save(labels, root / "masks" / f"{index}.png")
+
+
+def _write_tusimple(root: Path, rng: np.random.Generator) -> None:
+    rows = list(range(160, 400, 10))
+    lines = []
+    for index in range(6):
+        lane = [300 + 5 * index + 0.5 * (row - 160) for row in rows]
+        _save(_picture(np.zeros((400, 640), np.uint8), rng), root / "images" / f"{index:04d}.png")
+        lines.append({"raw_file": f"images/{index:04d}.png", "lanes": [lane], "h_samples": rows})
+    (root / "label_data.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _write_culane(root: Path, rng: np.random.Generator) -> None:
+    for index in range(10):
+        stem = root / "clip.MP4" / f"{index:05d}"
+        _save(_picture(np.zeros((400, 640), np.uint8), rng), stem.with_suffix(".jpg"))
+        points = " ".join(f"{300 + 5 * index + 0.5 * (400 - y):.1f} {y}" for y in range(400, 160, -10))
+        stem.with_suffix(".lines.txt").write_text(points + "\n")

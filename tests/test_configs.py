@@ -69,7 +69,8 @@ def test_every_config_says_command_and_measured_score(config):
     "config", [c for c in CONFIGS if "SEGFOCAL_DATA" in c.read_text()], ids=lambda path: path.stem
 )
 def test_loss_falls_over_fifty_steps_on_one_batch(config, real_data, tmp_path, monkeypatch):
-    folder = next(line.split("/")[-1] for line in config.read_text().splitlines() if "root:" in line)
+    root = next(line for line in config.read_text().splitlines() if "root:" in line)
+    folder = root.partition("SEGFOCAL_DATA}/")[2].split("/")[0]
     monkeypatch.setenv("SEGFOCAL_DATA", str(real_data(folder.strip()).parent))
     monkeypatch.setenv("SEGFOCAL_BACKEND", "eager")  # fifty small steps are over before a compiler is
     # every epoch is one batch, and every epoch is the first: the same patches fifty times
