@@ -12,8 +12,8 @@ import yaml
 
 from segfocal.__main__ import main
 from segfocal.runs.info import read_info
-from segfocal.training.phases import run as phase_run
 from segfocal.training.checkpoints import RunCheckpoints
+from segfocal.training.phases import run as phase_run
 
 EMA = "{class_path: EMAWeightAveraging, init_args: {decay: 0.9}}"
 PHASES = """
