@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,19 +76,18 @@ def _run(argv: Sequence[str]) -> int:
 
     options = _run_options(argv)
     folder = StudyFolder(Path(options.study))
-    threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
     check_data(folder)
     check_arms(folder)
     settings = Settings(
         jobs=options.jobs,
-        threads=threads,
+        threads=options.threads,
         max_failures=options.max_failures,
         retry_failed=options.retry_failed,
         retries=options.retries,
     )
     stop = StopSignal()
     with stop.listening():
-        code = Runner(folder, _engine(options, threads), settings, asked=lambda: stop.name is not None).run()
+        code = Runner(folder, _engine(options), settings, asked=lambda: stop.name is not None).run()
     if code == 130:
         sys.stderr.write(f"segfocal: interrupted by {stop.name}. Go on with the same command.\n")
     return code
@@ -99,11 +97,8 @@ def _run_options(argv: Sequence[str]) -> Any:
     parser = OptionParser(prog="segfocal study run", description="Runs the missing cells of a study.")
     parser.add_argument("study", metavar="DIR", help="folder that `segfocal study plan` made")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (default 1)")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        help="of each cell (default: cores / jobs); sums round by it: keep it in a study",
-    )
+    # not cores / jobs: sums round by it, and the figures of a study must not depend on --jobs
+    parser.add_argument("--threads", type=int, default=1, help="of each cell (default 1)")
     parser.add_argument(
         "--engine", choices=("local", "ray", "slurm"), default="local", help="where cells run"
     )
@@ -132,7 +127,7 @@ def _run_options(argv: Sequence[str]) -> Any:
     return options
 
 
-def _engine(options: Any, threads: int) -> Any:
+def _engine(options: Any) -> Any:
     if options.engine == "local":
         from segfocal.study.engines import LocalEngine
 
@@ -140,11 +135,15 @@ def _engine(options: Any, threads: int) -> Any:
     if options.engine == "ray":
         from segfocal.study.ray_engine import RayEngine
 
-        return RayEngine(address=options.address, cpus=threads, gpus=options.gpus, retries=options.retries)
+        return RayEngine(
+            address=options.address, cpus=options.threads, gpus=options.gpus, retries=options.retries
+        )
     from segfocal.study.slurm_engine import SlurmEngine, parameters
 
     logs = Path(options.study).resolve() / "slurm"
-    return SlurmEngine(logs, cpus=threads, gpus=int(options.gpus), parameters=parameters(options.slurm))
+    return SlurmEngine(
+        logs, cpus=options.threads, gpus=int(options.gpus), parameters=parameters(options.slurm)
+    )
 
 
 def _status(argv: Sequence[str]) -> int:
