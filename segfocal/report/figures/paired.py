@@ -129,5 +129,6 @@ def _resolved(pair: Paired) -> str:
     if found.interval.excludes_zero and found.test.p_value <= LEVEL:
         return "The interval excludes zero."
     needed = found.clusters_needed()
-    more = "" if needed is None else f" About {needed} clusters would be needed."
-    return f"Not resolved.{more}"
+    if needed is None or needed <= found.interval.clusters:
+        return "Not resolved. More seeds would be needed."
+    return f"Not resolved. About {needed} clusters would be needed."
