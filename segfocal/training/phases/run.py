@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from segfocal.data.module import SegmentationData
+from segfocal.data.base import CaseData
 from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
 from segfocal.runs.discard import discard_untrained
 from segfocal.runs.info import read_info
@@ -130,7 +130,7 @@ class _Fits:
         task.sums, task.guard = RunningSums(), LossGuard()
         task.train()
         freeze_all_but(task.network, planned.trained)
-        if isinstance(data, SegmentationData) and not place.within:
+        if isinstance(data, CaseData) and not place.within:
             data.resume_at(active.first_epoch, 0)
         self._record(active)
         of = len(self.plan.phases)
