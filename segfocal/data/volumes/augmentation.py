@@ -55,6 +55,7 @@ class VolumeAugmentation:
 
     Example:
         >>> flips = VolumeAugmentation("flips", ignore_index=255)
+        >>> import torch
         >>> image, mask = torch.ones(1, 2, 2, 2), torch.ones(2, 2, 2, dtype=torch.uint8)
         >>> flips(image, mask, np.random.default_rng(0))[1].sum()
         tensor(8)
