@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PROGRAM = [sys.executable, "-m", "segfocal"]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
 
@@ -66,14 +68,29 @@ def test_measured_table_is_in_the_results():
     assert set(shown) <= measured
 
 
+def first_line_of_server(words, *, cwd):
+    """What a command that serves until it is stopped says first; on a port that is free."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [*PROGRAM, *words[1:], "--port", port]
+    with subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            return server.stdout.readline()
+        finally:
+            server.terminate()
+
+
 @pytest.mark.slow
 def test_own_files_section_runs_as_it_stands(tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    program = [sys.executable, "-m", "segfocal"]
     for words in bash_lines():
-        if words[0] == "segfocal":
+        if words[:2] == ["segfocal", "dashboard"]:
+            assert "http://127.0.0.1:" in first_line_of_server(words, cwd=tmp_path)
+        elif words[0] == "segfocal":
             done = subprocess.run(
-                [*program, *words[1:]],
+                [*PROGRAM, *words[1:]],
                 cwd=tmp_path,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 capture_output=True,
