@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segfocal.data.channels import check_intensities, choose_channels
-from segfocal.errors import SegfocalError, check_choice, check_range, nearest
+from segfocal.data.settings import from_dict, to_dict
+from segfocal.errors import SegfocalError, check_choice, check_range
 
 Image = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -144,7 +145,7 @@ class Preprocess:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Preprocess:
@@ -153,12 +154,7 @@ class Preprocess:
         Raises:
             SegfocalError: On a setting that this version does not know.
         """
-        known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise SegfocalError(f"preprocess has no setting {name!r}.{nearest(name, known)}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        return cls(**values)
+        return from_dict(cls, settings)
 
     def _resize(self, image: Image, interpolation: int) -> Image:
         height, width = self.size(*image.shape[:2])

@@ -9,10 +9,10 @@ import time
 import pytest
 import torch
 import yaml
+from stop_at import StopAt
 
 from segfocal.__main__ import main
 from segfocal.runs.info import read_info
-from segfocal.training.checkpoints import RunCheckpoints
 from segfocal.training.phases import run as phase_run
 
 EMA = "{class_path: EMAWeightAveraging, init_args: {decay: 0.9}}"
@@ -70,28 +70,6 @@ def whole(tmp_path_factory, config_text):
     words = ["finetune", "--config", str(config), "--from", str(folder / "pre")]
     assert main([*words, "--run", str(folder / "run")]) == 0
     return words, folder / "run"
-
-
-class StopAt:
-    """Ask to stop as a signal would, at a step or in a validation."""
-
-    def __init__(self, monkeypatch, *, step=None, validation=None):
-        self.step, self.validation, self.validations = step, validation, 0
-        batch_end, val_start = RunCheckpoints.on_train_batch_end, RunCheckpoints.on_validation_batch_start
-
-        def on_train_batch_end(callback, trainer, *args):
-            if trainer.global_step == self.step:
-                callback.stop.name = "SIGINT"
-            batch_end(callback, trainer, *args)
-
-        def on_validation_batch_start(callback, trainer, module, batch, index, loader=0):
-            self.validations += index == 0
-            if index == 1 and self.validations == self.validation:
-                callback.stop.name = "SIGTERM"
-            val_start(callback, trainer, module, batch, index, loader)
-
-        monkeypatch.setattr(RunCheckpoints, "on_train_batch_end", on_train_batch_end)
-        monkeypatch.setattr(RunCheckpoints, "on_validation_batch_start", on_validation_batch_start)
 
 
 # phase 1 ends at step 4 within its epoch, phase 2 at step 10, phase 3 at step 15

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from stop_at import StopAt
 
 from segfocal.__main__ import main
 from segfocal.runs.info import read_info
-from segfocal.training.checkpoints import RunCheckpoints
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.resume import random_states, seed_epoch, set_random_states
 
@@ -39,28 +39,6 @@ def same_end(one, other):
         for name in ("exp_avg", "exp_avg_sq")
     )
     assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-
-
-class StopAt:
-    """Ask to stop as a signal would, at a step or in a validation."""
-
-    def __init__(self, monkeypatch, *, step=None, validation=None):
-        self.step, self.validation, self.validations = step, validation, 0
-        batch_end, val_start = RunCheckpoints.on_train_batch_end, RunCheckpoints.on_validation_batch_start
-
-        def on_train_batch_end(callback, trainer, *args):
-            if trainer.global_step == self.step:
-                callback.stop.name = "SIGINT"
-            batch_end(callback, trainer, *args)
-
-        def on_validation_batch_start(callback, trainer, module, batch, index, loader=0):
-            self.validations += index == 0
-            if index == 1 and self.validations == self.validation:
-                callback.stop.name = "SIGTERM"
-            val_start(callback, trainer, module, batch, index, loader)
-
-        monkeypatch.setattr(RunCheckpoints, "on_train_batch_end", on_train_batch_end)
-        monkeypatch.setattr(RunCheckpoints, "on_validation_batch_start", on_validation_batch_start)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from segfocal.imbalance import alpha_from_counts, binary_alpha
 _STEP_PX = 32  # a multiple of what most networks divide by
 _SMALLEST_PX, _LARGEST_PX = 64, 512
 _RARE = 0.2  # share of the pixels above which a class is not rare
-_PATCH_PIXELS = 2**20  # in a batch
+_PAIR_PIXELS = 2**17  # two patches more for every so many pixels of a patch
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def advise(totals: Totals, classes: Classes) -> Advice:
     channels = 1 if set(totals.channels) <= {1, 2} else 3
     return Advice(
         patch_px=patch,
-        batch_size=max(2, min(16, _PATCH_PIXELS // 8 // patch**2 * 2 or 2)),
+        batch_size=max(2, min(16, 2 * (_PAIR_PIXELS // patch**2))),
         foreground_share=share,
         in_channels=channels,
         intensity_range=_range(totals, reasons),

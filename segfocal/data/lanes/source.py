@@ -110,9 +110,7 @@ class LaneData(SegmentationData):
     """What TuSimple and CULane share: lanes drawn into masks, binary or one class per position.
 
     Args:
-        frames: All frames; those of ``held`` splits and the others, which ``split`` divides.
-        held: Frames of splits that come from files of their own.
-        split: How the other frames are divided.
+        split: How the frames without a split of their own are divided.
         width_px: Width of a drawn lane at the labelled size.
         labelled_px: Height and width that the points refer to; None: those of each image.
         positions: Lanes with a class of their own, an even number; 0: all are one class, "lane".

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -23,9 +23,10 @@ from monai.transforms import (
 )
 from torch import Tensor
 
+from segfocal.data.settings import from_dict, to_dict
 from segfocal.data.volumes.grid import Affine
 from segfocal.data.volumes.reading import Values, Volume
-from segfocal.errors import SegfocalError, check_choice, check_range, nearest
+from segfocal.errors import SegfocalError, check_choice, check_range
 
 Floats = npt.NDArray[np.float32]
 INTENSITIES = ("mr", "ct", "none")
@@ -128,7 +129,7 @@ class VolumePreprocess:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> VolumePreprocess:
@@ -137,12 +138,7 @@ class VolumePreprocess:
         Raises:
             SegfocalError: On a setting that this version does not know.
         """
-        known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise SegfocalError(f"preprocess has no setting {name!r}.{nearest(name, known)}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        return cls(**values)
+        return from_dict(cls, settings)
 
     def _grid(self, array: Tensor, affine: Affine, *, mode: str) -> MetaTensor:
         placed = MetaTensor(array, affine=torch.from_numpy(np.asarray(affine, dtype=np.float64)))
