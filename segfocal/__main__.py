@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from importlib import import_module
 
 from segfocal.errors import SegfocalError, nearest
 from segfocal.training.help import write_help
@@ -42,108 +42,31 @@ SEGFOCAL_DEBUG=1 shows the traceback of an error.
 """
 
 
-def _fit(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.fit import fit
-
-    return fit(argv)
-
-
-def _finetune(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.finetune import finetune
-
-    return finetune(argv)
-
-
-def _tune(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.tune import tune
-
-    return tune(argv)
-
-
-def _evaluate(verb: str, argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.fit import evaluate
-
-    return evaluate(verb, argv)
-
-
-def _predict(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.predict import predict
-
-    return predict(argv)
-
-
-def _generate(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.generate import generate
-
-    return generate(argv)
-
-
-def _convert(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.convert import convert
-
-    return convert(argv)
-
-
-def _fingerprint(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.fingerprint import fingerprint
-
-    return fingerprint(argv)
-
-
-def _lanes(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.lanes import lanes
-
-    return lanes(argv)
-
-
-def _evaluate_lanes(argv: Sequence[str]) -> int:
-    from segfocal.training.verbs.evaluate import evaluate
-
-    return evaluate(argv)
-
-
-def _study(argv: Sequence[str]) -> int:
-    from segfocal.study.command import study
-
-    return study(argv)
-
-
-def _report(argv: Sequence[str]) -> int:
-    from segfocal.report.command import report
-
-    return report(argv)
-
-
-def _dashboard(argv: Sequence[str]) -> int:
-    from segfocal.report.dashboard_command import dashboard
-
-    return dashboard(argv)
-
-
-def _curves(argv: Sequence[str]) -> int:
-    from segfocal.report.curves_command import curves
-
-    return curves(argv)
-
-
 _CONFIGURED = ("fit", "finetune", "tune", "validate", "test")  # their own --help would load torch
-_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
-    "fingerprint": _fingerprint,
-    "fit": _fit,
-    "finetune": _finetune,
-    "tune": _tune,
-    "validate": partial(_evaluate, "validate"),
-    "test": partial(_evaluate, "test"),
-    "predict": _predict,
-    "convert": _convert,
-    "generate": _generate,
-    "study": _study,
-    "lanes": _lanes,
-    "evaluate": _evaluate_lanes,
-    "report": _report,
-    "dashboard": _dashboard,
-    "curves": _curves,
+# verb -> (module, function from the words after the verb to an exit code)
+_VERBS = {
+    "fingerprint": ("segfocal.training.verbs.fingerprint", "fingerprint"),
+    "fit": ("segfocal.training.verbs.fit", "fit"),
+    "finetune": ("segfocal.training.verbs.finetune", "finetune"),
+    "tune": ("segfocal.training.verbs.tune", "tune"),
+    "validate": ("segfocal.training.verbs.fit", "validate"),
+    "test": ("segfocal.training.verbs.fit", "test"),
+    "predict": ("segfocal.training.verbs.predict", "predict"),
+    "convert": ("segfocal.training.verbs.convert", "convert"),
+    "generate": ("segfocal.training.verbs.generate", "generate"),
+    "study": ("segfocal.study.command", "study"),
+    "lanes": ("segfocal.training.verbs.lanes", "lanes"),
+    "evaluate": ("segfocal.training.verbs.evaluate", "evaluate"),
+    "report": ("segfocal.report.command", "report"),
+    "dashboard": ("segfocal.report.dashboard_command", "dashboard"),
+    "curves": ("segfocal.report.curves_command", "curves"),
 }
+
+
+def _run(verb: str, argv: Sequence[str]) -> int:
+    module, function = _VERBS[verb]
+    code: int = getattr(import_module(module), function)(argv)
+    return code
 
 
 def _dispatch(argv: Sequence[str]) -> int:
@@ -161,7 +84,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         )
     if argv[0] in _CONFIGURED and write_help(argv[0], argv[1:]):
         return 0
-    return _VERBS[argv[0]](argv[1:])
+    return _run(argv[0], argv[1:])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

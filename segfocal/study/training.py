@@ -29,7 +29,7 @@ def train_cell(folder: StudyFolder, cell: dict[str, Any]) -> dict[str, Any] | No
     Raises:
         SegfocalError: For anything wrong in configuration or data.
     """
-    from segfocal.training.verbs.fit import evaluate
+    from segfocal.training.verbs.fit import test
 
     chosen, outcome = _chosen(folder, cell)
     paths = folder.paths(cell["id"])
@@ -38,7 +38,7 @@ def train_cell(folder: StudyFolder, cell: dict[str, Any]) -> dict[str, Any] | No
     run = RunPaths(paths.run)
     if not _is_trained(run) and _train(folder, cell):
         return None
-    if cell["kind"] == "arm" and evaluate("test", ["--run", str(run.root)]):
+    if cell["kind"] == "arm" and test(["--run", str(run.root)]):
         return None
     return outcome
 

@@ -58,12 +58,11 @@ def fit(argv: Sequence[str]) -> int:
         return _resume(rest, run=open_run(resumed, with_checkpoints=True))
 
 
-def evaluate(verb: str, argv: Sequence[str]) -> int:
-    """Score a run on its validation or test images and print the table.
+def validate(argv: Sequence[str]) -> int:
+    """Score a run on its validation images and print the table.
 
     Args:
-        verb: "validate" or "test".
-        argv: Words after it.
+        argv: Words after ``validate``.
 
     Returns:
         Exit code: 0, or 130 after a signal.
@@ -71,6 +70,25 @@ def evaluate(verb: str, argv: Sequence[str]) -> int:
     Raises:
         SegfocalError: Where the run directory holds no such checkpoint, or the data have no such images.
     """
+    return _evaluate("validate", argv)
+
+
+def test(argv: Sequence[str]) -> int:
+    """Score a run on its test images and print the table.
+
+    Args:
+        argv: Words after ``test``.
+
+    Returns:
+        Exit code: 0, or 130 after a signal.
+
+    Raises:
+        SegfocalError: Where the run directory holds no such checkpoint, or the data have no such images.
+    """
+    return _evaluate("test", argv)
+
+
+def _evaluate(verb: str, argv: Sequence[str]) -> int:
     if "--help-all" in argv:
         SegfocalCLI(["--help"])
     folder, rest = take_option(argv, "--run")
