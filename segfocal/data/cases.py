@@ -15,6 +15,7 @@ import numpy.typing as npt
 from segfocal.data.labels import LabelRows, Mask
 from segfocal.data.preprocess import Floats, Image, Preprocess
 from segfocal.data.source import Source
+from segfocal.data.spill import Spill
 from segfocal.errors import SegfocalError
 from segfocal.imbalance.counts import Counts, Task
 
@@ -63,7 +64,7 @@ class CaseSet(Protocol):
 
 
 class Cases:
-    """Read the cases of a source, at most once as long as ``cache_mib`` lasts.
+    """Read the cases of a source, at most once while ``cache_mib`` lasts, or always with ``cache_dir``.
 
     Args:
         source: Where they come from.
@@ -72,6 +73,7 @@ class Cases:
         num_classes: Channels of the logits.
         ignore_index: Label without a class.
         cache_mib: Memory for decoded images and masks, in MiB per process.
+        cache_dir: Folder for those that memory has no room for; None: they are read anew each time.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class Cases:
         num_classes: int,
         ignore_index: int | None,
         cache_mib: float,
+        cache_dir: str | None = None,
     ) -> None:
         self.source, self.preprocess = source, preprocess
         self.task, self.num_classes, self.ignore_index = task, num_classes, ignore_index
         small = num_classes <= 255 and (ignore_index is None or 0 <= ignore_index <= 255)
         self.mask_dtype: npt.DTypeLike = np.uint8 if small else np.int32
         self._room = cache_mib * MIB
+        self._spill = None if cache_dir is None else Spill(cache_dir)
         self._pictures: dict[int, Picture] = {}
         self._labels: dict[int, Labels] = {}
 
@@ -101,9 +105,10 @@ class Cases:
         if found is None:
             with naming(self.source.place(index)):
                 stored = self.source.image(index)
-                image = self.preprocess.select(stored)
+                image, kept = self._store(self.preprocess.select(stored))
                 found = Picture(image, stored.shape[:2], *self.preprocess.moments(image))
-            self._keep(self._pictures, index, found, image.nbytes)
+            if kept:
+                self._pictures[index] = found
         return found
 
     def labels(self, index: int) -> Labels:
@@ -113,10 +118,12 @@ class Cases:
             with naming(self.source.names[index]):
                 stored = self.source.mask(index)
                 self._check_mask(stored)
-                mask = self.preprocess.select_mask(stored).astype(self.mask_dtype, copy=False)
+                selected = self.preprocess.select_mask(stored).astype(self.mask_dtype, copy=False)
+                mask, kept = self._store(selected)
             rows = LabelRows.of(mask, task=self.task, num_classes=self.num_classes)
             found = Labels(mask, stored.shape[-2:], rows)
-            self._keep(self._labels, index, found, mask.nbytes)
+            if kept:
+                self._labels[index] = found
         return found
 
     def pair(self, index: int) -> tuple[Picture, Labels]:
@@ -131,7 +138,7 @@ class Cases:
 
     def fill(self) -> None:
         """Read as many cases as the cache holds: worker processes then share them instead of reading each."""
-        threaded(lambda index: self.pair(index) if self._room > 0 else None, range(len(self)))
+        threaded(lambda index: self.pair(index) if self._room > 0 or self._spill else None, range(len(self)))
 
     def counts(self) -> Counts:
         """Return the pixels per class of all cases: ``(C,)`` for multiclass, else ``(C, 2)``."""
@@ -139,12 +146,14 @@ class Cases:
         total: Counts = np.sum(found, axis=0, dtype=np.int64)
         return total
 
-    def _keep(self, kept: dict[int, Any], index: int, value: object, size: int) -> None:
-        # the first case that does not fit ends it: fill() must not go on reading a large set for nothing
-        fits = size <= self._room
-        self._room = self._room - size if fits else 0.0
-        if fits:
-            kept[index] = value
+    def _store(self, array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
+        """Return the array where it will lie, and whether it stays."""
+        # the first one that does not fit ends it: fill() must not go on reading a large set for nothing
+        fits = array.nbytes <= self._room
+        self._room = self._room - array.nbytes if fits else 0.0
+        if fits or self._spill is None:
+            return array, fits
+        return self._spill.keep(array), True
 
     def _check_mask(self, mask: Mask) -> None:
         planes = self.num_classes if self.task == "multilabel" else None

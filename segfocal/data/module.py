@@ -40,7 +40,9 @@ class SegmentationData(CaseData):
             in the image (class 0 of multiclass is background); the rest lies anywhere.
         augment: Preset ``none``, ``flips``, ``medical`` or ``road``, or a list of presets and albumentations
             transforms given by ``class_path`` and ``init_args``.
-        cache_mib: Memory for decoded images, in MiB per split (train, val).
+        cache_mib: Memory for decoded images and masks, in MiB per split (train, val).
+        cache_dir: Folder for those that memory has no room for, in files that end with the process; null:
+            they are decoded anew for every patch.
         num_workers: Loader processes; the samples do not depend on it.
         val_batch_size: Whole images per batch in validation and test; above 1 they must be of one size.
 
@@ -62,6 +64,7 @@ class SegmentationData(CaseData):
         foreground_share: float = 0.5,
         augment: str | list[str | dict[str, Any]] = "flips",
         cache_mib: float = 1024.0,
+        cache_dir: str | None = None,
         num_workers: int = 0,
         val_batch_size: int = 1,
     ) -> None:
@@ -81,6 +84,7 @@ class SegmentationData(CaseData):
         )
         self.patch_size, self.augment = check_patch_size(patch_size), augment
         self.augmentation = Augmentation(augment, ignore_index=ignore_index, in_channels=self.in_channels)
+        self.cache_dir = cache_dir
         self._cases: dict[str, Cases] = {}
 
     @abstractmethod
@@ -91,13 +95,15 @@ class SegmentationData(CaseData):
         """Return the cases of a split, reading nothing yet."""
         check_choice("split", split, SPLITS)
         if split not in self._cases:
+            trains = split in ("train", "val")  # test images are looked at once
             self._cases[split] = Cases(
                 self.source(split),
                 preprocess=self.preprocess,
                 task=self.task,
                 num_classes=self.num_classes,
                 ignore_index=self.ignore_index,
-                cache_mib=self.cache_mib if split in ("train", "val") else 0.0,
+                cache_mib=self.cache_mib if trains else 0.0,
+                cache_dir=self.cache_dir if trains else None,
             )
         return self._cases[split]
 

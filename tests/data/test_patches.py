@@ -29,6 +29,7 @@ def dataset(
         num_classes=classes,
         ignore_index=ignore_index,
         cache_mib=more.pop("cache_mib", 8),
+        cache_dir=more.pop("cache_dir", None),
     )
     augmentation = Augmentation(augment, ignore_index=ignore_index)
     return PatchDataset(
@@ -164,6 +165,22 @@ def test_the_cache_keeps_to_its_limit_and_changes_nothing(make_source, cache_mib
     source.image = lambda index: read.append(index) or images[index]
     [data[0, i] for i in range(5)]
     assert len(read) == {0: 5, 0.01: 3, 100: 0}[cache_mib]
+
+
+@pytest.mark.parametrize("cache_mib", [0, 0.005])
+def test_what_memory_does_not_hold_is_read_once_and_kept_on_disk(make_source, tmp_path, cache_mib):
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(5)]
+    masks = [random.integers(0, 2, (32, 32), dtype=np.uint8) for _ in range(5)]
+    plain = dataset(make_source(images, masks))
+    source = make_source(images, masks)
+    data = dataset(source, cache_mib=cache_mib, cache_dir=str(tmp_path))
+    data.fill()
+    source.image = source.mask = None  # nothing may be read again
+    for index in range(10):
+        one, other = plain[0, index], data[0, index]
+        assert torch.equal(one["image"], other["image"])
+        assert torch.equal(one["mask"], other["mask"])
 
 
 def test_whole_images_come_as_they_are(point):
