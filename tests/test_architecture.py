@@ -11,14 +11,25 @@ PACKAGE = Path(__file__).parents[1] / "segfocal"
 ROOT = PACKAGE.parent
 
 STACK = {"torch", "torchvision", "pytorch_lightning", "torchmetrics", "monai", "segmentation_models_pytorch"}
-STACK |= {"albumentations", "cv2", "polars", "scipy", "jsonargparse", "timm", "plotly", "dash", "triton"}
+STACK |= {
+    "albumentations",
+    "cv2",
+    "polars",
+    "scipy",
+    "skimage",
+    "jsonargparse",
+    "timm",
+    "plotly",
+    "dash",
+    "triton",
+}
 
 # room -> (rooms it may import, heavy packages it may import)
 MAY_IMPORT = {
     "losses": (set(), {"torch", "triton"}),
     "imbalance": (set(), set()),
     "runs": (set(), {"polars", "scipy"}),
-    "metrics": ({"runs", "data"}, {"torch", "torchmetrics", "monai", "scipy", "cv2"}),
+    "metrics": ({"runs", "data"}, {"torch", "torchmetrics", "monai", "scipy", "skimage", "cv2"}),
     "models": ({"imbalance"}, {"torch", "segmentation_models_pytorch", "monai", "timm", "torchvision"}),
     "data": (
         {"imbalance"},
