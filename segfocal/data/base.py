@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segfocal.data.cases import CaseSet
 from segfocal.data.checks import check_classes, check_labels
+from segfocal.data.leaks import Member, check_leaks
 from segfocal.data.loaders import Patches, image_loader, patch_loader
 from segfocal.data.patches import Sample
 from segfocal.errors import SegfocalError, check_choice, check_range
@@ -40,6 +41,7 @@ class CaseData(pl.LightningDataModule, ABC):
         cache_mib: Memory for decoded cases, in MiB per split.
         num_workers: Loader processes.
         val_batch_size: Whole cases per batch in validation and test.
+        allow_leaks: Names or groups of images that may lie in two splits, wildcards allowed; null: none.
 
     Raises:
         SegfocalError: When settings contradict each other.
@@ -61,6 +63,7 @@ class CaseData(pl.LightningDataModule, ABC):
         cache_mib: float,
         num_workers: int,
         val_batch_size: int,
+        allow_leaks: list[str] | None = None,
     ) -> None:
         super().__init__()
         check_choice("task", task, TASKS)
@@ -75,7 +78,8 @@ class CaseData(pl.LightningDataModule, ABC):
         self.in_channels, self.ignore_index, self.seed = in_channels, ignore_index, seed
         self.batch_size, self.val_batch_size, self.num_workers = batch_size, val_batch_size, num_workers
         self.patches_per_epoch, self.foreground_share = patches_per_epoch, foreground_share
-        self.cache_mib = cache_mib
+        self.cache_mib, self.allow_leaks = cache_mib, list(allow_leaks or [])
+        self._leaks_checked = False
         self._resume = (0, 0)
 
     @abstractmethod
@@ -121,8 +125,13 @@ class CaseData(pl.LightningDataModule, ABC):
         }
 
     def setup(self, stage: str) -> None:
-        """Find the images that a stage needs; for fit, see that there is something to learn."""
+        """Find the images that a stage needs; for fit, see that there is something to learn and to score.
+
+        Raises:
+            SegfocalError: Where there are no images, one class only, or images in two splits.
+        """
         if stage == "fit":
+            self._check_leaks()
             check_labels(self._needed("train"))
             self.cases("val")
         else:
@@ -156,6 +165,17 @@ class CaseData(pl.LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Return the test images without their masks."""
         return self._whole("test", with_mask=False)
+
+    def _check_leaks(self) -> None:
+        if self._leaks_checked:
+            return
+        members = []
+        for split in self.splits():
+            source = self.cases(split).source
+            for index, (name, group) in enumerate(zip(source.names, source.groups, strict=True)):
+                members.append(Member(split, name, group, source.image_files(index)))
+        check_leaks(members, allowed=self.allow_leaks)
+        self._leaks_checked = True
 
     def _whole(self, split: Split, *, with_mask: bool = True) -> DataLoader[Sample]:
         self._needed(split)

@@ -23,12 +23,14 @@ class FolderLayout:
         images: As in `FolderData`.
         masks: As in `FolderData`.
         classes: Multilabel classes with a mask file each; None: one mask per image.
+        allowed: Names and groups that may lie in two splits.
     """
 
     root: Path
     images: str = "images"
     masks: str = "masks"
     classes: Sequence[str] | None = None
+    allowed: Sequence[str] = ()
 
     def divide(self, split: Split) -> dict[str, list[Pair]]:
         """Return the cases of train, val and test.
@@ -50,7 +52,7 @@ class FolderLayout:
             every = {pair.name: pair for pair in self._find(None)}
             names = split.divide(sorted(every), root=self.root)
             pool = dict.fromkeys(SPLITS, every)
-        final = split.finish(names)
+        final = split.finish(names, allowed=self.allowed)
         return {part: [pool[part][name] for name in chosen] for part, chosen in final.items()}
 
     def _find(self, folder: str | None) -> list[Pair]:

@@ -134,6 +134,10 @@ class FileSource(Source):
         """Return the path of the image."""
         return str(self.files[index].image)
 
+    def image_files(self, index: int) -> tuple[Path, ...]:
+        """Return the file of the image."""
+        return (self.files[index].image,)
+
     def identity(self, index: int) -> bytes:
         """Return a hash of the masks' bytes and of name and size of the image file."""
         pair = self.files[index]

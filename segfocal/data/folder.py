@@ -49,7 +49,8 @@ class FolderData(FileData):
     def pairs(self) -> dict[str, list[Pair]]:
         """Return the files of train, val and test."""
         classes = self.class_names if self.task == "multilabel" else None
-        return FolderLayout(self.root, self.images, self.masks, classes).divide(self.split)
+        layout = FolderLayout(self.root, self.images, self.masks, classes, self.allow_leaks)
+        return layout.divide(self.split)
 
     def group_of(self, name: str) -> str:
         """Return the group that ``split`` finds in a name."""

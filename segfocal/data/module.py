@@ -45,6 +45,8 @@ class SegmentationData(CaseData):
             they are decoded anew for every patch.
         num_workers: Loader processes; the samples do not depend on it.
         val_batch_size: Whole images per batch in validation and test; above 1 they must be of one size.
+        allow_leaks: Names or groups of images that may lie in two splits, wildcards allowed
+            (``["eye_07*"]``); null: none, and training refuses them.
 
     Raises:
         SegfocalError: When settings contradict each other.
@@ -67,6 +69,7 @@ class SegmentationData(CaseData):
         cache_dir: str | None = None,
         num_workers: int = 0,
         val_batch_size: int = 1,
+        allow_leaks: list[str] | None = None,
     ) -> None:
         self.preprocess = preprocess if preprocess is not None else Preprocess()
         super().__init__(
@@ -81,6 +84,7 @@ class SegmentationData(CaseData):
             cache_mib=cache_mib,
             num_workers=num_workers,
             val_batch_size=val_batch_size,
+            allow_leaks=allow_leaks,
         )
         self.patch_size, self.augment = check_patch_size(patch_size), augment
         self.augmentation = Augmentation(augment, ignore_index=ignore_index, in_channels=self.in_channels)

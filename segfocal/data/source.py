@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,10 @@ class Source(ABC):
     def place(self, index: int) -> str:
         """Return how messages call the image of a case: its file, or its name where it has none."""
         return self.names[index]
+
+    def image_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files that hold the image of a case; none where it is in no file."""
+        return ()
 
     def identity(self, index: int) -> bytes:
         """Return bytes that change whenever the case does; they enter the fingerprint."""

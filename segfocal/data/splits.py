@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.folds import check_fold, deal, keep
+from segfocal.data.leaks import named
 from segfocal.data.lists import listed
 from segfocal.data.rules import SPLITS, Names, Rule, by_number, by_share, kind, without
 from segfocal.errors import SegfocalError, check_range
@@ -146,12 +147,19 @@ class Split:
             for split, rule in rules.items()
         }
 
-    def finish(self, names: Mapping[str, Sequence[str]], *, group_of: Grouping | None = None) -> Names:
+    def finish(
+        self,
+        names: Mapping[str, Sequence[str]],
+        *,
+        group_of: Grouping | None = None,
+        allowed: Sequence[str] = (),
+    ) -> Names:
         """Move a share or fold of train to val, see that no group lies in two splits, reduce train.
 
         Args:
             names: Split to names.
             group_of: Group of a name; None: by the pattern ``group``.
+            allowed: Names and groups that may lie in two splits.
 
         Raises:
             SegfocalError: Naming the group and its splits.
@@ -168,10 +176,12 @@ class Split:
         for split in SPLITS:
             for name in done[split]:
                 group = group_of(name)
+                if named(allowed, name, group):
+                    continue
                 if home.setdefault(group, split) != split and (known or not self.by_folder()):
                     raise SegfocalError(
                         f"group {group!r} ({name}) is in {home[group]} and in {split}: what is trained on "
-                        "must not be scored. Change split."
+                        "must not be scored. Change split, or name it in data.init_args.allow_leaks."
                     )
         if self.train_fraction < 1:
             done["train"] = keep(

@@ -92,7 +92,7 @@ class TableData(FileData):
             if rule is None:
                 raise SegfocalError(f"{path} has no column split: add one, or set split.")
             drawn = rule.divide(sorted(rows), root=self.root, group_of=self.group_of)
-            return rule.finish(drawn, group_of=self.group_of)
+            return rule.finish(drawn, group_of=self.group_of, allowed=self.allow_leaks)
         if rule is not None:
             raise SegfocalError(f"{path} has a column split: set split to null, or take the column out.")
         names: dict[str, list[str]] = {part: [] for part in SPLITS}
@@ -104,7 +104,7 @@ class TableData(FileData):
                     f"{nearest(part, SPLITS)}"
                 )
             names[part].append(name)
-        return _AS_LISTED.finish(names, group_of=self.group_of)
+        return _AS_LISTED.finish(names, group_of=self.group_of, allowed=self.allow_leaks)
 
 
 def _rows(path: Path) -> list[Row]:

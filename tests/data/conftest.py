@@ -77,7 +77,7 @@ def write_set(tmp_path):
         (base / "images").mkdir(parents=True, exist_ok=True)
         (base / "masks").mkdir(parents=True, exist_ok=True)
         names = names or [f"p{i // 2:02d}_{'LR'[i % 2]}" for i in range(count)]
-        for name, image, mask in zip(names, *blobs(len(names)), strict=True):
+        for name, image, mask in zip(names, *blobs(len(names), seed=sum(folder.encode())), strict=True):
             Image.fromarray(image).save(base / "images" / f"{name}.png")
             Image.fromarray(mask * 255).save(base / "masks" / f"{name}.png")
         return tmp_path

@@ -88,6 +88,10 @@ class LaneSource(Source):
         """Return the path of the image."""
         return str(self.frames[index].image)
 
+    def image_files(self, index: int) -> tuple[Path, ...]:
+        """Return the file of the image."""
+        return (self.frames[index].image,)
+
     def identity(self, index: int) -> bytes:
         """Return a hash of the points, how they are drawn, and of name and size of the image file."""
         frame = self.frames[index]
@@ -168,7 +172,7 @@ class LaneData(SegmentationData):
             if both:
                 raise SegfocalError(f"split {both[0]} has a file of its own and a rule in split: give one.")
             names = drawn | names
-        final = self.split.finish(names) if self.split else names
+        final = self.split.finish(names, allowed=self.allow_leaks) if self.split else names
         return {part: [pool[name] for name in final.get(part, [])] for part in SPLITS}
 
 

@@ -54,6 +54,8 @@ class NiftiData(CaseData):
         cache_mib: Memory for prepared volumes, in MiB per split (train, val).
         num_workers: Loader processes; the samples do not depend on it.
         val_batch_size: Whole volumes per batch in validation and test; above 1 they must be of one size.
+        allow_leaks: Names or groups of volumes that may lie in two splits, wildcards allowed
+            (``["case_07*"]``); null: none, and training refuses them.
 
     Raises:
         SegfocalError: Naming file, expected, found and remedy.
@@ -78,6 +80,7 @@ class NiftiData(CaseData):
         cache_mib: float = 1024.0,
         num_workers: int = 0,
         val_batch_size: int = 1,
+        allow_leaks: list[str] | None = None,
     ) -> None:
         self.set = read_volume_set(Path(expand(root)))
         if task is None:
@@ -95,6 +98,7 @@ class NiftiData(CaseData):
             cache_mib=cache_mib,
             num_workers=num_workers,
             val_batch_size=val_batch_size,
+            allow_leaks=allow_leaks,
         )
         if self.set.ignored and ignore_index is None:
             raise SegfocalError("dataset.json has a label 'ignore': set ignore_index to a number.")
@@ -160,7 +164,8 @@ class NiftiData(CaseData):
                     f"{self.split.rules()}."
                 )
             every = {case.name: case for case in self.set.cases}
-            names = self.split.finish(self.split.divide(sorted(every), root=self.set.root))
+            drawn = self.split.divide(sorted(every), root=self.set.root)
+            names = self.split.finish(drawn, allowed=self.allow_leaks)
             self._files = {part: [every[name] for name in chosen] for part, chosen in names.items()}
         return self._files
 

@@ -80,6 +80,10 @@ class VolumeSource(Source):
         """Return the path of the image."""
         return str(self.files[index].images[0])
 
+    def image_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files of the image, one per channel or one for all."""
+        return self.files[index].images
+
     def identity(self, index: int) -> bytes:
         """Return a hash of the label map's bytes and of names and sizes of the image files."""
         case = self.files[index]
