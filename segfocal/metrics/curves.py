@@ -17,6 +17,7 @@ from segfocal.metrics.bins import (
     PR_BINS,
     RELIABILITY_BINS,
     average_precision,
+    average_precision_of_33,
     pr_bin,
     pr_edges,
 )
@@ -43,7 +44,7 @@ class PixelCurves(ImageMetric):
     the pixels labelled with the class; and the band, those within ``band_px`` of both sides of the class's
     boundary in the reference (``boundary_band``).
 
-    - ``aupr``: average precision from 2^16 bins (``pr_bin``), all pixels.
+    - ``aupr``: average precision from 2^16 bins (``pr_bin``), all pixels; ``aupr33``: IDRiD's 33 thresholds.
     - ``ece``: expected calibration error, sum over 15 equal-width bins of |sum of p - positives| / pixels.
     - ``brier``: mean squared error of p. In multiclass the usual score, summed over classes, is C times it.
     - ``nll``: mean of -log of the probability of what the label says, in nats, at most 15.9 per pixel.
@@ -116,8 +117,9 @@ class PixelCurves(ImageMetric):
         groups = rows.numpy().sum(axis=0)
         found: dict[str, Tensor] = {}
         if self.precision_recall:
-            area = average_precision(self.pr_counts[:, 0], self.pr_counts[:, 1]).cpu().numpy()
-            found = self._named("aupr", area, float(mean_ignoring_nan(area)))
+            for name, area in (("aupr", average_precision), ("aupr33", average_precision_of_33)):
+                values = area(*self.pr_counts.cpu().unbind(1)).numpy()
+                found |= self._named(name, values, float(mean_ignoring_nan(values)))
         for region in REGIONS:
             suffix = "" if region == "all" else f"_{region}"
             for name, values in calibration(groups, region).items():

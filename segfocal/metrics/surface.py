@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -12,10 +12,8 @@ from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice, check_range
 from segfocal.metrics.batch import Task
-from segfocal.metrics.images import ImageMetric
+from segfocal.metrics.masks import MaskScores
 from segfocal.runs.scores import Empty, mean_ignoring_nan
-
-ABSENT: dict[str, Any] = {"hd95": None, "nsd": None, "distance_unit": None}
 
 
 def surface_scores(
@@ -69,7 +67,7 @@ def surface_scores(
     return hd95, right / (len(there) + len(back))
 
 
-class SurfaceScores(ImageMetric):
+class SurfaceScores(MaskScores):
     """HD95 and NSD of every image and class; the background of multiclass has none.
 
     Args:
@@ -77,7 +75,8 @@ class SurfaceScores(ImageMetric):
         num_classes: Channels of the probabilities.
         class_names: One per channel.
         ignore_index: The label of pixels that belong to neither mask.
-        thresholds: One per class; not used in multiclass, which takes the argmax.
+        thresholds: As in ``MaskScores``.
+        classes: As in ``MaskScores``.
         tolerance: Of NSD, in mm where images have a spacing, else in pixels.
         empty: As in `surface_scores`.
     """
@@ -90,13 +89,14 @@ class SurfaceScores(ImageMetric):
         class_names: Sequence[str] | None = None,
         ignore_index: int | None = None,
         thresholds: Sequence[float] | None = None,
+        classes: Sequence[str] | None = None,
         tolerance: float = 1.0,
         empty: Empty = "one",
     ) -> None:
-        super().__init__(task, num_classes, class_names=class_names, ignore_index=ignore_index)
+        common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
+        super().__init__(task, num_classes, thresholds=thresholds, classes=classes, **common)
         check_choice("empty", empty, get_args(Empty))
         check_range("tolerance", tolerance, low=0.0)
-        self.thresholds = list(thresholds) if thresholds is not None else [0.5] * num_classes
         self.tolerance, self.empty = tolerance, empty
         self.add_rows("surface", torch.float64)
         self.add_rows("measured", torch.int64)
@@ -121,60 +121,36 @@ class SurfaceScores(ImageMetric):
         if edges.shape != (len(names), axes):
             raise SegfocalError(f"spacing must have shape {(len(names), axes)}, got {tuple(edges.shape)}.")
         for scores, labels, edge in zip(probabilities.cpu(), target.cpu(), edges.tolist(), strict=True):
-            pairs = self._masks(scores, labels)
             common: dict[str, Any] = {"spacing": edge, "tolerance": self.tolerance, "empty": self.empty}
-            rows = [(np.nan, np.nan) if pair is None else surface_scores(*pair, **common) for pair in pairs]
+            rows = [
+                surface_scores(predicted, known, **common)
+                for _, predicted, known in self.pairs(scores, labels)
+            ]
             self.append("surface", torch.tensor(rows, dtype=torch.float64))
             self.append("measured", torch.tensor([spacing is not None]))
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``hd95`` and ``nsd``: means over images, ``.../<class>``, and their means over classes."""
-        _, table = self.sorted_rows("surface", self.num_classes, 2)
+        _, table = self.sorted_rows("surface", len(self.chosen), 2)
         found: dict[str, Tensor] = {}
         for column, name in enumerate(("hd95", "nsd")):
             values = mean_ignoring_nan(table[..., column].numpy())
             found[name] = self._scalar(float(mean_ignoring_nan(values)))
-            names = list(zip(self.class_names, values.tolist(), strict=True))
-            for label, value in names[1:] if self.task == "multiclass" else names:
-                found[f"{name}/{label}"] = self._scalar(value)
+            for index, value in zip(self.chosen, values.tolist(), strict=True):
+                found[f"{name}/{self.class_names[index]}"] = self._scalar(value)
         return found
 
     def rows(self) -> dict[tuple[str, int], dict[str, Any]]:
         """Return hd95, nsd and distance_unit by image name and class number; a collective."""
         with self.sync_context():
-            names, table = self.sorted_rows("surface", self.num_classes, 2)
+            names, table = self.sorted_rows("surface", len(self.chosen), 2)
             _, measured = self.sorted_rows("measured")
         found = {}
         for name, values, known in zip(names, table.tolist(), measured.tolist(), strict=True):
-            for index, (hd95, nsd) in enumerate(values):
+            for index, (hd95, nsd) in zip(self.chosen, values, strict=True):
                 numbers = {"hd95": None if np.isnan(hd95) else hd95, "nsd": None if np.isnan(nsd) else nsd}
                 found[name, index] = numbers | {"distance_unit": "mm" if known else "px"}
         return found
-
-    def _masks(self, scores: Tensor, labels: Tensor) -> Iterable[tuple[Tensor, Tensor] | None]:
-        """Yield prediction and reference of each class; None for the background."""
-        one_hot = self.task != "multiclass"
-        largest = None if one_hot else scores.max(dim=0).indices
-        for index in range(self.num_classes):
-            if largest is not None and index == 0:
-                yield None
-                continue
-            known = labels[index] if one_hot else labels
-            predicted = scores[index] > self.thresholds[index] if largest is None else largest == index
-            if self.ignore_index is not None:
-                predicted = predicted & (known != self.ignore_index)
-            yield predicted, known == (1 if one_hot else index)
-
-
-def with_surfaces(rows: Iterable[Mapping[str, Any]], surface: SurfaceScores | None) -> list[dict[str, Any]]:
-    """Return rows of `SegmentationScores.cases` with the columns of surfaces; a collective.
-
-    Args:
-        rows: One per image and class.
-        surface: None: the columns are empty.
-    """
-    found = {} if surface is None else surface.rows()
-    return [{**row, **found.get((str(row["name"]), int(row["class_index"])), ABSENT)} for row in rows]
 
 
 def _without_surface(

@@ -14,7 +14,8 @@ from segfocal.report.tables.leaderboard import leaderboard, run_board
 
 _COLUMNS = (
     *("rank", "arm", "data", "runs", "images", "dice", "dice_low", "dice_high", "dataset_dice", "iou"),
-    *("worst_class", "worst_dice", "ece", "aupr", "hd95", "distance_unit", "trainable", "fit_s"),
+    *("worst_class", "worst_dice", "ece", "aupr", "hd95", "distance_unit"),
+    *("lesion_f1", "froc", "cldice", "trainable", "fit_s"),
 )
 
 

@@ -21,7 +21,7 @@ from segfocal.report.tables.leaderboard import class_board, heat_map, leaderboar
 from segfocal.report.tables.learning import learning_curves
 from segfocal.report.tables.paired import image_scores, paired
 from segfocal.report.tables.provenance import class_counts, provenance
-from segfocal.report.tables.scores import SURFACE
+from segfocal.report.tables.scores import MEASURED
 from segfocal.report.tables.strength import strength_table
 
 MOST_COMPARISONS = 12
@@ -42,6 +42,8 @@ _BOARD = (  # the columns of the table
         "hd95",
         "distance_unit",
         "nsd",
+        "lesion_f1",
+        "froc",
         "cldice",
     ),
     *("aupr", "ece", "nll", "brier", "trainable", "parameters", "fit_s"),
@@ -99,8 +101,9 @@ def _classes(sources: Sources) -> Section:
     if sources.scores.is_empty():
         return Section("classes", "Classes", "")
     table = class_board(sources.scores)
-    table = table.drop(name for name in SURFACE if table[name].null_count() == table.height)
-    measured = " HD95 and NSD are means over the images that hold the class." if "hd95" in table else ""
+    known = [name for name in (*MEASURED, "distance_unit") if table[name].null_count() < table.height]
+    table = table.drop(name for name in (*MEASURED, "distance_unit") if name not in known)
+    measured = " HD95, NSD, lesion F1 and clDice are means over images as well." if known else ""
     return Section(
         "classes",
         "Classes",

@@ -37,10 +37,18 @@ CASES_SCHEMA = pl.Schema(
         "hd95": pl.Float64,  # this and the following: null where surfaces were not measured
         "nsd": pl.Float64,
         "distance_unit": pl.String,  # mm, or px for images without a spacing
+        "lesion_tp": pl.Int64,  # this and the following: null where lesions were not counted
+        "lesion_fp": pl.Int64,
+        "lesion_fn": pl.Int64,
+        "lesion_f1": pl.Float64,  # null too where the empty-mask policy leaves the case out
+        "cldice": pl.Float64,  # null where centrelines were not compared
     }
 )
-# tables that were written before surfaces were measured lack these
-OPTIONAL = ("hd95", "nsd", "distance_unit")
+# tables that were written before these were measured lack them
+OPTIONAL = (
+    *("hd95", "nsd", "distance_unit"),
+    *("lesion_tp", "lesion_fp", "lesion_fn", "lesion_f1", "cldice"),
+)
 
 
 def write_cases(

@@ -12,11 +12,12 @@ from torchmetrics import MeanMetric
 from segfocal.losses.pixel_part import PixelLosses
 from segfocal.metrics.concentration import LossConcentration
 from segfocal.metrics.curves import PixelCurves
+from segfocal.metrics.masks import MaskScores
 from segfocal.metrics.segmentation import SegmentationScores
-from segfocal.metrics.surface import SurfaceScores
 from segfocal.metrics.threshold import ThresholdSearch
 from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
+from segfocal.training.final_scores import FinalScores
 
 
 class StageScores(nn.Module):
@@ -30,8 +31,8 @@ class StageScores(nn.Module):
         thresholds: Tuned thresholds to score beside 0.5; None: none are known.
         search: Whether to look for the best thresholds (validation); never in multiclass, which takes the
             argmax.
-        curves: Whether to gather calibration and precision-recall, and the surfaces' distances (final
-            stages).
+        curves: Whether to gather calibration and precision-recall (final stages).
+        final: Which scores of masks a final stage records; None: none.
         recalibrated: Kinds of scores whose calibration is gathered beside that of the network's own.
         pixel_loss_name: Class of the pixel loss whose spread over the pixels is gathered; None: of none.
     """
@@ -46,6 +47,7 @@ class StageScores(nn.Module):
         thresholds: Sequence[float] | None = None,
         search: bool = False,
         curves: bool = False,
+        final: FinalScores | None = None,
         recalibrated: Sequence[ScoreKind] = (),
         pixel_loss_name: str | None = None,
     ) -> None:
@@ -62,12 +64,12 @@ class StageScores(nn.Module):
         )
         self.search = ThresholdSearch(task, classes, empty=empty, **common) if search and sigmoid else None
         self.curves = PixelCurves(task, classes, **common) if curves else None
-        self.surface = SurfaceScores(task, classes, empty=empty, **common) if curves else None
-        self.tuned_surface = (
-            SurfaceScores(task, classes, empty=empty, thresholds=thresholds, **common)
-            if curves and self.tuned is not None
-            else None
-        )
+        masks = final.masks(task, empty=empty, **common) if final else []
+        self.at_half = nn.ModuleList(masks)
+        both = final is not None and self.tuned is not None
+        masks = final.masks(task, empty=empty, thresholds=thresholds, **common) if final and both else []
+        self.at_tuned = nn.ModuleList(masks)
+        self.froc = None if final is None else final.froc(task, **common)
         self.pixel_loss_name = pixel_loss_name
         self.concentration = None if pixel_loss_name is None else LossConcentration()
         self.recalibrated = nn.ModuleDict(
@@ -97,9 +99,8 @@ class StageScores(nn.Module):
         for metric in (self.fixed, self.tuned, self.search, self.curves):
             if metric is not None:
                 metric.update(probabilities, target, names)
-        for surface in (self.surface, self.tuned_surface):
-            if surface is not None:
-                surface.update(probabilities, target, names, batch.get("spacing"))
+        for masks in self._all_masks():
+            masks.update(probabilities, target, names, batch.get("spacing"))
         for kind, curves in self.recalibrated_curves().items():
             curves.update((recalibrated or {})[kind], target, names)
         if self.concentration is not None and pixels is not None:
@@ -109,16 +110,15 @@ class StageScores(nn.Module):
         """Return every score as a scalar; collective.
 
         Returns:
-            Names as `SegmentationScores` and `SurfaceScores` give them, those at the tuned threshold under
-            ``tuned_...``, those of the curves as `PixelCurves` gives them, of other kinds of scores under
-            ``temperature_...`` and ``posterior_...``, and ``loss``.
+            Names as `SegmentationScores` and the scores of masks give them, those at the tuned threshold
+            under ``tuned_...``; those of the curves as `PixelCurves` gives them, of other kinds of scores
+            under ``temperature_...`` and ``posterior_...``; and ``loss``.
         """
         values: dict[str, Tensor] = {"loss": self.loss.compute(), **self.fixed.compute()}
-        if self.surface is not None:
-            values |= self.surface.compute()
-        for tuned in (self.tuned, self.tuned_surface):
-            if tuned is not None:
-                values |= {f"tuned_{name}": value for name, value in tuned.compute().items()}
+        for masks in [*self.fixed_masks(), *([] if self.froc is None else [self.froc])]:
+            values |= masks.compute()
+        for tuned in [*([] if self.tuned is None else [self.tuned]), *self.tuned_masks()]:
+            values |= {f"tuned_{name}": value for name, value in tuned.compute().items()}
         if self.search is not None:
             values |= self.search.compute()
         if self.curves is not None:
@@ -131,16 +131,27 @@ class StageScores(nn.Module):
         """Return the curves of each further kind of scores."""
         return {kind: m for kind, m in self.recalibrated.items() if isinstance(m, PixelCurves)}
 
+    def fixed_masks(self) -> list[MaskScores]:
+        """Return the scores of masks at 0.5, or of the argmax."""
+        return [metric for metric in self.at_half if isinstance(metric, MaskScores)]
+
+    def tuned_masks(self) -> list[MaskScores]:
+        """Return the scores of masks at the tuned thresholds."""
+        return [metric for metric in self.at_tuned if isinstance(metric, MaskScores)]
+
     def best_thresholds(self) -> list[float] | None:
         """Return one threshold per class, or None where none was looked for; collective."""
         return None if self.search is None else self.search.thresholds()
 
     def reset(self) -> None:
         """Forget every image."""
-        others = [*self.recalibrated_curves().values(), self.surface, self.tuned_surface, self.concentration]
+        others = [*self.recalibrated_curves().values(), *self._all_masks(), self.concentration]
         for metric in (self.loss, self.fixed, self.tuned, self.search, self.curves, *others):
             if metric is not None:
                 metric.reset()
+
+    def _all_masks(self) -> list[MaskScores]:
+        return [*self.fixed_masks(), *self.tuned_masks(), *([] if self.froc is None else [self.froc])]
 
 
 def validation_names(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -151,6 +151,8 @@ def plain_settings(arguments: dict[str, Any]) -> dict[str, Any]:
     """
     settings = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
     settings |= {name: _plain(settings[name]) for name in ("network", "loss")}
+    scores = settings["test_scores"]
+    settings["test_scores"] = None if scores is None else asdict(scores)
     for name in ("changes", "penalties"):
         settings[name] = [_plain(each) for each in settings[name] or ()] or None
     return settings

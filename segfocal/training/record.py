@@ -9,7 +9,7 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from torch import nn
 
 from segfocal.data.base import CaseData
-from segfocal.metrics.surface import with_surfaces
+from segfocal.metrics.masks import with_columns
 from segfocal.runs.calibration import write_calibration
 from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
 from segfocal.runs.concentration import write_concentration
@@ -111,8 +111,8 @@ def write_scores(
         writes: Whether this process is the one that writes.
         temperature: What the logits were divided by for the kind "temperature".
     """
-    fixed = with_surfaces(scores.fixed.cases(), scores.surface)
-    tuned = [] if scores.tuned is None else with_surfaces(scores.tuned.cases(), scores.tuned_surface)
+    fixed = with_columns(scores.fixed.cases(), scores.fixed_masks())
+    tuned = [] if scores.tuned is None else with_columns(scores.tuned.cases(), scores.tuned_masks())
     kinds: dict[Any, Any] = (
         {} if scores.curves is None else {"raw": scores.curves, **scores.recalibrated_curves()}
     )

@@ -22,7 +22,13 @@ from segfocal.training.concentration import note_absence
 from segfocal.training.interrupt import StopSignal
 from segfocal.training.previews import FINAL_CASES, Previews
 from segfocal.training.record import groups_of, write_scores
-from segfocal.training.table import calibration_line, score_table, surface_line
+from segfocal.training.table import (
+    calibration_line,
+    centreline_line,
+    lesion_line,
+    score_table,
+    surface_line,
+)
 
 
 def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: StopSignal) -> dict[str, float]:
@@ -106,8 +112,15 @@ def _print(
     # a pipe has no width to respect
     Console(width=None if console.is_terminal else 120).print(table)
     unit = "mm" if isinstance(data, CaseData) and data.tile is not None else "px"
-    console.print(surface_line(short, data.class_names, unit=unit), soft_wrap=True, highlight=False)
-    console.print(calibration_line(short), soft_wrap=True, highlight=False)
+    tolerance = cli.model.test_scores.tolerance
+    lines = (
+        surface_line(short, data.class_names, unit=unit, tolerance=tolerance),
+        lesion_line(short, data.class_names),
+        centreline_line(short, data.class_names),
+        calibration_line(short),
+    )
+    for line in filter(None, lines):
+        console.print(line, soft_wrap=True, highlight=False)
     for name, place in (
         ("cases", run.cases),
         ("curves", run.curves),

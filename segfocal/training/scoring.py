@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import torch
 from pytorch_lightning import LightningModule
@@ -13,16 +13,27 @@ from torch import Tensor, nn
 from segfocal.errors import SegfocalError
 from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.pixel_part import PixelLosses, pixel_losses
-from segfocal.metrics.temperature import TemperatureFit
 from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
 from segfocal.training.calibrate import has_posterior
 from segfocal.training.concentration import find_pixel_loss
 from segfocal.training.evaluation import StageScores
+from segfocal.training.final_scores import FinalScores
 from segfocal.training.guard import naming_images
 from segfocal.training.penalties.callback import Penalties
 from segfocal.training.prepare import DataFacts
 from segfocal.training.steps import probabilities_of, whole_scores
+
+
+class TakesLogits(Protocol):
+    """What gathers something else than scores in a pass over whole images."""
+
+    def update(self, logits: Tensor, target: Tensor, names: Sequence[str]) -> None:
+        """Add a batch of whole images."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move to a device."""
+        ...
 
 
 class ScoringModule(LightningModule, ABC):
@@ -35,9 +46,10 @@ class ScoringModule(LightningModule, ABC):
     thresholds: list[float] | None
     facts: DataFacts | None
     scores: StageScores | None
+    test_scores: FinalScores
     penalties: Penalties
     temperature: float | None  # of these weights, where known
-    fitting: TemperatureFit | None  # takes the place of scores in a pass that looks for it
+    fitting: TakesLogits | None  # takes the place of scores in a pass that looks for something else
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count; outside of fit with the tuned thresholds and curves as well."""
@@ -87,6 +99,7 @@ class ScoringModule(LightningModule, ABC):
             thresholds=self.thresholds if final else None,
             search=not final,
             curves=final,
+            final=self.test_scores if final else None,
             recalibrated=self._kinds() if final else (),
             pixel_loss_name=None if pixel_loss is None else type(pixel_loss).__name__,
         ).to(self.device)

@@ -35,7 +35,7 @@ def whole_logits(network: nn.Module, images: Tensor, *, multiple: int) -> Tensor
 def whole_scores(
     network: nn.Module, images: Tensor, *, task: Task, multiple: int, tiling: Tiling | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Score whole images, in windows where they are larger than the network was trained on.
+    """Score whole images, those larger than a window in windows.
 
     Args:
         network: Images to logits.
@@ -52,8 +52,11 @@ def whole_scores(
         logits = whole_logits(network, images, multiple=multiple)
         return logits, probabilities_of(logits, task=task)
 
+    last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+
     def predict(tiles: Tensor) -> Tensor:
-        return probabilities_of(main_output(network(tiles)), task=task)
+        return probabilities_of(main_output(network(tiles.contiguous(memory_format=layout))), task=task)
 
     blended = [
         predict_tiled(predict, image, tiling=tiling, divisor=multiple, device=images.device)

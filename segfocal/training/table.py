@@ -80,13 +80,16 @@ def calibration_line(values: Mapping[str, float]) -> str:
     return f"ECE / NLL: {', '.join(parts)}"
 
 
-def surface_line(values: Mapping[str, float], class_names: Sequence[str], *, unit: str) -> str:
-    """Return the surfaces' distances of every class in one line.
+def surface_line(
+    values: Mapping[str, float], class_names: Sequence[str], *, unit: str, tolerance: float = 1.0
+) -> str:
+    """Return the surfaces' distances of every class in one line, empty where they were not measured.
 
     Args:
         values: As `StageScores.compute` names them.
         class_names: One per logit channel.
         unit: Of the distances, "mm" or "px".
+        tolerance: Of NSD.
 
     Example:
         >>> surface_line({"hd95/a": 2.5, "nsd/a": 0.9}, ["background", "a"], unit="mm")
@@ -97,7 +100,37 @@ def surface_line(values: Mapping[str, float], class_names: Sequence[str], *, uni
         for name in class_names
         if f"hd95/{name}" in values
     ]
-    return f"HD95 / NSD at 1 {unit}: {', '.join(parts)}"
+    return f"HD95 / NSD at {tolerance:g} {unit}: {', '.join(parts)}" if parts else ""
+
+
+def lesion_line(values: Mapping[str, float], class_names: Sequence[str]) -> str:
+    """Return what was found of the lesions of every class in one line, empty where they were not counted.
+
+    Args:
+        values: As `StageScores.compute` names them.
+        class_names: One per logit channel.
+
+    Example:
+        >>> lesion_line({"dataset_lesion_f1/MA": 0.5, "froc/MA": 0.25}, ["MA", "OD"])
+        'lesion F1, data set / FROC: MA 0.5000 / 0.2500'
+    """
+    parts = [
+        f"{name} {values[f'dataset_lesion_f1/{name}']:.4f} / {values[f'froc/{name}']:.4f}"
+        for name in class_names
+        if f"froc/{name}" in values
+    ]
+    return f"lesion F1, data set / FROC: {', '.join(parts)}" if parts else ""
+
+
+def centreline_line(values: Mapping[str, float], class_names: Sequence[str]) -> str:
+    """Return clDice of every class in one line, empty where there is none; args as ``lesion_line``.
+
+    Example:
+        >>> centreline_line({"cldice/vessel": 0.8}, ["vessel"])
+        'clDice: vessel 0.8000'
+    """
+    parts = [f"{name} {values[f'cldice/{name}']:.4f}" for name in class_names if f"cldice/{name}" in values]
+    return f"clDice: {', '.join(parts)}" if parts else ""
 
 
 def _add(

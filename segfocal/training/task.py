@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses import SegmentationLoss
-from segfocal.metrics.temperature import TemperatureFit
 from segfocal.models.changes import Change
 from segfocal.models.stride import size_divisor
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
+from segfocal.training.final_scores import FinalScores
 from segfocal.training.guard import LossGuard
 from segfocal.training.loss_schedule import LossSchedule
 from segfocal.training.matching import REFERENCES, GradientMatch, Reference
@@ -29,7 +29,7 @@ from segfocal.training.penalties import Penalty
 from segfocal.training.penalties.callback import Penalties
 from segfocal.training.phases.learning_rates import optimizer_of, schedule_of
 from segfocal.training.phases.settings import ActivePhase
-from segfocal.training.prediction.tiles import volume_tiling
+from segfocal.training.prediction.tiles import scoring_tiling
 from segfocal.training.prepare import (
     DataFacts,
     check_head,
@@ -40,7 +40,7 @@ from segfocal.training.prepare import (
     spatial_dims,
     start_at_prior,
 )
-from segfocal.training.scoring import ScoringModule
+from segfocal.training.scoring import ScoringModule, TakesLogits
 from segfocal.training.steps import RunningSums, dataset_dice, evaluate_loss
 
 
@@ -72,6 +72,7 @@ class SegmentationTask(ScoringModule):
         compile: Whether the network runs through ``torch.compile``.
         divisor: Multiple of the image sizes that the network takes; None finds it.
         empty: What empty masks score: "one", "nan" or "exclude", see ``segfocal.runs.scores.dice``.
+        test_scores: What validate and test record beside counts and curves; None: HD95 and NSD.
 
     Example:
         >>> from segfocal.losses import FocalLoss
@@ -102,6 +103,7 @@ class SegmentationTask(ScoringModule):
         compile: bool = False,
         divisor: int | None = None,
         empty: Empty = "one",
+        test_scores: FinalScores | None = None,
     ) -> None:
         super().__init__()
         check_choice("schedule", schedule, optim.SCHEDULES)
@@ -117,13 +119,14 @@ class SegmentationTask(ScoringModule):
         self.channels_last = channels_last
         self.divisor = divisor
         self.empty: Empty = empty
+        self.test_scores = test_scores or FinalScores()
         self.head_prior = head_prior
         self.thresholds: list[float] | None = None
         self.class_counts: list[Any] | None = None
         self.facts: DataFacts | None = None
         self.scores: StageScores | None = None
         self.temperature: float | None = None
-        self.fitting: TemperatureFit | None = None
+        self.fitting: TakesLogits | None = None
         self.sums = RunningSums()
         self.guard = LossGuard()
         self.penalties = Penalties(penalties or ())
@@ -169,6 +172,7 @@ class SegmentationTask(ScoringModule):
             return
         task = check_tasks(task=self.task, loss=self.loss, data_task=data.task)
         check_ignored(self.loss, data.ignore_index)
+        self.test_scores.check(task, data.class_names)
         shape = {"in_channels": data.in_channels, "spatial_dims": spatial_dims(self.network)}
         divisor = size_divisor(self.network, divisor=self.divisor, **shape)
         check_head(self.network, num_classes=data.num_classes, divisor=divisor, **shape)
@@ -181,7 +185,7 @@ class SegmentationTask(ScoringModule):
                 start_at_prior(
                     self.network, self.head_prior, task=task, counts=counts, divisor=divisor, **shape
                 )
-        tiling = volume_tiling(data.tile) if isinstance(data, CaseData) else None
+        tiling = scoring_tiling(data.tile if isinstance(data, CaseData) else None)
         self.facts = DataFacts(task, tuple(data.class_names), data.ignore_index, divisor, tiling)
 
     def on_train_start(self) -> None:

@@ -6,7 +6,8 @@ import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
 from segfocal.errors import SegfocalError
-from segfocal.metrics.surface import ABSENT, SurfaceScores, surface_scores, with_surfaces
+from segfocal.metrics.masks import with_columns
+from segfocal.metrics.surface import SurfaceScores, surface_scores
 
 
 def balls(seed, shape=(14, 12, 10)):
@@ -65,7 +66,7 @@ def test_rows_name_unit_and_leave_the_background_out():
         metric.update(scores, labels, ["b", "a"], spacing)
         rows = metric.rows()
         assert rows["a", 1] == {"hd95": 0.0, "nsd": 1.0, "distance_unit": unit}
-        assert rows["a", 0]["hd95"] is None
+        assert ("a", 0) not in rows
         assert metric.compute()["nsd/cube"] == 1
         assert "nsd/background" not in metric.compute()
         assert metric.compute()["hd95"] == 0
@@ -97,7 +98,18 @@ def test_wrong_spacing_is_refused():
         )
 
 
-def test_rows_without_surfaces_get_empty_columns():
-    assert with_surfaces([{"name": "a", "class_index": 0}], None) == [
-        {"name": "a", "class_index": 0, **ABSENT}
+def test_columns_join_the_rows_of_their_image_and_class():
+    labels = torch.zeros(1, 2, 9, 9, dtype=torch.uint8)
+    labels[0, :, 2:6, 2:6] = 1
+    metric = SurfaceScores("multilabel", 2, class_names=["a", "b"], classes=["b"])
+    metric.update(labels.float(), labels, ["eye"])
+    rows = with_columns([{"name": "eye", "class_index": index} for index in (0, 1)], [metric])
+    assert rows == [
+        {"name": "eye", "class_index": 0},
+        {"name": "eye", "class_index": 1, "hd95": 0.0, "nsd": 1.0, "distance_unit": "px"},
     ]
+
+
+def test_an_unknown_class_is_named():
+    with pytest.raises(SegfocalError, match="must be one of 'vessel', got 'vesel'[.] Did you mean 'vessel'"):
+        SurfaceScores("multiclass", 2, class_names=["background", "vessel"], classes=["vesel"])

@@ -38,6 +38,8 @@ TITLES = {
     "distance_unit": "HD95 in",
     "nsd": "NSD",
     "cldice": "clDice",
+    "lesion_f1": "Lesion F1",
+    "froc": "FROC",
     "trainable": "Trainable parameters",
     "parameters": "Parameters",
     "fit_s": "Training (s)",

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from segfocal.report.tables.scalars import EXTRA_SCORES
+from segfocal.report.tables.scores import MEASURED, SCORES
 from segfocal.runs.intervals import crossed_interval
 
 COSTS = ("trainable", "parameters", "fit_s")
-FROM_CASES = ("dice", "iou", "precision", "recall", "dataset_dice", "dataset_iou", "hd95", "nsd")
+FROM_CASES = (*SCORES, "dataset_dice", "dataset_iou", *MEASURED)
 _UNIT = pl.col("distance_unit").drop_nulls().first()  # of hd95: mm or px
 
 

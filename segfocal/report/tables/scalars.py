@@ -12,7 +12,7 @@ from segfocal.runs.layout import RunPaths
 from segfocal.runs.log import whole_lines
 
 # what evaluation logs beside the counts: calibration, threshold-free and other scores, where it has them
-EXTRA_SCORES = ("ece", "nll", "brier", "aupr", "cldice", "tuned_dice")
+EXTRA_SCORES = ("ece", "nll", "brier", "aupr", "froc", "tuned_dice")
 
 
 def last_scalars(run_dirs: Iterable[str | Path], *, stage: str) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from segfocal.runs.scores import dice, iou
 
 KEYS = ("run", "stage", "checkpoint", "threshold_kind", "class_index", "class_name")
 SCORES = ("dice", "iou", "precision", "recall")
-SURFACE = ("hd95", "nsd", "distance_unit")  # null where surfaces were not measured
+MEASURED = ("hd95", "nsd", "lesion_f1", "cldice")  # null where a run did not record them
 
 Stamp = tuple[int, int]  # modification time in ns, size in bytes
 
@@ -25,8 +25,8 @@ class Gathered:
 
     Args:
         table: One row per ``KEYS``: ``images``, the means over images of ``SCORES`` (null where the policy
-            leaves every image out) and of hd95 and nsd with their ``distance_unit``, and ``dataset_dice``,
-            ``dataset_iou`` from summed counts.
+            leaves every image out) and of ``MEASURED`` with the ``distance_unit`` of hd95, and
+            ``dataset_dice``, ``dataset_iou`` from summed counts.
         stamps: Run to the file's state when it was read.
         problems: Run to why its file cannot be read.
     """
@@ -88,7 +88,7 @@ def _means(cases: pl.LazyFrame) -> pl.DataFrame:
         cases.group_by(KEYS)
         .agg(
             pl.len().cast(pl.Int64).alias("images"),
-            *(pl.col(score).mean() for score in (*SCORES, "hd95", "nsd")),
+            *(pl.col(score).mean() for score in (*SCORES, *MEASURED)),
             pl.col("distance_unit").drop_nulls().first(),
             *(pl.col(count).sum() for count in counts),
             pl.col("epoch").max(),

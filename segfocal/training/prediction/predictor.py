@@ -18,7 +18,7 @@ from segfocal.errors import SegfocalError, check_choice
 from segfocal.models.outputs import main_output
 from segfocal.models.stride import size_divisor
 from segfocal.training.prediction.checks import check_posterior, find_device, full_thresholds
-from segfocal.training.prediction.tiles import Tiling, check_tiling, predict_tiled, volume_tiling
+from segfocal.training.prediction.tiles import Tiling, check_tiling, predict_tiled, scoring_tiling
 from segfocal.training.prediction.tta import Symmetry, average_views
 from segfocal.training.prepare import spatial_dims
 
@@ -242,8 +242,7 @@ def _preprocess_of(settings: dict[str, Any]) -> Preprocess | VolumePreprocess:
 
 
 def _tiling_of(preprocess: Preprocess | VolumePreprocess) -> Tiling:
-    tiling = None if isinstance(preprocess, Preprocess) else volume_tiling(preprocess.tile)
-    return tiling or Tiling()
+    return scoring_tiling(None if isinstance(preprocess, Preprocess) else preprocess.tile)
 
 
 def _prepared(

@@ -69,13 +69,14 @@ class Tiling:
         return fits and (not self.pad or tuple(sizes) == edges)
 
 
-def volume_tiling(tile: tuple[int, ...] | None) -> Tiling | None:
-    """Return the windows in which volumes are scored and predicted: half overlapping, padded as patches were.
+def scoring_tiling(tile: tuple[int, ...] | None) -> Tiling:
+    """Return how cases are cut, in validation, test and prediction alike, unless told otherwise.
 
     Args:
-        tile: Voxels along the axes; None: cases are scored whole.
+        tile: Of volumes the voxels along the axes, half overlapping and padded as patches were; None, as of
+            images: the defaults of ``Tiling``.
     """
-    return None if tile is None else Tiling(size=tile, overlap=0.5, pad=True)
+    return Tiling() if tile is None else Tiling(size=tile, overlap=0.5, pad=True)
 
 
 def predict_tiled(
