@@ -26,7 +26,9 @@ train
   convert      weights to safetensors:                       segfocal convert [--trust] FILE [OUT]
 score and use a run
   validate, test  segfocal test --run DIR [--checkpoint best|last|PATH]
+  diagnose        would focusing help?  segfocal diagnose --run DIR
   predict         segfocal predict --run DIR --images PATH --out DIR
+  export          to run elsewhere: segfocal export --run DIR --format torch|onnx [--out FILE]
   lanes           TuSimple's or CULane's files:  segfocal lanes --run DIR --out PATH
   evaluate        their official scores:         segfocal evaluate tusimple|culane --predictions P --labels L
 compare
@@ -51,7 +53,9 @@ _VERBS = {
     "tune": ("segfocal.training.verbs.tune", "tune"),
     "validate": ("segfocal.training.verbs.fit", "validate"),
     "test": ("segfocal.training.verbs.fit", "test"),
+    "diagnose": ("segfocal.training.verbs.diagnose", "diagnose"),
     "predict": ("segfocal.training.verbs.predict", "predict"),
+    "export": ("segfocal.training.verbs.export", "export"),
     "convert": ("segfocal.training.verbs.convert", "convert"),
     "generate": ("segfocal.training.verbs.generate", "generate"),
     "study": ("segfocal.study.command", "study"),

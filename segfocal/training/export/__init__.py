@@ -1,0 +1,1 @@
+"""From a run directory to one file that runs without segfocal."""
