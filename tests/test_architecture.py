@@ -33,11 +33,21 @@ MAY_IMPORT = {
     "models": ({"imbalance"}, {"torch", "segmentation_models_pytorch", "monai", "timm", "torchvision"}),
     "data": (
         {"imbalance"},
-        {"torch", "pytorch_lightning", "albumentations", "monai", "cv2", "scipy", "polars"},
+        {
+            "torch",
+            "pytorch_lightning",
+            "albumentations",
+            "monai",
+            "cv2",
+            "scipy",
+            "polars",
+            "pydicom",
+            "pycocotools",
+        },
     ),
     "training": (
         {"losses", "imbalance", "runs", "metrics", "models", "data"},
-        STACK - {"plotly", "dash", "triton"},
+        STACK - {"plotly", "dash", "triton", "pydicom", "pycocotools"},
     ),
     "study": ({"runs", "training", "data"}, {"polars", "scipy"}),
     "report": ({"runs"}, {"polars", "plotly", "dash"}),

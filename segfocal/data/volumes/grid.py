@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from nibabel import orientations
 
 from segfocal.errors import SegfocalError
 
@@ -49,6 +51,24 @@ def check_same_grid(
             f"apart:\n{np.round(affine, 4).tolist()}\n{np.round(other_affine, 4).tolist()}\n"
             "Resample one to the other."
         )
+
+
+def turned(values: npt.NDArray[Any], affine: Affine, *, like: Affine) -> tuple[npt.NDArray[Any], Affine]:
+    """Return a volume with its axes in the order and direction of another, every voxel where it was.
+
+    Args:
+        values: ``(K, X, Y, Z)``.
+        affine: Its affine.
+        like: Affine of the other.
+
+    Returns:
+        Array and affine.
+    """
+    steps = orientations.ornt_transform(
+        orientations.io_orientation(affine), orientations.io_orientation(like)
+    )
+    planes = np.stack([orientations.apply_orientation(plane, steps) for plane in values])
+    return planes, affine @ orientations.inv_ornt_aff(steps, values.shape[1:])
 
 
 def check_affine(affine: Affine, path: Path) -> None:

@@ -19,7 +19,7 @@ class VolumeFiles:
 
     Args:
         name: Of the case, without channel number and ending.
-        images: One file per channel, or one file with all of them.
+        images: One file per channel, or one file with all of them; folders are DICOM series.
         mask: The label map.
     """
 
@@ -93,8 +93,8 @@ def _decathlon(root: Path, path: Path, content: Mapping[str, Any]) -> VolumeSet:
     for entry in _needed(content, "training", path, kind=list):
         if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
             raise SegfocalError(f"{path}: every entry of training must have image and label, got {entry}.")
-        image, mask = (_file(root / entry[key], path) for key in ("image", "label"))
-        cases.append(VolumeFiles(_stem(image), (image,), mask))
+        image, mask = _image(root / entry["image"], path), _file(root / entry["label"], path)
+        cases.append(VolumeFiles(without_ending(image.name), (image,), mask))
     return _checked(path, VolumeSet(root, tuple(cases), tuple(map(str, modality.values())), labels))
 
 
@@ -116,7 +116,7 @@ def _nnunet(root: Path, path: Path, content: Mapping[str, Any]) -> VolumeSet:
         VolumeFiles(
             name,
             tuple(
-                _file(root / "imagesTr" / f"{name}_{channel:04d}{ending}", path)
+                _image(root / "imagesTr" / f"{name}_{channel:04d}{ending}", path)
                 for channel in range(len(channels))
             ),
             root / "labelsTr" / f"{name}{ending}",
@@ -185,8 +185,10 @@ def _file(path: Path, origin: Path) -> Path:
     return path
 
 
-def _stem(path: Path) -> str:
-    return without_ending(path.name)
+def _image(path: Path, origin: Path) -> Path:
+    """Return a file, or the folder of its name without ending: a DICOM series."""
+    folder = path.with_name(without_ending(path.name))
+    return folder if folder.is_dir() else _file(path, origin)
 
 
 def without_ending(name: str, endings: Sequence[str] = ENDINGS) -> str:

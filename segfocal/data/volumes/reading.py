@@ -1,4 +1,4 @@
-"""Read volumes from NIfTI files, and refuse what would silently become something else."""
+"""Read volumes from NIfTI files and DICOM series, and refuse what would silently become something else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
+from segfocal.data.volumes.dicom import read_series
 from segfocal.data.volumes.grid import Affine, check_affine, check_same_grid
 from segfocal.errors import SegfocalError
 
@@ -25,7 +26,7 @@ class Volume:
     Args:
         array: ``(C, X, Y, Z)`` float32, the axes as stored.
         affine: ``(4, 4)``, voxel numbers to millimetres, right, anterior and superior positive.
-        path: Its first file.
+        path: Its first file, or the folder of its DICOM series.
     """
 
     array: npt.NDArray[np.float32]
@@ -37,7 +38,7 @@ def read_volume(paths: Sequence[Path], *, channels: int) -> Volume:
     """Read an image.
 
     Args:
-        paths: One file per channel, or one for all of them.
+        paths: One file per channel, or one for all of them; a folder is a DICOM series of one channel.
         channels: How many there must be.
 
     Returns:
@@ -51,12 +52,11 @@ def read_volume(paths: Sequence[Path], *, channels: int) -> Volume:
         listed = ", ".join(path.name for path in paths)
         raise SegfocalError(f"{paths[0]}: expected {channels} channels, got {len(paths)} files: {listed}.")
     own = channels if len(paths) == 1 else 1
-    images = [open_nifti(path) for path in paths]
-    arrays = [_image_array(image, path, own) for image, path in zip(images, paths, strict=True)]
-    for path, image, array in zip(paths[1:], images[1:], arrays[1:], strict=True):
-        check_same_grid(paths[0], arrays[0].shape[1:], images[0].affine, path, array.shape[1:], image.affine)
-    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return Volume(array, np.asarray(images[0].affine, dtype=np.float64), paths[0])
+    read = [_channels(path, own) for path in paths]
+    for path, (array, affine) in zip(paths[1:], read[1:], strict=True):
+        check_same_grid(paths[0], read[0][0].shape[1:], read[0][1], path, array.shape[1:], affine)
+    array = read[0][0] if len(read) == 1 else np.concatenate([each for each, _ in read])
+    return Volume(array, read[0][1], paths[0])
 
 
 def read_labels(path: Path, *, known: Sequence[int]) -> tuple[Values, Affine]:
@@ -118,18 +118,27 @@ def open_nifti(path: Path) -> Any:
     return image
 
 
-def _image_array(image: Any, path: Path, channels: int) -> npt.NDArray[np.float32]:
-    values = _values(image, path)
-    if channels == 1:
-        values = _three_axes(values, path)[None]
-    elif values.ndim == 4 and values.shape[3] == channels:
-        values = np.moveaxis(values, 3, 0)
+def _channels(path: Path, channels: int) -> tuple[npt.NDArray[np.float32], Affine]:
+    if path.is_dir():
+        if channels != 1:
+            raise SegfocalError(f"{path}: a DICOM series holds one channel, expected {channels}.")
+        values, affine = read_series(path)
     else:
-        raise SegfocalError(f"{path}: expected {channels} channels on a fourth axis, got {values.shape}.")
+        image = open_nifti(path)
+        values, affine = _image_array(image, path, channels), np.asarray(image.affine, dtype=np.float64)
     broken = np.count_nonzero(~np.isfinite(values))
     if broken:
         raise SegfocalError(f"{path}: {broken} voxels are NaN or infinite. Repair or remove the volume.")
-    return np.ascontiguousarray(values, dtype=np.float32)
+    return np.ascontiguousarray(values, dtype=np.float32), affine
+
+
+def _image_array(image: Any, path: Path, channels: int) -> Values:
+    values = _values(image, path)
+    if channels == 1:
+        return _three_axes(values, path)[None]
+    if values.ndim != 4 or values.shape[3] != channels:
+        raise SegfocalError(f"{path}: expected {channels} channels on a fourth axis, got {values.shape}.")
+    return np.moveaxis(values, 3, 0)
 
 
 def _three_axes(values: Values, path: Path) -> Values:

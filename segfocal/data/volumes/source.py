@@ -10,9 +10,10 @@ import numpy as np
 
 from segfocal.data.source import Array, Source
 from segfocal.data.splits import Split
-from segfocal.data.volumes.grid import Affine, check_same_grid
+from segfocal.data.volumes.grid import Affine, check_same_grid, turned
 from segfocal.data.volumes.layout import VolumeFiles
 from segfocal.data.volumes.reading import Volume, read_labels, read_volume
+from segfocal.data.volumes.series import files_at
 from segfocal.imbalance.counts import Task
 
 
@@ -70,8 +71,10 @@ class VolumeSource(Source):
         return self.labels(index)[0]
 
     def pair(self, index: int) -> tuple[Volume, Array]:
-        """Return image and labels, which must lie on one grid."""
+        """Return image and labels, which must lie on one grid; those of a DICOM series may be turned."""
         volume, (labels, affine) = self.volume(index), self.labels(index)
+        if volume.path.is_dir():  # whoever made the label map of a series chose the order of its axes
+            labels, affine = turned(labels, affine, like=volume.affine)
         sizes = volume.array.shape[1:], labels.shape[1:]
         check_same_grid(volume.path, sizes[0], volume.affine, self.files[index].mask, sizes[1], affine)
         return volume, labels
@@ -81,21 +84,20 @@ class VolumeSource(Source):
         return str(self.files[index].images[0])
 
     def image_files(self, index: int) -> tuple[Path, ...]:
-        """Return the files of the image, one per channel or one for all."""
-        return self.files[index].images
+        """Return the files of the image, one per channel or one for all; of DICOM series the slices."""
+        return tuple(file for path in self.files[index].images for file in files_at(path))
 
     def identity(self, index: int) -> bytes:
         """Return a hash of the label map's bytes and of names and sizes of the image files."""
         case = self.files[index]
         digest = hashlib.sha256(case.mask.read_bytes())
-        for path in case.images:
+        for path in self.image_files(index):
             digest.update(f"{path.name} {path.stat().st_size}".encode())
         return digest.digest()
 
     def stamp(self, index: int) -> str:
         """Return what changes when a file of the case does; reads no content."""
-        case = self.files[index]
-        return " ".join(_stamp(path) for path in (*case.images, case.mask))
+        return " ".join(_stamp(path) for path in (*self.image_files(index), self.files[index].mask))
 
 
 def _stamp(path: Path) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 
 from segfocal.data.volumes.grid import Affine
 from segfocal.data.volumes.layout import ENDINGS, without_ending
-from segfocal.data.volumes.reading import open_nifti, read_volume
+from segfocal.data.volumes.reading import Volume, open_nifti, read_volume
+from segfocal.data.volumes.series import find_series
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
 from segfocal.training.prediction.files import PredictOptions
@@ -29,8 +30,8 @@ class VolumeInput:
 
     Args:
         name: Of the results, without ending.
-        paths: One file with all channels, or one per channel in their order.
-        ending: ``.nii`` or ``.nii.gz``; the results have the same.
+        paths: One file with all channels, or one per channel in their order; folders are DICOM series.
+        ending: ``.nii`` or ``.nii.gz`` as the file has it, and so have the results; of DICOM ``.nii.gz``.
     """
 
     name: str
@@ -42,8 +43,9 @@ def list_volumes(images: str | Path, *, channels: int) -> list[VolumeInput]:
     """Find the volumes that a user means.
 
     Args:
-        images: A NIfTI file, or a folder of them. nnU-Net's channel numbers (``_0000``) are taken off the
-            names; files that differ in nothing else are the channels of one case.
+        images: A NIfTI file, or a folder of them; or a DICOM series, or a folder with series in folders of
+            their own at any depth, whose parts make the name (``patient1_ct``). nnU-Net's channel numbers
+            (``_0000``) are taken off the names; what differs in nothing else are the channels of one case.
         channels: Of the network.
 
     Returns:
@@ -54,13 +56,16 @@ def list_volumes(images: str | Path, *, channels: int) -> list[VolumeInput]:
     """
     given = Path(images)
     files = sorted(p for p in given.iterdir() if p.is_file()) if given.is_dir() else [given]
+    named = {p: without_ending(p.name) for p in files if p.name.endswith(ENDINGS) and p.name[0] != "."}
+    if not named and given.is_dir():
+        named = {folder: _series_name(folder, given) for folder in find_series(given)}
     found: dict[str, list[Path]] = {}
-    for path in files:
-        if path.name.endswith(ENDINGS) and not path.name.startswith("."):
-            found.setdefault(_CHANNEL.sub("", without_ending(path.name)), []).append(path)
-    if not found or not all(path.is_file() for paths in found.values() for path in paths):
+    for path, name in named.items():
+        found.setdefault(_CHANNEL.sub("", name), []).append(path)
+    if not found or not all(path.exists() for paths in found.values() for path in paths):
         raise SegfocalError(
-            f"expected volumes ({', '.join(ENDINGS)}) at {given}, found {len(files)} other files."
+            f"expected volumes ({', '.join(ENDINGS)}, or DICOM series in folders) at {given}, found "
+            f"{len(files)} other files."
             if given.exists()
             else f"expected volumes at {given}, found no such file or folder."
         )
@@ -70,10 +75,7 @@ def list_volumes(images: str | Path, *, channels: int) -> list[VolumeInput]:
                 f"{name} must have 1 file or {channels}, one per channel, got "
                 f"{', '.join(path.name for path in paths)}."
             )
-    return [
-        VolumeInput(name, tuple(paths), paths[0].name.removeprefix(without_ending(paths[0].name)))
-        for name, paths in sorted(found.items())
-    ]
+    return [VolumeInput(name, tuple(paths), _ending(paths[0])) for name, paths in sorted(found.items())]
 
 
 def predict_volumes(
@@ -155,13 +157,32 @@ def _predict_one(
         )
     except SegfocalError as error:
         raise SegfocalError(f"{case.paths[0]}: {error}") from error
-    original = open_nifti(case.paths[0])
+    original = _original(volume)
     maps = {f"masks/{name}": mask for name, mask in _masks(prediction, case.name, values).items()}
     if options.probabilities:
         folders = [f"{name}/" for name in prediction.class_names] if len(prediction.class_names) > 1 else [""]
         planes = zip(folders, prediction.probabilities, strict=True)
         maps |= {f"probabilities/{folder}{case.name}": plane for folder, plane in planes}
     return {name: encode_like(array, original) for name, array in maps.items()}
+
+
+def _original(volume: Volume) -> Any:
+    """Return the NIfTI image whose header the results take over; of a DICOM series one with its place."""
+    if not volume.path.is_dir():
+        return open_nifti(volume.path)
+    image = nibabel.Nifti1Image(volume.array[0], volume.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(volume.affine, code="scanner")
+    image.set_sform(volume.affine, code="scanner")
+    return image
+
+
+def _ending(path: Path) -> str:
+    return ENDINGS[0] if path.is_dir() else path.name.removeprefix(without_ending(path.name))
+
+
+def _series_name(folder: Path, above: Path) -> str:
+    return "_".join(folder.relative_to(above).parts) or folder.resolve().name
 
 
 def _masks(prediction: Prediction, name: str, values: Sequence[Sequence[int]]) -> dict[str, Array]:
