@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,21 +21,23 @@ class Components:
     """The components of a mask, numbered from 0 by their first pixel.
 
     Args:
+        numbers: ``(*S)`` int32: one more than the number of the component, 0 outside of all.
         pixels: Flat places of all pixels of components, rising.
-        labels: The component of each of them.
         sizes: Pixels of each component.
         centres: Flat place of the mean of each component's pixels, halves rounded up; it may lie outside.
-        shape: Of the mask.
     """
 
+    numbers: NDArray[np.int32]
     pixels: Array
-    labels: Array
     sizes: Array
     centres: Array
-    shape: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    def at(self, places: Array) -> Array:
+        """Return the component at each flat place, -1 where there is none."""
+        return np.asarray(self.numbers.reshape(-1)[places], dtype=np.int64) - 1
 
 
 def find_components(mask: NDArray[np.bool_], *, full: bool = True, min_size: int = 1) -> Components:
@@ -54,16 +57,17 @@ def find_components(mask: NDArray[np.bool_], *, full: bool = True, min_size: int
         [2, 2]
     """
     structure = ndimage.generate_binary_structure(mask.ndim, mask.ndim if full else 1)
-    numbered, count = ndimage.label(mask, structure)
+    numbers, count = ndimage.label(mask, structure)
     pixels = np.flatnonzero(mask)
-    labels = numbered.reshape(-1)[pixels].astype(np.int64) - 1
-    sizes = np.bincount(labels, minlength=count).astype(np.int64)
+    own = numbers.reshape(-1)[pixels]
+    sizes = np.bincount(own, minlength=count + 1)[1:]
     if min_size > 1 and (sizes < min_size).any():
         large = sizes >= min_size
-        numbers = np.cumsum(large) - 1
-        kept = large[labels]
-        pixels, labels, sizes = pixels[kept], numbers[labels[kept]], sizes[large]
-    return Components(pixels, labels, sizes, _centres(pixels, labels, sizes, mask.shape), mask.shape)
+        renamed = np.concatenate([[0], np.where(large, np.cumsum(large), 0)]).astype(np.int32)
+        own = renamed[own]
+        numbers.reshape(-1)[pixels] = own
+        pixels, own, sizes = pixels[own > 0], own[own > 0], sizes[large]
+    return Components(numbers, pixels, sizes, _centres(pixels, own, sizes, mask.shape))
 
 
 def hits(predicted: Components, reference: Components) -> csr_array:
@@ -80,21 +84,20 @@ def hits(predicted: Components, reference: Components) -> csr_array:
     Returns:
         ``(predicted, reference)``, nonzero where good enough.
     """
-    shape = (len(predicted), len(reference))
-    place = np.searchsorted(reference.pixels, predicted.pixels)
-    place[place == len(reference.pixels)] = 0
-    both = _matches(reference.pixels, place, predicted.pixels)
-    ours, theirs = predicted.labels[both], reference.labels[place[both]]
-    keys, shared = np.unique(ours * max(1, shape[1]) + theirs, return_counts=True)
-    ours, theirs = np.divmod(keys, max(1, shape[1]))
-    union = predicted.sizes[ours] + reference.sizes[theirs] - shared
-    near = shared > LEAST_IOU * union
-    at = np.searchsorted(reference.pixels, predicted.centres)
-    at[at == len(reference.pixels)] = 0
-    inside = _matches(reference.pixels, at, predicted.centres)
-    rows = np.concatenate([ours[near], np.flatnonzero(inside)])
-    columns = np.concatenate([theirs[near], reference.labels[at[inside]]])
-    return csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=shape)
+    ours, theirs = predicted.at(reference.pixels), reference.at(reference.pixels)
+    both = ours >= 0
+    width = max(1, len(reference))
+    keys, shared = np.unique(ours[both] * width + theirs[both], return_counts=True)
+    ours, theirs = np.divmod(keys, width)
+    near = shared > LEAST_IOU * (predicted.sizes[ours] + reference.sizes[theirs] - shared)
+    around = reference.at(predicted.centres)
+    inside = np.flatnonzero(around >= 0)
+    rows, columns = np.concatenate([ours[near], inside]), np.concatenate([theirs[near], around[inside]])
+    allowed = csr_array(
+        (np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=(len(predicted), len(reference))
+    )
+    allowed.sum_duplicates()
+    return allowed
 
 
 def count_matches(allowed: csr_array) -> int:
@@ -108,21 +111,10 @@ def count_matches(allowed: csr_array) -> int:
     return int(np.count_nonzero(maximum_bipartite_matching(allowed, perm_type="column") >= 0))
 
 
-def _matches(values: Array, place: Array, wanted: Array) -> NDArray[np.bool_]:
-    if not len(values):
-        return np.zeros(len(wanted), dtype=bool)
-    return np.asarray(values[place] == wanted)
-
-
-def _centres(pixels: Array, labels: Array, sizes: Array, shape: tuple[int, ...]) -> Array:
+def _centres(pixels: Array, own: NDArray[np.int32], sizes: Array, shape: tuple[int, ...]) -> Array:
     centre = np.zeros(len(sizes), dtype=np.int64)
-    for axis, stride in enumerate(_strides(shape)):
-        along = pixels // stride % shape[axis]
+    for axis, along in enumerate(np.unravel_index(pixels, shape)):
         # sums of coordinates stay far below 2^53, so that float64 holds them exactly
-        total = np.bincount(labels, weights=along, minlength=len(sizes)).astype(np.int64)
-        centre += (2 * total + sizes) // (2 * sizes) * stride
+        total = np.bincount(own, weights=along, minlength=len(sizes) + 1)[1:].astype(np.int64)
+        centre += (2 * total + sizes) // (2 * sizes) * math.prod(shape[axis + 1 :])
     return centre
-
-
-def _strides(shape: tuple[int, ...]) -> list[int]:
-    return [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]

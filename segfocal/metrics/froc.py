@@ -33,7 +33,7 @@ class FrocScores(MaskScores):
 
     Candidates keep their shape at every operating point, as in published FROC analyses, and take one search
     for components; thresholding the mask anew would let lesions part and shrink. A lower level finds fainter
-    lesions and joins more of them. Of multiclass, one class against the rest.
+    lesions and joins more of them. Of multiclass, one class against the rest. Time as `LesionScores`.
 
     Args:
         task: binary, multiclass or multilabel.
@@ -120,7 +120,7 @@ class FrocScores(MaskScores):
         found = find_components(scores > self.level, **settings)
         known = find_components(reference, **settings)
         highest = np.zeros(len(found))
-        np.maximum.at(highest, found.labels, scores.reshape(-1)[found.pixels])
+        np.maximum.at(highest, found.at(found.pixels), scores.reshape(-1)[found.pixels])
         # cell k holds those that are above exactly the points up to k/128
         cells = np.ceil(highest * STEPS).astype(np.int64) - 1
         right = first_matches(found, known, np.argsort(-cells, kind="stable"))

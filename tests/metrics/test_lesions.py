@@ -35,7 +35,7 @@ def test_components_are_those_of_flood_fill(full):
     found, known = find_components(mask, full=full), flood(mask, full=full)
     assert found.sizes.tolist() == [len(part) for part in known]
     for number, part in enumerate(known):
-        own = np.unravel_index(found.pixels[found.labels == number], mask.shape)
+        own = np.unravel_index(found.pixels[found.at(found.pixels) == number], mask.shape)
         assert set(zip(*(axis.tolist() for axis in own), strict=True)) == part
 
 

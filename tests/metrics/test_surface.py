@@ -111,5 +111,5 @@ def test_columns_join_the_rows_of_their_image_and_class():
 
 
 def test_an_unknown_class_is_named():
-    with pytest.raises(SegfocalError, match="must be one of 'vessel', got 'vesel'[.] Did you mean 'vessel'"):
+    with pytest.raises(SegfocalError, match=r"must be one of 'vessel', got 'vesel'\. Did you mean 'vessel'"):
         SurfaceScores("multiclass", 2, class_names=["background", "vessel"], classes=["vesel"])
