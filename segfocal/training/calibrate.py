@@ -68,7 +68,7 @@ def find_temperature(
     known = info.get("temperatures", {}).get(sha256[:12])
     if known is not None:
         return known
-    if not _has_validation(data) or not _same_data(data, argv, known=info.get("data", {}).get("sha256")):
+    if not has_validation(data) or not _same_data(data, argv, known=info.get("data", {}).get("sha256")):
         return None
     assert task.facts is not None
     task.fitting = fit = TemperatureFit(
@@ -86,7 +86,8 @@ def find_temperature(
     return value
 
 
-def _has_validation(data: Any) -> bool:
+def has_validation(data: Any) -> bool:
+    """Return whether a data module has validation images."""
     if isinstance(data, CaseData):
         return "val" in data.splits()
     return is_overridden("val_dataloader", data)
