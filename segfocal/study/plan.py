@@ -16,7 +16,7 @@ from segfocal.study.document import Dataset, Study, read_study
 from segfocal.study.folder import SCHEMA_VERSION, StudyFolder
 from segfocal.study.keys import check_config
 from segfocal.study.merge import Config, digest
-from segfocal.study.sources import fingerprint, test_groups
+from segfocal.study.sources import check_leaking, fingerprint, test_groups
 
 
 def plan_study(file: Path, *, out: Path) -> StudyFolder:
@@ -73,6 +73,7 @@ class _DataFacts:
         if key not in self.found:
             facts = fingerprint(section, folds=dataset.folds, name=name)
             self.found[key] = {"name": name, "section": section, "folds": dataset.folds, **facts}
+            check_leaking(section, folds=dataset.folds, name=name)
             groups = test_groups(section, folds=dataset.folds)
             known = self.clusters.setdefault(name, groups)
             # arms may test on other images: only what all of them share can be compared

@@ -9,18 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from segfocal.data.division import STANDARD, FolderLayout, expand
-from segfocal.data.splits import Split
-from segfocal.data.volumes.layout import read_volume_set
+from segfocal.data.division import expand
+from segfocal.data.leaks import check_leaks
 from segfocal.errors import SegfocalError
+from segfocal.study.divisions import divide, knows
 from segfocal.study.merge import digest
 from segfocal.study.signatures import find_class, signature
 
 HASHED_KIB = 64
-FOLDER, GENERATED = "segfocal.data.folder.FolderData", "segfocal.data.synthetic.data.SyntheticData"
-VOLUMES = "segfocal.data.volumes.data.NiftiData"
-# how a data module divides where the configuration does not say it; these tell their names without torch
-USUAL_SPLIT: dict[str | None, Split] = {FOLDER: STANDARD, VOLUMES: Split(test_folds=5, test_fold=0)}
+GENERATED = "segfocal.data.synthetic.data.SyntheticData"
 
 
 def fingerprint(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> dict[str, Any]:
@@ -52,7 +49,8 @@ def fingerprint(section: Mapping[str, Any] | None, *, folds: int | None, name: s
     for path in files:
         part, length = _part(path, path.stat().st_mtime_ns)
         size += length
-        whole.update(f"{path.relative_to(root).as_posix()}\0{length}\0{part}\n".encode())
+        place = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        whole.update(f"{place}\0{length}\0{part}\n".encode())
     return {"sha256": whole.hexdigest(), "files": len(files), "bytes": size}
 
 
@@ -72,53 +70,46 @@ def test_groups(section: Mapping[str, Any] | None, *, folds: int | None) -> int 
     kind, arguments = _kind(section), _arguments(section)
     if kind == GENERATED:
         return int(arguments.get("test_images", _default(kind, "test_images")))
-    if kind not in USUAL_SPLIT:
+    if not knows(kind):
         return None
-    groups: set[str] = set()
-    for fold in range(folds or 1):
-        split = _split(kind, arguments, folds=folds, fold=fold)
-        groups |= {split.group_of(name) for name in _divided(kind, arguments, split)["test"]}
-    return len(groups)
+    cases = [case for fold in range(folds or 1) for case in divide(kind, arguments, folds=folds, fold=fold)]
+    return len({case.member.group for case in cases if case.member.split == "test"})
+
+
+def check_leaking(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> None:
+    """Raise where training would refuse the data, because an image lies in two splits.
+
+    Args:
+        section: The section ``data``.
+        folds: Test folds, or None; each is checked.
+        name: Of the data set, for messages.
+
+    Raises:
+        SegfocalError: Naming the data set and the images.
+    """
+    kind, arguments = _kind(section), _arguments(section)
+    for fold in range(folds or 1) if knows(kind) else ():
+        members = [case.member for case in divide(kind, arguments, folds=folds, fold=fold)]
+        try:
+            check_leaks(members, allowed=arguments.get("allow_leaks") or ())
+        except SegfocalError as error:
+            raise SegfocalError(f"data set {name!r}: {error}") from error
 
 
 def _files(section: Mapping[str, Any], root: Path, *, folds: int | None) -> list[Path]:
     kind, arguments = _kind(section), _arguments(section)
-    if kind in USUAL_SPLIT:
-        parts = _divided(kind, arguments, _split(kind, arguments, folds=folds, fold=0))
-        return sorted({path for part in parts.values() for files in part.values() for path in files})
+    if knows(kind):
+        cases = divide(kind, arguments, folds=folds, fold=0)
+        found = {path for case in cases for path in (*case.member.files, *case.labels)}
+        return sorted(found | ({root / str(arguments["table"])} if "table" in arguments else set()))
     if not root.is_dir():
         raise SegfocalError(f"there is no folder {root}. Set root, or the variable SEGFOCAL_DATA in it.")
     every = (path for path in root.rglob("*") if path.is_file())
     return sorted(path for path in every if not _hidden(path.relative_to(root).parts))
 
 
-def _divided(
-    kind: str | None, arguments: Mapping[str, Any], split: Split
-) -> dict[str, dict[str, list[Path]]]:
-    """Split to name to files, as the data module will find them."""
-    root = Path(expand(str(arguments["root"])))
-    if kind == VOLUMES:
-        every = {case.name: [*case.images, case.mask] for case in read_volume_set(root).cases}
-        names = split.finish(split.divide(sorted(every), root=root))
-        return {part: {name: every[name] for name in chosen} for part, chosen in names.items()}
-    classes = arguments.get("class_names") if arguments.get("task") == "multilabel" else None
-    folders = {key: str(arguments[key]) for key in ("images", "masks") if key in arguments}
-    pairs = FolderLayout(root, **folders, classes=classes).divide(split)
-    return {
-        part: {pair.name: [path for path in (pair.image, *pair.masks) if path is not None] for pair in found}
-        for part, found in pairs.items()
-    }
-
-
 def _hidden(parts: Iterable[str]) -> bool:
     return any(part.startswith(".") for part in parts)
-
-
-def _split(kind: str | None, arguments: Mapping[str, Any], *, folds: int | None, fold: int) -> Split:
-    settings = dict(arguments.get("split") or {})
-    if folds is not None:
-        settings |= {"test_folds": folds, "test_fold": fold}
-    return Split(**settings) if settings else USUAL_SPLIT[kind]
 
 
 def _kind(section: Mapping[str, Any] | None) -> str | None:

@@ -34,7 +34,9 @@ def images(tmp_path):
         (tmp_path / "set" / kind).mkdir(parents=True)
         for patient in range(4):
             for number in range(2):
-                picture = Image.fromarray(np.full((8, 8), patient * 20 + number, np.uint8) % 2)
+                value = patient * 20 + number
+                plane = np.full((8, 8), value if kind == "images" else value % 2, np.uint8)
+                picture = Image.fromarray(plane)
                 picture.save(tmp_path / "set" / kind / f"p{patient}_{number}.png")
     return tmp_path / "set"
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.division import expand
-from segfocal.data.lanes.lines import SUFFIX, listed_images, read_lines
-from segfocal.data.lanes.source import LaneData, LaneFrame
-from segfocal.data.reading import PILLOW
+from segfocal.data.lanes.frames import LaneFrame, culane_frames
+from segfocal.data.lanes.source import LaneData
 from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError
 
@@ -54,20 +53,4 @@ class CULaneData(LaneData):
 
     def frames(self) -> dict[str, list[LaneFrame]]:
         """Return the frames of the lists, or all that have labels."""
-        if self.lists is not None:
-            listed = {part: listed_images(self.root / file) for part, file in self.lists.items()}
-            return {part: [self._frame(name) for name in names] for part, names in listed.items()}
-        found = sorted(self.root.rglob(f"*{SUFFIX}"))
-        if not found:
-            raise SegfocalError(f"{self.root} holds no {SUFFIX} files at any depth. Set root.")
-        names = [path.relative_to(self.root).as_posix().removesuffix(SUFFIX) for path in found]
-        return {"": [self._frame(name) for name in names]}
-
-    def _frame(self, name: str) -> LaneFrame:
-        images = [self.root / f"{name}{ending}" for ending in PILLOW]
-        image = next((path for path in images if path.is_file()), None)
-        labels = self.root / f"{name}{SUFFIX}"
-        if image is None or not labels.is_file():
-            missing = f"{name}.jpg" if image is None else labels.name
-            raise SegfocalError(f"{self.root / name}: {missing} is missing; image and labels lie together.")
-        return LaneFrame(name, image, tuple(read_lines(labels)), file=image.name)
+        return culane_frames(self.root, self.lists)

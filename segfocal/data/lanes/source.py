@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,16 @@ import PIL.Image
 
 from segfocal.data.labels import Mask
 from segfocal.data.lanes.drawing import Points, draw_lanes, lane_positions, scaled
+from segfocal.data.lanes.frames import LaneFrame, divide_frames, frame_group
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
 from segfocal.data.preprocess import Image
 from segfocal.data.reading import read_array
 from segfocal.data.source import Source
-from segfocal.data.splits import SPLITS, Split
+from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError, check_range
 
 IGNORED = 255
-
-
-@dataclass(frozen=True)
-class LaneFrame:
-    """One image and its lanes.
-
-    Args:
-        name: Of the image, as the label file has it.
-        image: Its file.
-        lanes: Each ``(K, 2)`` points x, y in px of the labelled size.
-        file: What the label file calls the image.
-        rows: Heights that a prediction is asked for, in px of the labelled size; none where it is free.
-    """
-
-    name: str
-    image: Path
-    lanes: tuple[Points, ...]
-    file: str = ""
-    rows: tuple[float, ...] = ()
 
 
 class LaneSource(Source):
@@ -152,28 +133,15 @@ class LaneData(SegmentationData):
     def source(self, split: SplitName) -> LaneSource:
         """Return the frames of a split."""
         if not self._frames:
-            self._frames = self._divided(self.frames())
+            self._frames = divide_frames(self.frames(), self.split, allowed=self.allow_leaks)
         chosen = self._frames[split]
         return LaneSource(
             chosen,
-            [self.split.group_of(frame.name) if self.split else frame.name for frame in chosen],
+            [frame_group(frame.name, self.split) for frame in chosen],
             width_px=self.width_px,
             labelled_px=self.labelled_px,
             positions=self.positions,
         )
-
-    def _divided(self, frames: dict[str, list[LaneFrame]]) -> dict[str, list[LaneFrame]]:
-        pool = {frame.name: frame for part in frames.values() for frame in part}
-        names = {part: [frame.name for frame in found] for part, found in frames.items() if part}
-        if frames.get(""):
-            assert self.split is not None
-            drawn = self.split.divide(sorted(frame.name for frame in frames[""]), root=Path())
-            both = sorted(set(names) & {part for part, found in drawn.items() if found})
-            if both:
-                raise SegfocalError(f"split {both[0]} has a file of its own and a rule in split: give one.")
-            names = drawn | names
-        final = self.split.finish(names, allowed=self.allow_leaks) if self.split else names
-        return {part: [pool[name] for name in final.get(part, [])] for part in SPLITS}
 
 
 def _size(path: Path) -> tuple[int, int]:

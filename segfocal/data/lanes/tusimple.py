@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segfocal.data.division import expand
-from segfocal.data.lanes.drawing import Points
-from segfocal.data.lanes.source import LaneData, LaneFrame
+from segfocal.data.lanes.frames import TENTH, LaneFrame, tusimple_frames
+from segfocal.data.lanes.source import LaneData
 from segfocal.data.splits import Split
-from segfocal.errors import SegfocalError
-
-# a clip is one second of a drive: clips/0313-1/6040/20.jpg
-DRIVE = r"clips/([^/]+)/"
 
 
 class TuSimpleData(LaneData):
@@ -52,7 +45,7 @@ class TuSimpleData(LaneData):
         **settings: Any,
     ) -> None:
         super().__init__(
-            split=split or Split(train=0.9, val=0.1),
+            split=split or TENTH,
             width_px=width_px,
             labelled_px=labelled_px,
             positions=positions,
@@ -62,62 +55,4 @@ class TuSimpleData(LaneData):
 
     def frames(self) -> dict[str, list[LaneFrame]]:
         """Return the frames of the label files."""
-        found = {"": read_frames(self.root, self.labels)}
-        if self.test_labels:
-            found["test"] = read_frames(self.root, self.test_labels)
-        return found
-
-
-def read_frames(root: Path, files: list[str]) -> list[LaneFrame]:
-    """Read label files.
-
-    Args:
-        root: Folder of files and images.
-        files: Names below it.
-
-    Returns:
-        The frames; names without their ending.
-
-    Raises:
-        SegfocalError: For missing files and images, damaged lines, and frames labelled twice.
-    """
-    frames: dict[str, LaneFrame] = {}
-    for file in files:
-        path = root / file
-        if not path.is_file():
-            raise SegfocalError(f"{path}: there is no such label file. Set root and labels.")
-        for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1):
-            if not line.strip():
-                continue
-            frame = _frame(line, root=root, where=f"{path}, line {number}")
-            if frame.name in frames:
-                raise SegfocalError(f"{path}, line {number}: {frame.name} is labelled twice.")
-            frames[frame.name] = frame
-    return list(frames.values())
-
-
-def _frame(line: str, *, root: Path, where: str) -> LaneFrame:
-    try:
-        content = json.loads(line)
-        raw, rows = content["raw_file"], np.asarray(content["h_samples"], dtype=np.float64)
-        lanes = [np.asarray(lane, dtype=np.float64) for lane in content["lanes"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SegfocalError(
-            f"{where} must be a JSON object with raw_file, lanes and h_samples of numbers ({error!r})."
-        ) from error
-    image = root / raw
-    if not image.is_file():
-        raise SegfocalError(f"{where}: the image {image} is missing. Set root to the folder of clips/.")
-    for lane in lanes:
-        if lane.shape != rows.shape:
-            raise SegfocalError(f"{where}: a lane has {lane.size} positions for {rows.size} h_samples.")
-    points = tuple(_points(lane, rows) for lane in lanes)
-    return LaneFrame(raw.rpartition(".")[0], image, points, file=raw, rows=tuple(rows.tolist()))
-
-
-def _points(lane: Points, rows: Points) -> Points:
-    """Return the points of a lane from top to bottom."""
-    known = lane >= 0
-    points: Points = np.stack([lane[known], rows[known]], axis=1)
-    ordered: Points = points[np.argsort(points[:, 1])]
-    return ordered
+        return tusimple_frames(self.root, self.labels, self.test_labels)

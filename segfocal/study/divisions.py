@@ -1,0 +1,136 @@
+"""The cases of a data module's splits, from its arguments alone: what training will find, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segfocal.data.division import STANDARD, FolderLayout, expand
+from segfocal.data.lanes.frames import TENTH, LaneFrame, culane_frames, divide_frames, frame_group
+from segfocal.data.lanes.frames import tusimple_frames as read_tusimple
+from segfocal.data.lanes.lines import SUFFIX
+from segfocal.data.leaks import Member
+from segfocal.data.pairs import Pair
+from segfocal.data.rows import TableLayout
+from segfocal.data.splits import Split
+from segfocal.data.volumes.layout import read_volume_set
+
+Arguments = Mapping[str, Any]
+Usual = Split | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a split.
+
+    Args:
+        member: Its split, name, group and files.
+        labels: Files of its masks or points.
+    """
+
+    member: Member
+    labels: tuple[Path, ...]
+
+
+def knows(kind: str | None) -> bool:
+    """Return whether the cases of a data module, given by its class path, are told here."""
+    return kind in _READERS
+
+
+def divide(kind: str | None, arguments: Arguments, *, folds: int | None, fold: int) -> list[Case]:
+    """Return the cases of all splits.
+
+    Args:
+        kind: Class path of a data module that `knows` names.
+        arguments: Its arguments.
+        folds: Test folds, or None.
+        fold: Which of them is tested.
+
+    Raises:
+        SegfocalError: Where folders or files are missing, or there are too few groups for the folds.
+    """
+    assert kind is not None
+    usual, read = _READERS[kind]
+    settings = dict(arguments.get("split") or {})
+    if folds is not None:
+        settings |= {"test_folds": folds, "test_fold": fold}
+    return read(Path(expand(str(arguments["root"]))), arguments, Split(**settings) if settings else usual)
+
+
+def _folder(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
+    assert split is not None
+    folders = {key: str(arguments[key]) for key in ("images", "masks") if key in arguments}
+    layout = FolderLayout(root, **folders, classes=_classes(arguments), allowed=_allowed(arguments))
+    return _cases(layout.divide(split), split.group_of)
+
+
+def _table(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
+    table, classes = str(arguments["table"]), _classes(arguments)
+    layout = TableLayout(root, table, classes=classes, split=split, allowed=_allowed(arguments))
+    return _cases(layout.divide(), layout.group_of)
+
+
+def _volumes(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
+    assert split is not None
+    every = {case.name: case for case in read_volume_set(root).cases}
+    names = split.finish(split.divide(sorted(every), root=root), allowed=_allowed(arguments))
+    return [
+        Case(Member(part, name, split.group_of(name), every[name].images), (every[name].mask,))
+        for part, chosen in names.items()
+        for name in chosen
+    ]
+
+
+def _tusimple(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
+    files = [list(arguments.get(key) or ()) for key in ("labels", "test_labels")]
+    labels = tuple(root / file for part in files for file in part)
+    return _lanes(read_tusimple(root, *files), arguments, split, lambda frame: labels)
+
+
+def _culane(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
+    frames = culane_frames(root, arguments.get("lists"))
+    return _lanes(frames, arguments, split, lambda frame: (root / f"{frame.name}{SUFFIX}",))
+
+
+def _lanes(
+    frames: Mapping[str, list[LaneFrame]],
+    arguments: Arguments,
+    split: Usual,
+    labels: Callable[[LaneFrame], tuple[Path, ...]],
+) -> list[Case]:
+    return [
+        Case(Member(part, frame.name, frame_group(frame.name, split), (frame.image,)), labels(frame))
+        for part, found in divide_frames(frames, split, allowed=_allowed(arguments)).items()
+        for frame in found
+    ]
+
+
+def _cases(parts: Mapping[str, list[Pair]], group_of: Callable[[str], str]) -> list[Case]:
+    return [
+        Case(
+            Member(part, pair.name, group_of(pair.name), (pair.image,)),
+            tuple(path for path in pair.masks if path is not None),
+        )
+        for part, pairs in parts.items()
+        for pair in pairs
+    ]
+
+
+def _classes(arguments: Arguments) -> Any:
+    return arguments.get("class_names") if arguments.get("task") == "multilabel" else None
+
+
+def _allowed(arguments: Arguments) -> tuple[str, ...]:
+    return tuple(arguments.get("allow_leaks") or ())
+
+
+# class path to how the module divides where the configuration does not say it, and what reads its files
+_READERS: dict[str, tuple[Usual, Callable[[Path, Arguments, Usual], list[Case]]]] = {
+    "segfocal.data.folder.FolderData": (STANDARD, _folder),
+    "segfocal.data.table.TableData": (None, _table),
+    "segfocal.data.volumes.data.NiftiData": (Split(test_folds=5, test_fold=0), _volumes),
+    "segfocal.data.lanes.tusimple.TuSimpleData": (TENTH, _tusimple),
+    "segfocal.data.lanes.culane.CULaneData": (None, _culane),
+}
