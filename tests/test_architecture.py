@@ -23,6 +23,7 @@ STACK |= {
     "dash",
     "triton",
 }
+STACK |= {"onnx", "onnxruntime", "onnxscript"}
 
 # room -> (rooms it may import, heavy packages it may import)
 MAY_IMPORT = {

@@ -127,8 +127,8 @@ def _difference(found: Tensor, expected: Tensor, shape: tuple[int, ...]) -> floa
 
 def _refusal(shape: tuple[int, ...], fault: str) -> SegfocalError:
     return SegfocalError(
-        f"The exported file {fault} for an input of shape {shape}; nothing was written. Networks that need "
-        "one size are exported for it by --size; another --format may do."
+        f"The exported file {fault} for an input of shape {shape}; nothing was written. Try "
+        "another --format, or --size for a network that needs one size."
     )
 
 

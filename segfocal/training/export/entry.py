@@ -121,7 +121,7 @@ def _of_images(preprocess: Preprocess, full_scale: float) -> _Intensity:
             steps.append(f"subtract {_shown(mean)}, divide by {_shown(std)}")
     return _Intensity(
         lambda: nn.Sequential(*(part() for part in parts)),
-        f"as stored, {low:g} to {high:g}",
+        f"{'RGB ' if preprocess.in_channels == 3 else ''}as stored, {low:g} to {high:g}",
         (low, high),
         tuple(steps),
     )

@@ -72,11 +72,12 @@ def describe(
         "preprocess": info["preprocess"],
         "size_multiple": predictor.divisor,
         "patch_size": _patch_size(paths),
+        "tiles": {"size": list(predictor.tiling.edges(axes)), "overlap": predictor.tiling.overlap},
         "run": {
             "checkpoint": checkpoint.name,
             "sha256": file_sha256(checkpoint),
             "created": info["created"],
-            "versions": info["versions"],
+            "versions": {name: info["versions"][name] for name in ("segfocal", "torch")},
         },
     }
 

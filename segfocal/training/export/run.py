@@ -110,27 +110,43 @@ def export_run(
         axes=axes,
         size=options.size,
     )
-    content, agreement = _encode(predictor, entry, options=options, axes=axes, text=as_text(metadata))
+    content, agreement = encode_checked(predictor, entry, options=options, metadata=as_text(metadata))
     write_bytes(out, content, option="--out")
     return Exported(out, metadata, agreement)
 
 
-def _encode(
-    predictor: Predictor, entry: Entry, *, options: ExportOptions, axes: int, text: str
+def encode_checked(
+    predictor: Predictor, entry: Entry, *, options: ExportOptions, metadata: str = "{}"
 ) -> tuple[bytes, Agreement]:
+    """Return the content of an exported file after it was run beside the network.
+
+    Args:
+        predictor: On the CPU.
+        entry: Where the graph begins.
+        options: As in ``export_run``.
+        metadata: JSON that goes inside.
+
+    Returns:
+        The content, and how it compares.
+
+    Raises:
+        SegfocalError: As ``export_run``.
+    """
+    axes = spatial_dims(predictor.network)
     tile = predictor.tiling.edges(axes) if predictor.tiling.pad else None
     network = predictor.network.to(memory_format=torch.contiguous_format)
     graph = ExportGraph(
         network, entry=entry.module, task=predictor.task, divisor=predictor.divisor, tile=tile
     ).eval()
+    graph.requires_grad_(False)  # nor do the results of those who load the file
     channels, fixed = predictor.preprocess.in_channels, options.size is not None
     sizes = options.size or traced_sizes(predictor.divisor, axes=axes)
     program = trace(graph, channels=channels, sizes=sizes, fixed=fixed)
     if options.format == "onnx":
-        content = onnx_file.encode(program, metadata=text, axes=axes, fixed=fixed)
+        content = onnx_file.encode(program, metadata=metadata, axes=axes, fixed=fixed)
         exported = onnx_file.open_content(content)
     else:
-        content = torch_file.encode(program, metadata=text)
+        content = torch_file.encode(program, metadata=metadata)
         exported = torch_file.open_content(content)
     shapes: Sequence[tuple[int, ...]] = (
         ((1, channels, *sizes), (3, channels, *sizes))
