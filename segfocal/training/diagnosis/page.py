@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -68,7 +69,7 @@ def _distribution(report: dict[str, Any]) -> RenderableType:
         if number < 2:
             table.add_column("", min_width=_BAR)
     edges = [0.0, *found["edges"], 1.0]
-    for place, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for place, (low, high) in enumerate(pairwise(edges)):
         cells: list[Text] = []
         for number, spread in enumerate(columns.values()):
             share = None if spread["shares"] is None else spread["shares"][place]
@@ -107,15 +108,18 @@ def _losses(report: dict[str, Any]) -> RenderableType:
 
 
 def _knees(report: dict[str, Any]) -> RenderableType:
-    lines = [
-        Text(
-            f"knee at {each['knee']:g}, gamma {each['gamma']:g}: acts on {_percent(each['background_above'])} "
-            f"of the background and {_percent(each['foreground_above'])} of the foreground, where the slope "
-            f"stays {each['tau']:.3g} of cross-entropy's; their share of the gradient "
-            f"{_percent(each['gradient_above_focal'])} -> {_percent(each['gradient_above_with_knee'])}"
+    lines = []
+    for each in report["knees"]:
+        share = {
+            name: _percent(value) for name, value in each.items() if name not in ("gamma", "knee", "tau")
+        }
+        text = (
+            f"knee at {each['knee']:g}, gamma {each['gamma']:g}: acts on {share['background_above']} of the "
+            f"background and {share['foreground_above']} of the foreground, where the slope stays "
+            f"{each['tau']:.3g} of cross-entropy's; their share of the gradient "
+            f"{share['gradient_above_focal']} -> {share['gradient_above_with_knee']}"
         )
-        for each in report["knees"]
-    ]
+        lines.append(Text(text))
     return Group(*lines, Text())
 
 
@@ -144,8 +148,8 @@ def _verdict(report: dict[str, Any]) -> RenderableType:
         lines.append(
             Text(
                 f"- the patches of training lie on foreground by a share of "
-                f"{report['patches_on_foreground']:g} (data.foreground_share): they hold more of it than these "
-                "whole images, and training sees less easy background than this page"
+                f"{report['patches_on_foreground']:g} (data.foreground_share): they hold more of it than "
+                "these whole images, and training sees less easy background than this page"
             )
         )
     return Group(*lines)

@@ -60,7 +60,7 @@ def diagnose(
         "knees": [above_knee(people, gamma=_KNEE_GAMMA, knee=knee) for knee in knees],
         "calibration": _calibration(scores, people)
         | {"temperature": _number(gathered.temperature.compute())},
-        "facts": asdict(facts) | {"unopposed": facts.unopposed},
+        "facts": asdict(facts),
         "verdict": {"word": verdict.word, "reasons": list(verdict.reasons)},
     }
 

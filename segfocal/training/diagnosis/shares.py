@@ -64,8 +64,8 @@ def population(histograms: Histograms, *, task: Task, class_names: Sequence[str]
     classes, missed = len(class_names), np.zeros(histograms.elements.shape, dtype=np.bool_)
     if task == "multiclass":
         missed[classes:] = True
-        rows = tuple((label, classes + label) for label in range(1, classes))
-        return Population(tuple(class_names[1:]), histograms, (0,), rows, missed)
+        labels = tuple((label, classes + label) for label in range(1, classes))
+        return Population(tuple(class_names[1:]), histograms, (0,), labels, missed)
     missed[1::2, bin_at(1 - EASY) :] = True
     rows = tuple((2 * channel + 1,) for channel in range(classes))
     return Population(tuple(class_names), histograms, tuple(range(0, 2 * classes, 2)), rows, missed)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".json", ".html")
 _KNEES = (0.75, 0.5, 0.9)
+_LOWEST_KNEE = 0.4215  # p0(.5): below it focal loss of the least gamma shown is steeper than cross-entropy
 # the sums of one process are the whole
 _ALONE = ["--trainer.devices", "1", "--trainer.num_nodes", "1", "--trainer.strategy", "auto"]
 
@@ -83,7 +84,7 @@ def _check(given: argparse.Namespace) -> None:
         raise SegfocalError("--checkpoint belongs to --run; --from names the weights itself.")
     if given.knee is not None:
         check_range(
-            "--knee", given.knee, low=0.4215, high=1.0, open_low=True, open_high=True
+            "--knee", given.knee, low=_LOWEST_KNEE, high=1.0, open_low=True, open_high=True
         )  # p0 of gamma .5
     if given.out is not None and Path(given.out).suffix not in _ENDINGS:
         raise SegfocalError(f"--out must end in {' or '.join(_ENDINGS)}, got {given.out!r}. Rename the file.")
