@@ -11,6 +11,7 @@ from torchmetrics import Metric
 
 # float32 keeps 23 bits of fraction; the top 4 of them make 16 bins per factor of 2
 _SHIFT = 19
+_PIECE = 2**22  # elements; the memory does not grow with the image
 _FIRST = (127 - 100) << (23 - _SHIFT)  # 2^-100 and all below it, zero too, are the first bin
 _LAST = (127 + 28) << (23 - _SHIFT)  # 2^28 nats and all above are the last
 BINS = _LAST - _FIRST + 1
@@ -47,7 +48,11 @@ class LossConcentration(Metric):
             foreground: bool, same shape: which are positives.
             kept: bool, same shape: which are not ignored.
         """
-        losses = values.detach().float().clamp(min=0.0)
+        pieces = (part.flatten().split(_PIECE) for part in (values.detach(), foreground, kept))
+        for losses, positive, counted in zip(*pieces, strict=True):
+            self._add(losses.float().clamp(min=0.0), positive, counted)
+
+    def _add(self, losses: Tensor, foreground: Tensor, kept: Tensor) -> None:
         cells = (losses.view(torch.int32) >> _SHIFT).sub_(_FIRST).clamp_(0, BINS - 1)
         cells = cells.add_(foreground.int() * BINS)[kept].long()
         self.elements += torch.zeros_like(self.elements).index_add_(0, cells, torch.ones_like(cells))

@@ -5,7 +5,14 @@ import torch
 from torch.testing import assert_close
 from torchmetrics.functional.classification import binary_average_precision
 
-from segfocal.metrics.bins import PR_BINS, average_precision, pr_bin, pr_edges, reliability_bin
+from segfocal.metrics.bins import (
+    PR_BINS,
+    average_precision,
+    average_precision_of_33,
+    pr_bin,
+    pr_edges,
+    reliability_bin,
+)
 
 
 def numbers():
@@ -74,3 +81,31 @@ def test_area_of_half_precision_scores_is_exact():
 def test_area_without_positives_is_nan_and_of_a_perfect_order_one():
     assert average_precision(torch.tensor([3, 0]), torch.tensor([0, 0])).isnan()
     assert average_precision(torch.tensor([3, 0]), torch.tensor([0, 2])) == 1
+
+
+@pytest.mark.parametrize("shift", [0.0, -4.0])
+def test_the_33_thresholds_are_those_of_the_challenge(shift):
+    """Thresholds one by one; none of the last ones predicts anything where the scores are low."""
+    generator = torch.Generator().manual_seed(2)
+    target = (torch.rand(30_000, generator=generator) < 0.02).long()
+    p = (1.5 * torch.randn(30_000, generator=generator) + 3 * target - 3 + shift).sigmoid()
+    counts = [torch.bincount(pr_bin(p[target == label]), minlength=PR_BINS) for label in (0, 1)]
+    points = []
+    for step in range(33):
+        above = p > step / 32
+        if above.any():
+            hits = target[above].double().sum()
+            points.append((hits / target.sum(), hits / above.sum()))
+    points.append((torch.zeros(()).double(), points[-1][1]))
+    recall, precision = (torch.stack(axis).flip(0) for axis in zip(*points, strict=True))
+    expected = torch.trapezoid(precision, recall)
+    assert_close(average_precision_of_33(*counts), expected, rtol=1e-12, atol=0)
+    assert average_precision_of_33(counts[0], torch.zeros(PR_BINS)).isnan()
+
+
+def test_the_33_thresholds_miss_what_lies_below_the_first():
+    """Scores that all lie below 1/32 make one point: the prevalence."""
+    p, target = torch.tensor([0.01, 0.02, 0.03]), torch.tensor([0, 0, 1])
+    counts = [torch.bincount(pr_bin(p[target == label]), minlength=PR_BINS) for label in (0, 1)]
+    assert_close(average_precision_of_33(*counts), torch.tensor(1 / 3).double())
+    assert average_precision(*counts) == 1

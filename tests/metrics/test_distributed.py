@@ -12,6 +12,11 @@ import json, sys
 import numpy as np, torch
 import torch.distributed as dist
 from segfocal.metrics import PixelCurves, SegmentationScores, TemperatureFit, ThresholdSearch
+from segfocal.metrics.centreline import CentrelineScores
+from segfocal.metrics.froc import FrocScores
+from segfocal.metrics.lesions import LesionScores
+from segfocal.metrics.masks import with_columns
+from segfocal.metrics.surface import SurfaceScores
 
 rank, ranks, port, rounds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 torch.set_num_threads(1)
@@ -19,6 +24,8 @@ if ranks > 1:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
 settings = {"task": "multilabel", "num_classes": 2, "ignore_index": 255}
 metrics = [SegmentationScores(**settings), PixelCurves(**settings), ThresholdSearch(**settings)]
+masks = [kind(**settings) for kind in (SurfaceScores, LesionScores, CentrelineScores, FrocScores)]
+metrics += masks
 fit = TemperatureFit(**settings)
 for shards in rounds:
     for image in shards[rank]:
@@ -34,7 +41,8 @@ for shards in rounds:
     assert again == numbers[0]
     sums = {key: np.asarray(value).tolist() for key, value in metrics[1].likelihoods().items()}
     temperature = round(fit.compute().item(), 6)  # its sums are added in another order
-    print(json.dumps([numbers, metrics[0].cases(), curves, sums, temperature, metrics[2].thresholds()]))
+    cases = with_columns(metrics[0].cases(), masks)
+    print(json.dumps([numbers, cases, curves, sums, temperature, metrics[2].thresholds()]))
     fit.reset()
     for metric in metrics:
         metric.reset()
