@@ -1,7 +1,5 @@
 """What goes into an exported graph, and that it does what prediction does."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -203,7 +201,7 @@ class Undecided(nn.Module):
 
 def test_a_network_that_cannot_be_traced_is_refused_in_a_line():
     with pytest.raises(SegfocalError, match="cannot export this network") as caught:
-        trace(Undecided(), channels=1, sizes=(5, 6), fixed=False)
+        trace(Undecided(), channels=1, sizes=(5, 6), divisor=1, fixed=False)
     assert "\n" not in str(caught.value)
     assert "--size" in str(caught.value)
 
@@ -253,6 +251,29 @@ def test_smp_multiclass_at_sizes_that_are_no_multiples_of_its_stride():
             np.testing.assert_allclose(found[0].numpy(), predictor(image).probabilities, atol=1e-4)
 
 
+class Squeezed(nn.Module):
+    """Like the context branch of DeepLab: what it computes differs where pooling leaves a single pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.line = nn.MaxPool2d(8), nn.Conv2d(1, 1, 1)
+
+    def forward(self, images):
+        small = self.down(images)
+        if small.shape[2] * small.shape[3] > small.shape[2]:
+            small = small - small.mean((2, 3), keepdim=True)
+        return nn.functional.interpolate(self.line(small), size=images.shape[2:])
+
+
+def test_a_network_that_cannot_take_one_multiple_is_exported_for_more():
+    predictor = predictor_of(Squeezed(), "binary", preprocess=Preprocess(in_channels=1), classes=1, divisor=8)
+    graph = graph_of(predictor).eval().requires_grad_(False)
+    traced = trace(graph, channels=1, sizes=(31, 39), divisor=8, fixed=False)
+    assert traced.least == 9
+    images = 255 * torch.rand(1, 1, 9, 12)
+    torch.testing.assert_close(traced.program.module()(images), graph(images))
+
+
 @pytest.mark.slow
 def test_monai_volumes_with_windows():
     from monai.networks.nets import UNet
@@ -287,7 +308,7 @@ def test_a_network_of_one_size_is_exported_for_it():
     with pytest.raises(SegfocalError, match="exported for it by --size"):
         encode_checked(predictor, entry, options=ExportOptions(format="torch"))
     options = ExportOptions(format="torch", size=(12, 20))
-    content, agreement = encode_checked(predictor, entry, options=options, metadata=json.dumps({"a": 1}))
+    content, agreement = encode_checked(predictor, entry, options=options)
     assert agreement.shapes == ((1, 1, 12, 20), (3, 1, 12, 20))
     assert agreement.difference <= TOLERANCE
     assert torch_file.open_content(content)(torch.zeros(5, 1, 12, 20)).shape == (5, 1, 12, 20)

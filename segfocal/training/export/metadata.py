@@ -29,6 +29,7 @@ def describe(
     checkpoint: Path,
     axes: int,
     size: Sequence[int] | None,
+    least: int,
 ) -> dict[str, Any]:
     """Return the metadata of an exported file.
 
@@ -40,6 +41,7 @@ def describe(
         checkpoint: The file of the weights.
         axes: Spatial axes of the images.
         size: The only size that the file takes; None: any.
+        least: The smallest side of an image that it takes.
 
     Returns:
         JSON-able values; README.md explains how to use them.
@@ -59,6 +61,7 @@ def describe(
             "channels": predictor.preprocess.in_channels,
             "values": entry.values,
             "size": None if size is None else list(size),
+            "least_size": least,
         },
         "output": {
             "name": OUTPUT,

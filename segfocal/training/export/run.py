@@ -18,7 +18,7 @@ from segfocal.training.export.check import Agreement, compare, other_shapes, tra
 from segfocal.training.export.entry import Entry, graph_entry
 from segfocal.training.export.graph import ExportGraph
 from segfocal.training.export.metadata import as_text, describe
-from segfocal.training.export.program import trace
+from segfocal.training.export.program import Traced, trace
 from segfocal.training.prediction.predictor import Predictor, load
 from segfocal.training.prepare import spatial_dims
 
@@ -101,6 +101,7 @@ def export_run(
     entry = graph_entry(
         predictor.preprocess, full_scale=options.full_scale, network_only=options.network_only
     )
+    traced = _trace(predictor, entry, options=options)
     metadata = describe(
         predictor,
         entry,
@@ -109,22 +110,20 @@ def export_run(
         checkpoint=layout.checkpoint(paths, checkpoint),
         axes=axes,
         size=options.size,
+        least=traced.least,
     )
-    content, agreement = encode_checked(predictor, entry, options=options, metadata=as_text(metadata))
+    content, agreement = _encode(predictor, entry, traced, options=options, metadata=as_text(metadata))
     write_bytes(out, content, option="--out")
     return Exported(out, metadata, agreement)
 
 
-def encode_checked(
-    predictor: Predictor, entry: Entry, *, options: ExportOptions, metadata: str = "{}"
-) -> tuple[bytes, Agreement]:
-    """Return the content of an exported file after it was run beside the network.
+def encode_checked(predictor: Predictor, entry: Entry, *, options: ExportOptions) -> tuple[bytes, Agreement]:
+    """Return the content of a file without metadata, after it was run beside the network.
 
     Args:
         predictor: On the CPU.
         entry: Where the graph begins.
         options: As in ``export_run``.
-        metadata: JSON that goes inside.
 
     Returns:
         The content, and how it compares.
@@ -132,25 +131,52 @@ def encode_checked(
     Raises:
         SegfocalError: As ``export_run``.
     """
+    return _encode(
+        predictor, entry, _trace(predictor, entry, options=options), options=options, metadata="{}"
+    )
+
+
+def _tile(predictor: Predictor) -> tuple[int, ...] | None:
     axes = spatial_dims(predictor.network)
-    tile = predictor.tiling.edges(axes) if predictor.tiling.pad else None
-    network = predictor.network.to(memory_format=torch.contiguous_format)
+    return predictor.tiling.edges(axes) if predictor.tiling.pad else None
+
+
+def _graph(predictor: Predictor, entry: Entry) -> ExportGraph:
     graph = ExportGraph(
-        network, entry=entry.module, task=predictor.task, divisor=predictor.divisor, tile=tile
-    ).eval()
-    graph.requires_grad_(False)  # nor do the results of those who load the file
-    channels, fixed = predictor.preprocess.in_channels, options.size is not None
-    sizes = options.size or traced_sizes(predictor.divisor, axes=axes)
-    program = trace(graph, channels=channels, sizes=sizes, fixed=fixed)
+        predictor.network.to(memory_format=torch.contiguous_format),
+        entry=entry.module,
+        task=predictor.task,
+        divisor=predictor.divisor,
+        tile=_tile(predictor),
+    )
+    # nor do the results of those who load the file
+    return graph.eval().requires_grad_(False)
+
+
+def _trace(predictor: Predictor, entry: Entry, *, options: ExportOptions) -> Traced:
+    return trace(
+        _graph(predictor, entry),
+        channels=predictor.preprocess.in_channels,
+        sizes=options.size or traced_sizes(predictor.divisor, axes=spatial_dims(predictor.network)),
+        divisor=predictor.divisor,
+        fixed=options.size is not None,
+    )
+
+
+def _encode(
+    predictor: Predictor, entry: Entry, traced: Traced, *, options: ExportOptions, metadata: str
+) -> tuple[bytes, Agreement]:
+    axes, channels = spatial_dims(predictor.network), predictor.preprocess.in_channels
     if options.format == "onnx":
-        content = onnx_file.encode(program, metadata=metadata, axes=axes, fixed=fixed)
+        fixed = options.size is not None
+        content = onnx_file.encode(traced.program, metadata=metadata, axes=axes, fixed=fixed)
         exported = onnx_file.open_content(content)
     else:
-        content = torch_file.encode(program, metadata=metadata)
+        content = torch_file.encode(traced.program, metadata=metadata)
         exported = torch_file.open_content(content)
     shapes: Sequence[tuple[int, ...]] = (
-        ((1, channels, *sizes), (3, channels, *sizes))
-        if fixed
-        else other_shapes(predictor.divisor, channels=channels, axes=axes, tile=tile)
+        other_shapes(predictor.divisor, channels=channels, axes=axes, tile=_tile(predictor))
+        if options.size is None
+        else ((1, channels, *options.size), (3, channels, *options.size))
     )
-    return content, compare(exported, graph, shapes=shapes, sample=entry.sample)
+    return content, compare(exported, _graph(predictor, entry), shapes=shapes, sample=entry.sample)

@@ -90,6 +90,8 @@ def summary(done: Exported) -> str:
         f"{given['name']}: float32 {_shape(given, given['channels'])}, {given['values']}",
         f"{made['name']}: float32 {_shape(given, len(metadata['class_names']))}; mask: {metadata['mask']}",
     ]
+    if given["least_size"] > 1:
+        lines.append(f"sides of at least {given['least_size']} px")
     lines += [f"done inside: {'; '.join(metadata['inside'])}"] if metadata["inside"] else []
     lines += [f"yours before: {'; '.join(metadata['before'])}"] if metadata["before"] else []
     lines += [f"yours after: {'; '.join(metadata['after'])}"] if metadata["after"] else []
