@@ -56,14 +56,7 @@ def advise(totals: Totals, classes: Classes) -> Advice:
     reasons: dict[str, str] = {}
     patch = _patch(totals, reasons)
     rare = classes.rarest()
-    gamma = 2.0 if rare < _RARE else 0.0
-    reasons["loss"] = (
-        f"the rarest class has {100 * rare:.2g} % of the pixels: focal + Dice keeps the many easy pixels of "
-        "the background from outweighing it; compare with gamma 0, which is cross-entropy + Dice"
-        if gamma
-        else f"the rarest class has {100 * rare:.2g} % of the pixels, which is not rare: gamma 0 makes it "
-        "cross-entropy + Dice"
-    )
+    gamma, reasons["loss"] = gamma_of(rare)
     share = 0.5 if rare < 0.05 else 0.33
     reasons["foreground_share"] = (
         f"{share:.0%} of the patches are placed over a foreground pixel, as it has {100 * rare:.2g} % of all"
@@ -77,7 +70,7 @@ def advise(totals: Totals, classes: Classes) -> Advice:
         intensity_range=_range(totals, reasons),
         gamma=gamma,
         reasons=reasons,
-        alphas=_alphas(classes),
+        alphas=alphas_of(classes),
     )
 
 
@@ -106,7 +99,18 @@ def _range(totals: Totals, reasons: dict[str, str]) -> tuple[float, float] | Non
     return totals.low, totals.high
 
 
-def _alphas(classes: Classes) -> dict[str, list[float]]:
+def gamma_of(rare: float) -> tuple[float, str]:
+    """Return gamma for a share of the rarest class, and the reason."""
+    if rare < _RARE:
+        return 2.0, (
+            f"the rarest class has {100 * rare:.2g} % of all: focal + Dice keeps the much that is easy "
+            "background from outweighing it; compare with gamma 0, which is cross-entropy + Dice"
+        )
+    return 0.0, f"the rarest class has {100 * rare:.2g} % of all, not rare: gamma 0 is cross-entropy + Dice"
+
+
+def alphas_of(classes: Classes) -> dict[str, list[float]]:
+    """Return how alpha would be chosen, and the numbers; none where a class has no pixel."""
     counts = np.array(classes.pixels)
     try:
         if classes.task == "multiclass":

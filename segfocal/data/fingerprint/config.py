@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from segfocal.data.division import FolderLayout
 from segfocal.data.fingerprint.advice import Advice
 from segfocal.data.fingerprint.classes import Classes
 from segfocal.data.fingerprint.groups import Groups
 from segfocal.data.fingerprint.pairing import Match
+from segfocal.data.fingerprint.text import head, model, quoted, training
+from segfocal.data.fingerprint.twins import Twins
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError
 
 _SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 _VAL_SHARE = 0.15
-_STEPS = 1000
+_METRIC = "Dice is what the Dice term trains; the test adds HD95, NSD and calibration"
 
 
 def config_text(
-    root: Path, match: Match, classes: Classes, advice: Advice, groups: Groups | None, *, table: Path | None
+    root: Path,
+    match: Match,
+    classes: Classes,
+    advice: Advice,
+    groups: Groups | None,
+    *,
+    table: Path | None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return the YAML of a training.
 
@@ -33,35 +41,27 @@ def config_text(
         advice: Settings and reasons.
         groups: Groups in the names.
         table: Table of the cases, where folders and patterns do not describe them.
+        notes: What else its head says.
 
     Returns:
         A configuration for ``segfocal fit``.
     """
-    channels = len(classes.names)
+    network = [
+        "class_path: segfocal.models.SmallUNet # or segmentation_models_pytorch.Unet, larger and slower",
+        "init_args:",
+        f"  in_channels: {advice.in_channels}",
+        f"  num_classes: {len(classes.names)}",
+    ]
     lines = [
-        f"# Written by `segfocal fingerprint` for {root.name}: read it, then",
-        "# Run:      segfocal fit --config THIS.yaml --run runs/first",
-        *(f"# {sentence[0].upper()}{sentence[1:]}." for sentence in classes.reasons),
-        "seed_everything: 0",
-        "model:",
-        "  network:",
-        "    class_path: segfocal.models.SmallUNet # or segmentation_models_pytorch.Unet, larger and slower",
-        "    init_args:",
-        f"      in_channels: {advice.in_channels}",
-        f"      num_classes: {channels}",
-        "  loss:",
-        f"    # {advice.reasons['loss']}",
-        "    class_path: segfocal.losses.FocalDiceLoss",
-        "    init_args:",
-        f"      task: {classes.task}",
-        f"      gamma: {advice.gamma}",
-        "      ignore_index: 255",
-        *(f"      # {line}" for line in _alpha_lines(advice)),
-        "  learning_rate: 0.003",
-        "  schedule: cosine",
-        "  warmup_steps: 50",
-        "  head_prior: measured",
-        "  channels_last: true",
+        *head(root.name, [*classes.reasons, *notes]),
+        *model(
+            network,
+            task=classes.task,
+            gamma=advice.gamma,
+            reason=advice.reasons["loss"],
+            alphas=advice.alphas,
+            channels_last=True,
+        ),
         "data:",
         *_data_lines(root, match, classes, groups, table=table),
         "    preprocess:",
@@ -71,28 +71,49 @@ def config_text(
         f"    foreground_share: {advice.foreground_share} # {advice.reasons['foreground_share']}",
         f"    batch_size: {advice.batch_size}",
         "    augment: flips # or medical, road, or albumentations transforms by class_path",
-        "trainer:",
-        f"  max_steps: {_STEPS} # a first look; more steps for a result",
+        *training(_METRIC),
     ]
     return "".join(line + "\n" for line in lines)
 
 
-def table_text(match: Match, *, root: Path) -> str:
+def table_text(match: Match, *, root: Path, twins: Twins, groups: Groups | None) -> str:
     """Return a CSV table of the cases, for ``TableData``.
 
     Args:
         match: Images and masks.
         root: Folder that the paths start from.
+        twins: Images to leave out, and groups.
+        groups: Groups in the names, kept whole where validation is drawn from train.
     """
     masks = [f"mask_{name}" for name in match.classes] or ["mask"]
     split = any(part for part, _, _ in match.files())
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
-    writer.writerow(["image", *masks, *(["split"] if split else [])])
-    for part, image, files in match.files():
+    extra = [*(["split"] if split else []), *(["group"] if twins.groups else [])]
+    writer.writerow(["image", *masks, *extra])
+    drawn = _validation(match, twins, groups)
+    for folder, image, files in match.files():
+        key, part = (folder, image.stem), "val" if image.stem in drawn and folder == "train" else folder
+        if key in twins.dropped:
+            continue
         paths = ["" if path is None else path.relative_to(root).as_posix() for path in files]
-        writer.writerow([image.relative_to(root).as_posix(), *paths, *([part] if split else [])])
+        cells = [*([part] if split else []), *([twins.groups[key]] if twins.groups else [])]
+        writer.writerow([image.relative_to(root).as_posix(), *paths, *cells])
     return rows.getvalue()
+
+
+def _validation(match: Match, twins: Twins, groups: Groups | None) -> set[str]:
+    """Return the names of train that validate, where no folder is named for it."""
+    names = [
+        image.stem
+        for part, image, _ in match.files()
+        if part == "train" and (part, image.stem) not in twins.dropped
+    ]
+    if "val" in match.images.folders or not names:
+        return set()
+    pattern = groups.pattern if groups is not None and groups.enough else None
+    split = Split(train=["*"], val_share=_VAL_SHARE, group=pattern)
+    return set(split.finish({"train": sorted(names)})["val"])
 
 
 def needs_table(match: Match, *, root: Path) -> bool:
@@ -118,19 +139,19 @@ def _data_lines(
     root: Path, match: Match, classes: Classes, groups: Groups | None, *, table: Path | None
 ) -> list[str]:
     if table is not None:
-        place = ["  class_path: segfocal.data.TableData", "  init_args:", f"    root: {_text(str(root))}"]
-        place.append(f"    table: {_text(str(table))}")
+        place = ["  class_path: segfocal.data.TableData", "  init_args:", f"    root: {quoted(str(root))}"]
+        place.append(f"    table: {quoted(str(table))}")
     else:
-        place = ["  class_path: segfocal.data.FolderData", "  init_args:", f"    root: {_text(str(root))}"]
-        place.append(f"    images: {_text(match.images.pattern)}")
-        place.append(f"    masks: {_text(match.mask_setting())}")
-    place += [f"    task: {classes.task}", f"    class_names: {_text(list(classes.names))}"]
+        place = ["  class_path: segfocal.data.FolderData", "  init_args:", f"    root: {quoted(str(root))}"]
+        place.append(f"    images: {quoted(match.images.pattern)}")
+        place.append(f"    masks: {quoted(match.mask_setting())}")
+    place += [f"    task: {classes.task}", f"    class_names: {quoted(list(classes.names))}"]
     if classes.values is not None:
         place.append(f"    values: {{{', '.join(f'{v}: {label}' for v, label in classes.values.items())}}}")
     if classes.ignore_values:
-        place.append(f"    ignore_values: {_text(list(classes.ignore_values))}")
+        place.append(f"    ignore_values: {quoted(list(classes.ignore_values))}")
     if classes.colors is not None:
-        place.append(f"    colors: {_text(classes.colors)}")
+        place.append(f"    colors: {quoted(classes.colors)}")
     if classes.other is not None:
         place.append(f"    other: {classes.other}")
     if table is not None and match.images.folders:
@@ -142,7 +163,7 @@ def _split_lines(match: Match, groups: Groups | None) -> list[str]:
     folders = match.images.folders
     lines = ["    split:"]
     if "train" in folders:
-        lines += [f"      {part}: {_text(folders[part])}" for part in SPLITS if part in folders]
+        lines += [f"      {part}: {quoted(folders[part])}" for part in SPLITS if part in folders]
         if "val" not in folders:
             lines.append(f"      val_share: {_VAL_SHARE} # of train, as no folder is named for validation")
     else:
@@ -150,15 +171,7 @@ def _split_lines(match: Match, groups: Groups | None) -> list[str]:
     if groups is not None:
         note = f"{groups.count} groups in the names, up to {groups.largest} images each: kept in one split"
         hint = "" if groups.enough and "train" not in folders else "# "
-        lines.append(f"      {hint}group: {_text(groups.pattern)} # {note}")
-    return lines
-
-
-def _alpha_lines(advice: Advice) -> list[str]:
-    lines = ["alpha: null keeps the meaning of threshold 0.5; weights move it, so tune the threshold then"]
-    lines += [
-        f"alpha: {values} # {name}: from the counts of all images" for name, values in advice.alphas.items()
-    ]
+        lines.append(f"      {hint}group: {quoted(groups.pattern)} # {note}")
     return lines
 
 
@@ -167,8 +180,3 @@ def _range_lines(advice: Advice) -> list[str]:
         return []
     low, high = advice.intensity_range
     return [f"      intensity_range: [{low:g}, {high:g}] # {advice.reasons['intensity_range']}"]
-
-
-def _text(value: Any) -> str:
-    """JSON is YAML, with every hostile name quoted."""
-    return json.dumps(value, ensure_ascii=False)

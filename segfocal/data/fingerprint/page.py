@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -16,81 +17,116 @@ from segfocal.data.fingerprint.scan import Totals
 
 _BAR = 30
 _SHOWN = 5
+_VALUES = 10
 
 
-def print_page(
-    console: Console, root: Path, match: Match, totals: Totals, classes: Classes, groups: Groups | None
-) -> None:
-    """Print what was found.
+def make_page(
+    root: Path, match: Match, totals: Totals, classes: Classes, groups: Groups | None
+) -> RenderableType:
+    """Return what was found in pictures and masks.
 
     Args:
-        console: Where to.
         root: Folder of the data set.
         match: Images and masks.
         totals: Of all cases.
         classes: What the masks mean.
         groups: Groups in the names.
     """
-    console.print(Group(_facts(root, match, totals, groups), _chart(classes, totals), _remarks(totals)))
+    lines = problem_lines(totals.problems)
+    if empty := sum(totals.empty):
+        lines.append(Text(f"{empty} of {sum(totals.masks)} masks hold one value only (empty)"))
+    lines += twin_lines(totals.duplicates())
+    return Group(facts(_rows(root, match, totals, groups)), chart(classes), *lines)
 
 
-def _facts(root: Path, match: Match, totals: Totals, groups: Groups | None) -> RenderableType:
+def facts(rows: Mapping[str, str]) -> RenderableType:
+    """Return names and values side by side."""
     table = Table.grid(padding=(0, 2))
-    splits = ", ".join(f"{name} {count}" for name, count in totals.splits.items() if name)
-    rows = {
-        "folder": str(root),
-        "images": f"{len(totals.names)} in {match.images.pattern}" + (f" ({splits})" if splits else ""),
-        "masks": match.mask_setting(),
-        "size (px)": _most(Counter({f"{h}x{w}": n for (h, w), n in totals.sizes.items()})),
-        "channels": _most(Counter({str(c): n for c, n in totals.channels.items()})),
-        "type": f"{_most(totals.dtypes)}, values {totals.low:g} to {totals.high:g}",
-        "pieces (px)": _pieces(totals),
-    }
-    if groups is not None:
-        rows["groups"] = f"{groups.count} by {groups.pattern}, up to {groups.largest} images each"
     for name, value in rows.items():
         table.add_row(Text(name, style="bold"), Text(value))
     return table
 
 
-def _chart(classes: Classes, totals: Totals) -> RenderableType:
+def chart(classes: Classes, *, unit: str = "pixels", cases: str = "images") -> RenderableType:
+    """Return the share of each class as bars.
+
+    Args:
+        classes: What the masks mean.
+        unit: What is counted.
+        cases: What it is counted in.
+    """
     table = Table(title=f"{classes.task}: {'; '.join(classes.reasons)}", title_justify="left")
-    for name, justify in (("class", "left"), ("pixels", "right"), ("images", "right"), ("", "left")):
+    for name, justify in (("class", "left"), (unit, "right"), (cases, "right"), ("", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     shares = classes.shares()
     for name, share, images in zip(classes.names, shares, classes.images, strict=True):
         bar = "█" * round(_BAR * share) or ("▏" if share else "")
         table.add_row(Text(name), f"{100 * share:.3g} %", str(images), bar)
     if classes.ignored_px:
-        table.add_row(Text("ignored"), f"{classes.ignored_px:,} px", "", "")
+        table.add_row(Text("ignored"), f"{classes.ignored_px:,}", "", "")
     return table
 
 
-def _remarks(totals: Totals) -> RenderableType:
-    lines = [Text(f"! {problem}", style="red") for problem in totals.problems[:_SHOWN]]
-    if len(totals.problems) > _SHOWN:
-        lines.append(Text(f"! and {len(totals.problems) - _SHOWN} more files with problems", style="red"))
-    if empty := sum(totals.empty):
-        lines.append(Text(f"{empty} of {sum(totals.masks)} masks hold one value only (empty)"))
-    twice = totals.duplicates()
+def twin_lines(twice: Sequence[Sequence[tuple[str, str]]]) -> list[Text]:
+    """Return what to say of equal pictures; where some lie in two splits, of those.
+
+    Args:
+        twice: (split, name) of pictures that are equal.
+    """
     leaks = [places for places in twice if len({split for split, _ in places}) > 1]
     for what, found in (("the same picture in two splits", leaks), ("the same picture twice", twice)):
         if found:
             names = "; ".join(
                 " = ".join(f"{s}/{n}" if s else n for s, n in places) for places in found[:_SHOWN]
             )
-            lines.append(Text(f"! {what}, {len(found)} times: {names}", style="red"))
-            break
-    return Group(*lines)
+            return [Text(f"! {what}, {len(found)} times: {names}", style="red")]
+    return []
 
 
-def _pieces(totals: Totals) -> str:
-    areas = sorted(totals.component_px)
-    if not areas:
-        return "none"
-    return f"{len(areas)} connected, area median {areas[len(areas) // 2]}, least {areas[0]}, most {areas[-1]}"
+def problem_lines(problems: Sequence[str]) -> list[Text]:
+    """Return the first problems, and how many more there are."""
+    lines = [Text(f"! {problem}", style="red") for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(Text(f"! and {len(problems) - _SHOWN} more files with problems", style="red"))
+    return lines
 
 
-def _most(counts: Counter[str]) -> str:
+def most(counts: Counter[str]) -> str:
+    """Return the most frequent values and how often each occurs."""
     shown = ", ".join(f"{name} ({count})" for name, count in counts.most_common(_SHOWN))
     return shown + (f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else "")
+
+
+def spread(values: Sequence[float], what: str) -> str:
+    """Return number, median, least and most of some values."""
+    if not values:
+        return "none"
+    middle = sorted(values)[len(values) // 2]
+    return f"{len(values)} {what} median {middle:g}, least {min(values):g}, most {max(values):g}"
+
+
+def _rows(root: Path, match: Match, totals: Totals, groups: Groups | None) -> dict[str, str]:
+    splits = ", ".join(f"{name} {count}" for name, count in totals.splits.items() if name)
+    rows = {
+        "folder": str(root),
+        "images": f"{len(totals.names)} in {match.images.pattern}" + (f" ({splits})" if splits else ""),
+        "masks": match.mask_setting(),
+        "mask values": _values(totals),
+        "size (px)": most(Counter({f"{h}x{w}": n for (h, w), n in totals.sizes.items()})),
+        "channels": most(Counter({str(c): n for c, n in totals.channels.items()})),
+        "type": f"{most(totals.dtypes)}, values {totals.low:g} to {totals.high:g}",
+        "pieces (px)": spread(totals.component_px, "connected, area"),
+    }
+    if groups is not None:
+        rows["groups"] = f"{groups.count} by {groups.pattern}, up to {groups.largest} images each"
+    return rows
+
+
+def _values(totals: Totals) -> str:
+    """Stored values and their share of the pixels, those of all folders together."""
+    pixels = sum(totals.pixels, Counter())
+    shown = sorted(number for number, _ in pixels.most_common(_VALUES))
+    named = [f"#{number:06x}" if totals.colors else str(number) for number in shown]
+    shares = [f"{100 * pixels[number] / pixels.total():.3g} %" for number in shown]
+    listed = ", ".join(f"{name} ({share})" for name, share in zip(named, shares, strict=True))
+    return listed + (f" and {len(pixels) - len(shown)} more" if len(pixels) > len(shown) else "")

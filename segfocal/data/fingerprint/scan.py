@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from segfocal.data.fingerprint.measure import CaseFacts, measure
+from segfocal.data.fingerprint.pool import each
 
 _POOL_FROM = 64  # cases; below, starting processes takes longer than it saves
 _MOST_COMPONENTS = 200_000
@@ -96,32 +93,18 @@ class Totals:
 
 
 def scan(
-    cases: Sequence[tuple[str, Path, tuple[Path | None, ...]]],
-    *,
-    processes: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    cases: Sequence[tuple[str, Path, tuple[Path | None, ...]]], *, processes: int | None = None
 ) -> Totals:
     """Read all cases.
 
     Args:
         cases: Split, image file and mask files of each.
         processes: How many at once; None takes one per processor.
-        progress: Called with the cases read and their number.
 
     Returns:
         Their totals, the same for any number of processes.
     """
-    totals, workers = Totals(), processes or os.cpu_count() or 1
-    if workers == 1 or len(cases) < _POOL_FROM:
-        for number, case in enumerate(cases, start=1):
-            totals.add(measure(case))
-            if progress is not None:
-                progress(number, len(cases))
-        return totals
-    fresh = get_context("spawn")  # a fork inherits the locks of threads that it does not have
-    with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        for number, facts in enumerate(pool.map(measure, cases, chunksize=16), start=1):
-            totals.add(facts)
-            if progress is not None:
-                progress(number, len(cases))
+    totals = Totals()
+    for facts in each(measure, cases, processes=processes, what="images", pool_from=_POOL_FROM):
+        totals.add(facts)
     return totals

@@ -1,5 +1,6 @@
 """Folders as people have them: what is found, and a configuration that trains as it is written."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,9 +39,9 @@ def found(root):
     return match, totals, judge_classes(totals, folders=match.classes)
 
 
-def write_pairs(root, *, image="images/{}.png", label="masks/{}.png", count=6, make=mask):
+def write_pairs(root, *, image="images/{}.png", label="masks/{}.png", count=6, make=mask, first=0):
     for number in range(count):
-        save(root / image.format(f"eye{number:02}"), picture(number))
+        save(root / image.format(f"eye{number:02}"), picture(first + number))
         save(root / label.format(f"eye{number:02}"), make(number))
 
 
@@ -180,7 +181,13 @@ def layouts(root):
     write_pairs(root / "plain", count=9)
     write_pairs(root / "beside", image="all/{}.png", label="all/{}_mask.png", count=9)
     for part in ("train", "test"):
-        write_pairs(root / "split", image=f"{part}/images/{{}}.png", label=f"{part}/masks/{{}}.png")
+        paths = {"image": f"{part}/images/{{}}.png", "label": f"{part}/masks/{{}}.png"}
+        write_pairs(root / "split", **paths, first=10 * len(part))
+        write_pairs(root / "leaking", **paths)  # all pictures of train but two are those of test
+        save(root / "leaking/train/images/eye00.png", picture(77))
+        save(root / "leaking/train/images/eye01.png", picture(78))
+    write_pairs(root / "twice", count=9)
+    shutil.copy(root / "twice/images/eye00.png", root / "twice/images/eye07.png")
     for name in ("MA", "HE"):
         write_pairs(root / "classes", label=f"masks/{name}/{{}}.png", count=9)
     write_pairs(root / "gaps", count=9, make=lambda seed: mask(seed, value=4) + mask(seed + 1, value=4))
@@ -196,7 +203,9 @@ def test_every_written_config_is_read_by_its_data_module(tmp_path):
             main(["fingerprint", str(tmp_path / "sets" / name), "--out", str(out), "--processes", "1"]) == 0
         )
         assert yaml.safe_load(out.read_text())["data"]["class_path"] == (
-            "segfocal.data.TableData" if name == "beside" else "segfocal.data.FolderData"
+            "segfocal.data.TableData"
+            if name in ("beside", "leaking", "twice")
+            else "segfocal.data.FolderData"
         )
         cli = SegfocalCLI(["--config", str(out), "--trainer.accelerator", "cpu"])
         cli.datamodule.setup("fit")
@@ -204,6 +213,25 @@ def test_every_written_config_is_read_by_its_data_module(tmp_path):
         batch = next(iter(cli.datamodule.train_dataloader()))
         assert batch["mask"].max() >= 1
         assert len(cli.datamodule.cases("val"))
+
+
+def test_equal_pictures_are_trained_on_or_scored(tmp_path):
+    layouts(tmp_path / "sets")
+    rows = {}
+    for name in ("leaking", "twice"):
+        out = tmp_path / f"{name}.yaml"
+        assert (
+            main(["fingerprint", str(tmp_path / "sets" / name), "--out", str(out), "--processes", "1"]) == 0
+        )
+        rows[name] = [line.split(",") for line in out.with_suffix(".csv").read_text().splitlines()]
+    assert rows["leaking"][0] == ["image", "mask", "split"]
+    assert sorted(row[2] for row in rows["leaking"][1:]) == ["test"] * 6 + ["train", "val"]
+    groups = {row[0]: row[2] for row in rows["twice"][1:]}
+    assert groups["images/eye00.png"] == groups["images/eye07.png"]
+    assert len(set(groups.values())) == 8
+    assert (
+        "4 images of train or val that also lie in a later split" in (tmp_path / "leaking.yaml").read_text()
+    )
 
 
 def test_looking_needs_no_torch(tmp_path):

@@ -1,0 +1,31 @@
+"""What a path holds: pictures with masks, volumes or lanes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segfocal.data.fingerprint.folders import look_at_folders
+from segfocal.data.fingerprint.lanes import find_lanes, look_at_lanes
+from segfocal.data.fingerprint.report import Report
+from segfocal.data.fingerprint.volumes import look_at_volumes
+
+
+def look(root: Path, *, processes: int | None) -> Report:
+    """Look at a data set.
+
+    Args:
+        root: Its folder.
+        processes: Readers; None takes one per processor.
+
+    Returns:
+        Page and configuration.
+
+    Raises:
+        SegfocalError: Where there is nothing to learn from.
+    """
+    if (root / "dataset.json").is_file():
+        return look_at_volumes(root, processes=processes)
+    lanes = find_lanes(root) if root.is_dir() else None
+    if lanes is not None:
+        return look_at_lanes(lanes, processes=processes)
+    return look_at_folders(root, processes=processes)
