@@ -95,9 +95,7 @@ def export_run(
     if out.is_dir():
         raise SegfocalError(f"--out must name a file, got the folder {out}.")
     predictor = load(run_dir, checkpoint=checkpoint, device="cpu")
-    axes = spatial_dims(predictor.network)
-    if options.size is not None and len(options.size) != axes:
-        raise SegfocalError(f"--size must be {axes} numbers, one per spatial axis, got {list(options.size)}.")
+    axes = _checked_axes(predictor, options)
     entry = graph_entry(
         predictor.preprocess, full_scale=options.full_scale, network_only=options.network_only
     )
@@ -134,6 +132,13 @@ def encode_checked(predictor: Predictor, entry: Entry, *, options: ExportOptions
     return _encode(
         predictor, entry, _trace(predictor, entry, options=options), options=options, metadata="{}"
     )
+
+
+def _checked_axes(predictor: Predictor, options: ExportOptions) -> int:
+    axes = spatial_dims(predictor.network)
+    if options.size is not None and len(options.size) != axes:
+        raise SegfocalError(f"--size must be {axes} numbers, one per spatial axis, got {list(options.size)}.")
+    return axes
 
 
 def _tile(predictor: Predictor) -> tuple[int, ...] | None:
