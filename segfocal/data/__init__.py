@@ -6,7 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segfocal.data.coco.data import CocoData
     from segfocal.data.folder import FolderData
+    from segfocal.data.foreign.data import ForeignData
     from segfocal.data.lanes.culane import CULaneData
     from segfocal.data.lanes.tusimple import TuSimpleData
     from segfocal.data.module import SegmentationData
@@ -24,6 +26,8 @@ _HOME = {
     "CULaneData": "segfocal.data.lanes.culane",
     "TuSimpleData": "segfocal.data.lanes.tusimple",
     "EpochBatchSampler": "segfocal.data.sampling",
+    "CocoData": "segfocal.data.coco.data",
+    "ForeignData": "segfocal.data.foreign.data",
     "FolderData": "segfocal.data.folder",
     "NiftiData": "segfocal.data.volumes.data",
     "Preprocess": "segfocal.data.preprocess",
@@ -39,6 +43,8 @@ __all__ = [
     "CULaneData",
     "TuSimpleData",
     "EpochBatchSampler",
+    "CocoData",
+    "ForeignData",
     "FolderData",
     "NiftiData",
     "Preprocess",

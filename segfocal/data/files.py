@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segfocal.data.cases import naming
-from segfocal.data.colors import read_class_table
+from segfocal.data.coding import MaskSettings
 from segfocal.data.division import expand
 from segfocal.data.labels import Mask
-from segfocal.data.masks import MaskCoding, color_coding, value_coding
+from segfocal.data.masks import MaskCoding
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
 from segfocal.data.pairs import Pair
@@ -61,23 +61,10 @@ class FileData(SegmentationData):
         other: int | None = None,
         **settings: Any,
     ) -> None:
-        if colors is not None and (values is not None or ignore_values):
-            raise SegfocalError("masks hold values or colours: give values or colors, not both.")
         self.root = Path(expand(root))
-        table: Mapping[str, str | Sequence[int]] | None
-        table = read_class_table(self.root / colors) if isinstance(colors, str) else colors
-        if class_names is None:
-            class_names = _default_names(task, table)
-        super().__init__(task=task, class_names=class_names, **settings)
-        shared: dict[str, Any] = {"task": task, "ignore_index": self.ignore_index, "other": other}
-        if table is not None:
-            self.coding = color_coding(
-                class_names=class_names, colors=table, ignore_colors=ignore_colors or [], **shared
-            )
-        else:
-            self.coding = value_coding(
-                num_classes=self.num_classes, values=values, ignore_values=ignore_values or [], **shared
-            )
+        masks = MaskSettings(self.root, values, ignore_values, colors, ignore_colors, other)
+        super().__init__(task=task, class_names=masks.names(class_names, task=task), **settings)
+        self.coding = masks.coding(self.class_names, task=task, ignore_index=self.ignore_index)
         self._pairs: dict[str, list[Pair]] = {}
 
     @abstractmethod
@@ -149,13 +136,3 @@ class FileSource(Source):
     def _decoded(self, path: Path) -> Mask:
         with naming(str(path)):
             return self.coding.decode(read_array(path, palette="colors" if self.coding.colors else "indices"))
-
-
-def _default_names(task: Task, table: Mapping[str, Any] | None) -> list[str]:
-    if table is None and task != "binary":
-        raise SegfocalError(f"class_names must name the classes of task {task!r}, got none.")
-    if table is not None and len(table) > 1 and task == "binary":
-        raise SegfocalError(
-            f"class_names must say which of the colours is the foreground: {', '.join(table)}."
-        )
-    return ["foreground"] if table is None else list(table)

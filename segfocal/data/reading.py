@@ -62,6 +62,46 @@ def read_array(path: Path, *, palette: Palette) -> Array:
     return array
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a file; where Pillow reads it, its pixels are not decoded.
+
+    Args:
+        path: A file with one of ``SUFFIXES``.
+
+    Raises:
+        SegfocalError: As `read_array`.
+    """
+    if path.suffix.lower() not in PILLOW:
+        height, width = read_array(path, palette="colors").shape[:2]
+        return height, width
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error
+
+
+def picture_array(image: Image.Image, *, palette: Palette) -> Array:
+    """Return the pixels of a picture of Pillow as they are stored.
+
+    Args:
+        image: The picture.
+        palette: As in `read_array`.
+
+    Returns:
+        As `read_array`.
+    """
+    if image.mode == "P" and palette == "colors":
+        array = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
+    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA", "La", "RGBa", "RGBX"):
+        array = np.asarray(image.convert("RGB"))
+    else:
+        array = np.asarray(image)
+    if array.dtype == np.int32 and array.min() >= 0 and array.max() < 2**16:
+        return array.astype(np.uint16)
+    return array
+
+
 def _pillow(path: Path, palette: Palette) -> Array:
     # Pillow cuts 16-bit colour PNG to 8 bits; byte 24 of a PNG is the bit depth, byte 25 the colour type
     with path.open("rb") as file:
@@ -69,15 +109,7 @@ def _pillow(path: Path, palette: Palette) -> Array:
     if head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] != b"\x00":
         return _deep_png(path)
     with Image.open(path) as image:
-        if image.mode == "P" and palette == "colors":
-            array = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
-        elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA", "La", "RGBa", "RGBX"):
-            array = np.asarray(image.convert("RGB"))
-        else:
-            array = np.asarray(image)
-    if array.dtype == np.int32 and array.min() >= 0 and array.max() < 2**16:
-        return array.astype(np.uint16)
-    return array
+        return picture_array(image, palette=palette)
 
 
 def _deep_png(path: Path) -> Array:

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-
 from segfocal.data.labels import Mask
 from segfocal.data.lanes.drawing import Points, draw_lanes, lane_positions, scaled
 from segfocal.data.lanes.frames import LaneFrame, divide_frames, frame_group
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
 from segfocal.data.preprocess import Image
-from segfocal.data.reading import read_array
+from segfocal.data.reading import image_size, read_array
 from segfocal.data.source import Source
 from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError, check_range
@@ -84,7 +82,7 @@ class LaneSource(Source):
 
     def _scaled(self, index: int) -> tuple[list[Points], tuple[int, int], float]:
         """Return lanes and size of an image, and its width over the labelled one."""
-        height, width = _size(self.frames[index].image)
+        height, width = image_size(self.frames[index].image)
         labelled = self.labelled_px or (height, width)
         factor = (width / labelled[1], height / labelled[0])
         lanes = [scaled(lane, factor) for lane in self.frames[index].lanes]
@@ -142,12 +140,3 @@ class LaneData(SegmentationData):
             labelled_px=self.labelled_px,
             positions=self.positions,
         )
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Return height and width from the head of an image file; its pixels are not decoded."""
-    try:
-        with PIL.Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error

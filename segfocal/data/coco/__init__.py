@@ -1,0 +1,1 @@
+"""Instances in COCO's annotation files, drawn into masks of classes."""

@@ -1,0 +1,122 @@
+"""Shapes of COCO annotations: polygons and run lengths, checked and kept small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segfocal.errors import SegfocalError
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.uint32]
+LEAST = 6  # numbers of a triangle
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """One annotation.
+
+    Args:
+        labels: Its classes, from 0: one, or several where a category belongs to overlapping classes.
+        crowd: Whether it stands for many instances that nobody told apart.
+        polygons: x, y, x, y, ... in px of each part; none where it is given by run lengths.
+        runs: Lengths of background and foreground in turn, down the columns.
+    """
+
+    labels: tuple[int, ...]
+    crowd: bool
+    polygons: tuple[Floats, ...] = ()
+    runs: Counts | None = None
+
+
+def read_shape(
+    entry: Mapping[str, Any], labels: tuple[int, ...], *, size_px: tuple[int, int], where: str
+) -> Shape:
+    """Return the shape of an annotation.
+
+    Args:
+        entry: The annotation.
+        labels: Its classes.
+        size_px: Height and width of its image.
+        where: For messages.
+
+    Raises:
+        SegfocalError: For polygons of fewer than three points, which the official tool would take for a box,
+            for run lengths of another size, and where there is no shape.
+    """
+    crowd, given = bool(entry.get("iscrowd", 0)), entry.get("segmentation")
+    if isinstance(given, list):
+        return Shape(labels, crowd, polygons=_polygons(given, where))
+    if isinstance(given, dict):
+        return Shape(labels, crowd, runs=_runs(given, size_px=size_px, where=where))
+    raise SegfocalError(
+        f"{where} must have a segmentation: polygons, or an object with size and counts; got {given!r}. "
+        "Boxes alone make no mask: take them out."
+    )
+
+
+def _polygons(given: Sequence[Any], where: str) -> tuple[Floats, ...]:
+    if not given:
+        raise SegfocalError(f"{where} has an empty segmentation. Boxes alone make no mask: take them out.")
+    found = []
+    for polygon in given:
+        if not isinstance(polygon, list):
+            raise SegfocalError(
+                f"{where}: segmentation must be a list of polygons, which are lists [x, y, x, y, ...], got "
+                f"{polygon!r} in it."
+            )
+        if len(polygon) < LEAST or len(polygon) % 2:
+            raise SegfocalError(
+                f"{where}: a polygon needs at least three points, x and y each, got {len(polygon)} numbers: "
+                f"{polygon[:10]}. Take it out."
+            )
+        try:
+            points: Floats = np.array(polygon, dtype=np.float64)
+        except (TypeError, ValueError):
+            points = np.array([np.nan])
+        if not np.isfinite(points).all():
+            raise SegfocalError(f"{where}: a polygon must hold finite numbers, got {polygon[:10]}.")
+        found.append(points)
+    return tuple(found)
+
+
+def _runs(given: Mapping[str, Any], *, size_px: tuple[int, int], where: str) -> Counts:
+    size, counts = given.get("size"), given.get("counts")
+    if size != list(size_px):
+        raise SegfocalError(
+            f"{where}: size must be that of its image, {list(size_px)} (height, width), got {size}."
+        )
+    whole = isinstance(counts, list) and all(isinstance(count, int) for count in counts)
+    lengths = np.array(counts, dtype=np.int64) if whole else _unpacked(counts)
+    pixels = size_px[0] * size_px[1]
+    # pycocotools checks neither: it returns memory that nobody wrote, or never comes back
+    if lengths is None or lengths.sum() != pixels or lengths.min() < 0:
+        total = f"{counts!r:.60}" if lengths is None else f"lengths that sum to {lengths.sum()}"
+        raise SegfocalError(
+            f"{where}: counts must be run lengths, as numbers or in COCO's string, that sum to the {pixels} "
+            f"pixels of the image, got {total}. Export them again."
+        )
+    return lengths.astype(np.uint32)
+
+
+def _unpacked(counts: Any) -> npt.NDArray[np.int64] | None:
+    """Return the run lengths in COCO's string: five bits a character, and differences to the last but one."""
+    if not isinstance(counts, str) or not counts.isascii():
+        return None
+    codes = np.frombuffer(counts.encode(), dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(codes < 32) + 1  # bit 5: the number goes on
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or not len(ends) or ends[-1] != len(codes):
+        return None
+    starts = np.concatenate([[0], ends[:-1]])
+    if (ends - starts).max() > 7:  # beyond 32 bits
+        return None
+    places = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts))
+    values = np.add.reduceat((codes & 31) << places, starts)
+    negative = codes[ends - 1] & 16 > 0
+    values = np.where(negative, values - (1 << 5 * (ends - starts)), values)
+    values[1::2], values[2::2] = np.cumsum(values[1::2]), np.cumsum(values[2::2])
+    return values

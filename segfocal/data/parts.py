@@ -1,0 +1,63 @@
+"""Data sets that bring splits of their own, and names for their images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from segfocal.data.splits import SPLITS, Split
+from segfocal.errors import SegfocalError
+
+_AS_GIVEN = Split(train="train")
+
+
+def divide_parts(
+    parts: Mapping[str, Sequence[str]], split: Split | None, *, root: Path, allowed: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Return the names of train, val and test.
+
+    Args:
+        parts: Split to the names that the data set itself puts there; names are unique in each.
+        split: Divides what the data set calls train; None: all stay where they are.
+        root: Where list files of ``split`` are.
+        allowed: Names and groups that may lie in two splits.
+
+    Raises:
+        SegfocalError: For a split that has images of its own and a rule, and for groups in two splits.
+
+    Example:
+        >>> own = {"train": ["a", "b", "c"], "test": ["d"]}
+        >>> divide_parts(own, Split(train=2, val=1), root=Path())
+        {'train': ['a', 'b'], 'val': ['c'], 'test': ['d']}
+    """
+    rule = split or _AS_GIVEN
+    names = {part: list(found) for part, found in parts.items()}
+    if split is not None:
+        drawn = split.divide(sorted(names.pop("train", [])), root=root)
+        drawn = {part: found for part, found in drawn.items() if found}
+        both = sorted(set(drawn) & set(names))
+        if both or (split.val_from_train() and "val" in names):
+            part = both[0] if both else "val"
+            raise SegfocalError(
+                f"the data set has a part {part} of its own, and split takes {part} out of train. Leave one "
+                "of them out."
+            )
+        names |= drawn
+    return {part: rule.finish(names, group_of=rule.group_of, allowed=allowed)[part] for part in SPLITS}
+
+
+def names_below(files: Sequence[Path]) -> list[str]:
+    """Return the paths below the folder that all files share, without their endings.
+
+    Args:
+        files: Paths of images.
+
+    Example:
+        >>> names_below([Path("data/train/a.jpg"), Path("data/val/a.jpg")])
+        ['train/a', 'val/a']
+    """
+    if not files:
+        return []
+    shared = os.path.commonpath([path.parent for path in files])
+    return [os.path.relpath(path.with_suffix(""), shared) for path in files]
