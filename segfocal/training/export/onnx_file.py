@@ -76,7 +76,7 @@ def open_content(content: bytes) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors are raised; warnings speak of its own optimiser
+    options.log_severity_level = 4  # errors are raised; it would print them as well
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
 
