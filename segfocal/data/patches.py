@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from segfocal.data.cases import Cases, Labels, naming
+from segfocal.data.cases import Cases, Labels, Picture, naming
 from segfocal.data.labels import Mask
+from segfocal.data.landmarks import Landmarks
 from segfocal.data.preprocess import Image
 from segfocal.data.sampling import Key, sample_rng
 from segfocal.data.transforms import Augmentation
@@ -65,9 +66,19 @@ class PatchDataset(Dataset[Sample]):
             image, mask = self._padded(
                 picture.image[top:bottom, left:right], labels.mask[..., top:bottom, left:right]
             )
-            image, mask = self.augmentation(self.cases.preprocess.unit(image), mask, rng)
+            marks = _landmarks(self.cases, case, picture, corner=(top, left))
+            image, mask, marks = self._augmented(self.cases.preprocess.unit(image), mask, marks, rng)
         planes = self.cases.preprocess.standardize(image, picture.mean, picture.std)
-        return _sample(self.cases, case, planes, mask)
+        return _sample(self.cases, case, planes, mask, marks)
+
+    def _augmented(
+        self, image: Image, mask: Mask, marks: Landmarks | None, rng: np.random.Generator
+    ) -> tuple[Image, Mask, Landmarks | None]:
+        if marks is None:
+            return (*self.augmentation(image, mask, rng), None)
+        image, mask, points = self.augmentation.with_points(image, mask, marks.points(image.shape), rng)
+        marks, swapped = marks.moved(points)
+        return image, marks.relabelled(mask) if swapped else mask, marks
 
     def _corner(self, labels: Labels, rng: np.random.Generator) -> tuple[int, int]:
         """A pixel of the foreground lies in the middle where the border allows it, else anywhere."""
@@ -117,7 +128,8 @@ class ImageDataset(Dataset[Sample]):
             picture, labels = self.cases.picture(index), None
         preprocess = self.cases.preprocess
         planes = preprocess.standardize(preprocess.unit(picture.image), picture.mean, picture.std)
-        return _sample(self.cases, index, planes, labels.mask if labels else None)
+        marks = _landmarks(self.cases, index, picture) if labels else None
+        return _sample(self.cases, index, planes, labels.mask if labels else None, marks)
 
 
 def collate(samples: list[Sample]) -> Sample:
@@ -147,8 +159,15 @@ def collate(samples: list[Sample]) -> Sample:
     return batch
 
 
-def _sample(cases: Cases, index: int, planes: Image, mask: Mask | None) -> Sample:
-    sample: Sample = {"image": torch.from_numpy(planes)}
+def _landmarks(
+    cases: Cases, index: int, picture: Picture, *, corner: tuple[int, int] = (0, 0)
+) -> Landmarks | None:
+    marks = cases.source.landmarks(index)
+    return None if marks is None else marks.placed(picture.stored_size, picture.image.shape, corner=corner)
+
+
+def _sample(cases: Cases, index: int, planes: Image, mask: Mask | None, marks: Landmarks | None) -> Sample:
+    sample: Sample = {"image": torch.from_numpy(planes)} | (marks.sample() if marks is not None else {})
     if mask is not None:
         # a copy: the cached mask is never lent out
         sample["mask"] = torch.from_numpy(np.array(mask, order="C"))

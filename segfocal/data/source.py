@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from segfocal.data.landmarks import Landmarks
+
 Array = npt.NDArray[np.generic]
 
 
@@ -43,6 +45,10 @@ class Source(ABC):
     def image_files(self, index: int) -> tuple[Path, ...]:
         """Return the files that hold the image of a case; none where it is in no file."""
         return ()
+
+    def landmarks(self, index: int) -> Landmarks | None:
+        """Return the lines that augmentation moves with the image, in px of it; None: there are none."""
+        return None
 
     def identity(self, index: int) -> bytes:
         """Return bytes that change whenever the case does; they enter the fingerprint."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segfocal.data.labels import Mask
+from segfocal.data.landmarks import Points
 from segfocal.data.preprocess import Image
 from segfocal.errors import SegfocalError, check_choice, nearest
 
@@ -54,6 +55,7 @@ class Augmentation:
             list of presets and albumentations transforms ``{"class_path": ..., "init_args": {...}}``.
         ignore_index: Label of pixels that a warp brings in from outside; every warp gets it as ``fill_mask``.
         in_channels: Channels of the image; ``road`` shifts hues only where there are 3.
+        points: Whether `with_points` is called.
 
     Raises:
         SegfocalError: For unknown presets, transforms and arguments, and for warps without ``ignore_index``.
@@ -65,7 +67,14 @@ class Augmentation:
         np.uint64(4)
     """
 
-    def __init__(self, spec: str | Sequence[Spec], *, ignore_index: int | None, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        spec: str | Sequence[Spec],
+        *,
+        ignore_index: int | None,
+        in_channels: int = 3,
+        points: bool = False,
+    ) -> None:
         steps = list(_expanded([spec] if isinstance(spec, str) else spec))
         self.symmetries = [step for step in steps if isinstance(step, str)]
         built = [
@@ -73,7 +82,9 @@ class Augmentation:
             for step in steps
             if not isinstance(step, str) and not (step is HUE and in_channels != 3)
         ]
-        self.compose = albumentations.Compose(built) if built else None
+        # what leaves the picture stays in the list: a line is drawn up to the border
+        kept = albumentations.KeypointParams("xy", remove_invisible=False) if points else None
+        self.compose = albumentations.Compose(built, keypoint_params=kept) if built else None
 
     def __call__(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
         """Return the changed pair.
@@ -89,15 +100,36 @@ class Augmentation:
         Raises:
             SegfocalError: When a transform changes shape or type.
         """
+        return self._changed(image, mask, None, rng)[:2]
+
+    def with_points(
+        self, image: Image, mask: Mask, points: Points, rng: np.random.Generator
+    ) -> tuple[Image, Mask, Points]:
+        """Return the changed pair, as a call does, and where points ``(N, 2)`` x, y went, all and in order.
+
+        Raises:
+            SegfocalError: When a transform changes shape or type, or loses points.
+        """
+        image, mask, moved = self._changed(image, mask, points, rng)
+        if moved is None or len(moved) != len(points):
+            raise SegfocalError(
+                f"augment must keep all {len(points)} points of the lanes. Leave out what removes some."
+            )
+        return image, mask, moved
+
+    def _changed(
+        self, image: Image, mask: Mask, points: Points | None, rng: np.random.Generator
+    ) -> tuple[Image, Mask, Points | None]:
         for symmetry in self.symmetries:
-            image, mask = _symmetry(image, mask, turns=symmetry == "square", rng=rng)
+            image, mask, points = _symmetry(image, mask, points, turns=symmetry == "square", rng=rng)
         if self.compose is None:
-            return image, mask
+            return image, mask, points
         self.compose.set_random_seed(int(rng.integers(2**31)))
         before = image.shape, image.dtype, mask.shape, mask.dtype
         layered = mask.ndim == 3
         moved = np.moveaxis(mask, 0, -1) if layered else mask
-        result = self.compose(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(moved))
+        given = {} if points is None else {"keypoints": points.astype(np.float32)}
+        result = self.compose(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(moved), **given)
         image, mask = result["image"], result["mask"]
         mask = np.moveaxis(mask, -1, 0) if layered else mask
         after = image.shape, image.dtype, mask.shape, mask.dtype
@@ -106,19 +138,25 @@ class Augmentation:
                 f"augment must keep shape and type of image and mask, {before} became {after}. Leave out "
                 "transforms that crop, resize, normalise or convert: patch_size and preprocess do that."
             )
-        return image, mask
+        return image, mask, None if points is None else np.asarray(result["keypoints"], dtype=np.float64)
 
 
-def _symmetry(image: Image, mask: Mask, *, turns: bool, rng: np.random.Generator) -> tuple[Image, Mask]:
+def _symmetry(
+    image: Image, mask: Mask, points: Points | None, *, turns: bool, rng: np.random.Generator
+) -> tuple[Image, Mask, Points | None]:
     """One of the symmetries of the square (of the rectangle where it is none), or of the mirror alone."""
     draw = int(rng.integers(8))
+    height, width = image.shape[:2]
     if draw & 1:
         image, mask = image[:, ::-1], mask[..., ::-1]
+        points = None if points is None else points * [-1, 1] + [width - 1, 0]
     if turns and draw & 2:
         image, mask = image[::-1], mask[..., ::-1, :]
-    if turns and draw & 4 and image.shape[0] == image.shape[1]:
+        points = None if points is None else points * [1, -1] + [0, height - 1]
+    if turns and draw & 4 and height == width:
         image, mask = image.swapaxes(0, 1), mask.swapaxes(-1, -2)
-    return image, mask
+        points = None if points is None else points[:, ::-1]
+    return image, mask, points
 
 
 def _expanded(spec: Sequence[Spec]) -> Iterator[Spec]:

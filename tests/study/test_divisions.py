@@ -22,7 +22,8 @@ BY_FOLD = {"test_folds": 2, "test_fold": 1}
 
 def save(path, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 2, (16, 16), dtype=np.uint8)).save(path)
+    top = 2 if "masks" in path.parts else 256
+    Image.fromarray(np.random.default_rng(seed).integers(0, top, (16, 16), dtype=np.uint8)).save(path)
 
 
 def write_folder(root):

@@ -24,7 +24,10 @@ class CULaneData(LaneData):
         width_px: Width of a drawn lane at the labelled size.
         labelled_px: Height and width that the points refer to; null: those of each image.
         positions: 4: a class for each of the two lanes on the left and the two on the right; lanes further
-            out are ignored. 0: one class.
+            out are ignored; a mirrored road has them mirrored too. 0: one class.
+        points: Whether samples carry ``lanes``, the points of each lane from left to right, augmented with
+            the mask, and ``lane_labels``, their classes.
+        augment: As in ``SegmentationData``.
         **settings: Everything of ``SegmentationData`` but task and class_names.
 
     Raises:
@@ -40,6 +43,8 @@ class CULaneData(LaneData):
         width_px: float = 16.0,
         labelled_px: list[int] | None = None,
         positions: int = 0,
+        points: bool = False,
+        augment: str | list[str | dict[str, Any]] = "road",
         **settings: Any,
     ) -> None:
         if lists is None and split is None:
@@ -47,7 +52,13 @@ class CULaneData(LaneData):
         if unknown := set(lists or {}) - {"train", "val", "test"}:
             raise SegfocalError(f"lists takes train, val and test, got {sorted(unknown)[0]!r}.")
         super().__init__(
-            split=split, width_px=width_px, labelled_px=labelled_px, positions=positions, **settings
+            split=split,
+            width_px=width_px,
+            labelled_px=labelled_px,
+            positions=positions,
+            points=points,
+            augment=augment,
+            **settings,
         )
         self.root, self.lists = Path(expand(root)), lists
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.labels import Mask
-from segfocal.data.lanes.drawing import Points, draw_lanes, lane_positions, scaled
+from segfocal.data.landmarks import Landmarks
+from segfocal.data.lanes.drawing import Points, draw_lanes, foot, lane_positions, scaled
 from segfocal.data.lanes.frames import LaneFrame, divide_frames, frame_group
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
@@ -17,6 +18,7 @@ from segfocal.data.preprocess import Image
 from segfocal.data.reading import image_size, read_array
 from segfocal.data.source import Source
 from segfocal.data.splits import Split
+from segfocal.data.transforms import Augmentation
 from segfocal.errors import SegfocalError, check_range
 
 IGNORED = 255
@@ -31,6 +33,7 @@ class LaneSource(Source):
         width_px: Width of a drawn lane at the labelled size.
         labelled_px: Height and width that the points refer to; None: those of each image.
         positions: Lanes with a class of their own, 0: all are one class.
+        points: Whether samples carry the points.
     """
 
     def __init__(
@@ -41,10 +44,11 @@ class LaneSource(Source):
         width_px: float,
         labelled_px: tuple[int, int] | None,
         positions: int,
+        points: bool = False,
     ) -> None:
         super().__init__([frame.name for frame in frames], groups)
         self.frames, self.width_px = list(frames), width_px
-        self.labelled_px, self.positions = labelled_px, positions
+        self.labelled_px, self.positions, self.points = labelled_px, positions, points
 
     def image(self, index: int) -> Image:
         """Return the image as stored."""
@@ -57,11 +61,25 @@ class LaneSource(Source):
     def mask(self, index: int) -> Mask:
         """Return labels ``(H, W)``: 1 on lanes, or their positions; lanes too far out are ignored."""
         lanes, size_px, factor = self._scaled(index)
-        labels = None
-        if self.positions:
-            found = lane_positions(lanes, size_px=size_px, count=self.positions)
-            labels = [number or IGNORED for number in found]
+        labels = self._labels(lanes, size_px)
         return draw_lanes(lanes, size_px=size_px, width_px=self.width_px * factor, labels=labels)
+
+    def landmarks(self, index: int) -> Landmarks | None:
+        """Return the lanes of at least two points, left to right; None where samples need none of them."""
+        if not (self.points or self.positions):
+            return None
+        lanes, size_px, _ = self._scaled(index)
+        pairs = zip(lanes, self._labels(lanes, size_px), strict=True)
+        drawn = [(lane, label) for lane, label in pairs if len(lane) > 1] if self.points else []
+        drawn.sort(key=lambda pair: foot(pair[0], size_px[0]))
+        lines, labels = tuple(lane for lane, _ in drawn), tuple(label for _, label in drawn)
+        return Landmarks(lines, labels, positions=self.positions, shown=self.points)
+
+    def _labels(self, lanes: Sequence[Points], size_px: tuple[int, int]) -> list[int]:
+        """Return the class of each lane."""
+        if not self.positions:
+            return [1] * len(lanes)
+        return [number or IGNORED for number in lane_positions(lanes, size_px=size_px, count=self.positions)]
 
     def place(self, index: int) -> str:
         """Return the path of the image."""
@@ -97,6 +115,10 @@ class LaneData(SegmentationData):
         width_px: Width of a drawn lane at the labelled size.
         labelled_px: Height and width that the points refer to; None: those of each image.
         positions: Lanes with a class of their own, an even number; 0: all are one class, "lane".
+        points: Whether samples carry ``lanes``, the points ``(K, 2)`` x, y of each lane from left to right in
+            px of the patch, cropped, scaled and augmented with the mask (also those outside the patch), and
+            ``lane_labels``, their classes.
+        augment: As in ``SegmentationData``; with ``positions`` nothing that stands the road on its head.
         **settings: Everything of ``SegmentationData`` but task and class_names.
     """
 
@@ -107,6 +129,8 @@ class LaneData(SegmentationData):
         width_px: float,
         labelled_px: list[int] | None,
         positions: int,
+        points: bool,
+        augment: str | list[str | dict[str, Any]],
         **settings: Any,
     ) -> None:
         check_range("width_px", width_px, low=1.0)
@@ -118,8 +142,21 @@ class LaneData(SegmentationData):
         super().__init__(
             task="multiclass" if positions else "binary",
             class_names=names if positions else ["lane"],
+            augment=augment,
             **settings,
         )
+        self.augmentation = Augmentation(
+            augment,
+            ignore_index=self.ignore_index,
+            in_channels=self.in_channels,
+            points=points or positions > 0,
+        )
+        if positions and "square" in self.augmentation.symmetries:
+            raise SegfocalError(
+                "augment flips turns the road upside down, where positions have no left and right. Set "
+                "augment: road, or mirror."
+            )
+        self.points = points
         self.split, self.width_px, self.positions = split, width_px, positions
         self.labelled_px = (labelled_px[0], labelled_px[1]) if labelled_px else None
         self._frames: dict[str, list[LaneFrame]] = {}
@@ -139,4 +176,5 @@ class LaneData(SegmentationData):
             width_px=self.width_px,
             labelled_px=self.labelled_px,
             positions=self.positions,
+            points=self.points,
         )

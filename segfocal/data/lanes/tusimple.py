@@ -25,7 +25,10 @@ class TuSimpleData(LaneData):
         labelled_px: Height and width that the points refer to, e.g. ``[720, 1280]`` where images were
             reduced and labels were not; null: those of each image.
         positions: 4: a class for each of the two lanes on the left and the two on the right; lanes further
-            out are ignored. 0: one class.
+            out are ignored; a mirrored road has them mirrored too. 0: one class.
+        points: Whether samples carry ``lanes``, the points of each lane from left to right, augmented with
+            the mask, and ``lane_labels``, their classes.
+        augment: As in ``SegmentationData``.
         **settings: Everything of ``SegmentationData`` but task and class_names.
 
     Raises:
@@ -42,6 +45,8 @@ class TuSimpleData(LaneData):
         width_px: float = 16.0,
         labelled_px: list[int] | None = None,
         positions: int = 0,
+        points: bool = False,
+        augment: str | list[str | dict[str, Any]] = "road",
         **settings: Any,
     ) -> None:
         super().__init__(
@@ -49,6 +54,8 @@ class TuSimpleData(LaneData):
             width_px=width_px,
             labelled_px=labelled_px,
             positions=positions,
+            points=points,
+            augment=augment,
             **settings,
         )
         self.root, self.labels, self.test_labels = Path(expand(root)), labels, test_labels or []

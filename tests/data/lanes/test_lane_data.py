@@ -51,7 +51,8 @@ def test_test_labels_are_the_test_split(tusimple):
     data = TuSimpleData(str(tusimple), ["train.json"], test_labels=["test.json"], **SMALL)
     assert [len(data.source(part)) for part in ("train", "val", "test")] == [5, 1, 2]
     batch = next(iter(data.train_dataloader()))
-    assert (tuple(batch["image"].shape), set(batch["mask"].unique().tolist())) == ((2, 3, 32, 32), {0, 1})
+    assert tuple(batch["image"].shape) == (2, 3, 32, 32)
+    assert {0, 1} <= set(batch["mask"].unique().tolist()) <= {0, 1, 255}  # warps bring in unknown pixels
 
 
 def test_frames_without_lanes_are_background(tusimple):
