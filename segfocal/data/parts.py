@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segfocal.data.splits import SPLITS, Split
+from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError
 
-_AS_GIVEN = Split(train="train")
+AS_GIVEN = Split(train="train")  # whose groups are the names
 
 
 def divide_parts(
@@ -31,7 +31,7 @@ def divide_parts(
         >>> divide_parts(own, Split(train=2, val=1), root=Path())
         {'train': ['a', 'b'], 'val': ['c'], 'test': ['d']}
     """
-    rule = split or _AS_GIVEN
+    rule = split or AS_GIVEN
     names = {part: list(found) for part, found in parts.items()}
     if split is not None:
         drawn = split.divide(sorted(names.pop("train", [])), root=root)
@@ -44,7 +44,7 @@ def divide_parts(
                 "of them out."
             )
         names |= drawn
-    return {part: rule.finish(names, group_of=rule.group_of, allowed=allowed)[part] for part in SPLITS}
+    return rule.finish(names, group_of=rule.group_of, allowed=allowed)
 
 
 def names_below(files: Sequence[Path]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segfocal.data.coco.layout import CocoLayout, named_classes
 from segfocal.data.division import STANDARD, FolderLayout, expand
 from segfocal.data.lanes.frames import TENTH, LaneFrame, culane_frames, divide_frames, frame_group
 from segfocal.data.lanes.frames import tusimple_frames as read_tusimple
@@ -16,6 +17,7 @@ from segfocal.data.pairs import Pair
 from segfocal.data.rows import TableLayout
 from segfocal.data.splits import Split
 from segfocal.data.volumes.layout import read_volume_set
+from segfocal.data.volumes.series import image_files
 
 Arguments = Mapping[str, Any]
 Usual = Split | None
@@ -34,9 +36,9 @@ class Case:
     labels: tuple[Path, ...]
 
 
-def knows(kind: str | None) -> bool:
-    """Return whether the cases of a data module, given by its class path, are told here."""
-    return kind in _READERS
+def knows(kind: str | None, arguments: Arguments) -> bool:
+    """Return whether the cases of a data module, given by class path and arguments, are told here."""
+    return kind in _READERS and arguments.get("root") is not None
 
 
 def divide(kind: str | None, arguments: Arguments, *, folds: int | None, fold: int) -> list[Case]:
@@ -77,7 +79,7 @@ def _volumes(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
     every = {case.name: case for case in read_volume_set(root).cases}
     names = split.finish(split.divide(sorted(every), root=root), allowed=_allowed(arguments))
     return [
-        Case(Member(part, name, split.group_of(name), every[name].images), (every[name].mask,))
+        Case(Member(part, name, split.group_of(name), image_files(every[name])), (every[name].mask,))
         for part, chosen in names.items()
         for name in chosen
     ]
@@ -92,6 +94,25 @@ def _tusimple(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
 def _culane(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
     frames = culane_frames(root, arguments.get("lists"))
     return _lanes(frames, arguments, split, lambda frame: (root / f"{frame.name}{SUFFIX}",))
+
+
+def _coco(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
+    classes, task = arguments.get("classes"), str(arguments["task"])
+    layout = CocoLayout(
+        root,
+        arguments["annotations"],
+        arguments.get("images", "images"),
+        named_classes(classes, task=task),
+        split,
+        bool(arguments.get("drop_empty", False)),
+        _allowed(arguments),
+    )
+    files = tuple(layout.files().values())
+    return [
+        Case(Member(part, name, split.group_of(name) if split else name, (image.file,)), files)
+        for part, found in layout.divide().items()
+        for name, image in found
+    ]
 
 
 def _lanes(
@@ -128,6 +149,7 @@ def _allowed(arguments: Arguments) -> tuple[str, ...]:
 
 # class path to how the module divides where the configuration does not say it, and what reads its files
 _READERS: dict[str, tuple[Usual, Callable[[Path, Arguments, Usual], list[Case]]]] = {
+    "segfocal.data.coco.data.CocoData": (None, _coco),
     "segfocal.data.folder.FolderData": (STANDARD, _folder),
     "segfocal.data.table.TableData": (None, _table),
     "segfocal.data.volumes.data.NiftiData": (Split(test_folds=5, test_fold=0), _volumes),

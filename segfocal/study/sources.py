@@ -38,7 +38,7 @@ def fingerprint(section: Mapping[str, Any] | None, *, folds: int | None, name: s
         SegfocalError: Where folders or files are missing.
     """
     arguments = _arguments(section)
-    if "root" not in arguments:
+    if arguments.get("root") is None:
         return {"sha256": digest(section), "files": 0, "bytes": 0}
     root = Path(expand(str(arguments["root"])))
     try:
@@ -70,7 +70,7 @@ def test_groups(section: Mapping[str, Any] | None, *, folds: int | None) -> int 
     kind, arguments = _kind(section), _arguments(section)
     if kind == GENERATED:
         return int(arguments.get("test_images", _default(kind, "test_images")))
-    if not knows(kind):
+    if not knows(kind, arguments):
         return None
     cases = [case for fold in range(folds or 1) for case in divide(kind, arguments, folds=folds, fold=fold)]
     return len({case.member.group for case in cases if case.member.split == "test"})
@@ -88,7 +88,7 @@ def check_leaking(section: Mapping[str, Any] | None, *, folds: int | None, name:
         SegfocalError: Naming the data set and the images.
     """
     kind, arguments = _kind(section), _arguments(section)
-    for fold in range(folds or 1) if knows(kind) else ():
+    for fold in range(folds or 1) if knows(kind, arguments) else ():
         members = [case.member for case in divide(kind, arguments, folds=folds, fold=fold)]
         try:
             check_leaks(members, allowed=arguments.get("allow_leaks") or ())
@@ -98,7 +98,7 @@ def check_leaking(section: Mapping[str, Any] | None, *, folds: int | None, name:
 
 def _files(section: Mapping[str, Any], root: Path, *, folds: int | None) -> list[Path]:
     kind, arguments = _kind(section), _arguments(section)
-    if knows(kind):
+    if knows(kind, arguments):
         cases = divide(kind, arguments, folds=folds, fold=0)
         found = {path for case in cases for path in (*case.member.files, *case.labels)}
         return sorted(found | ({root / str(arguments["table"])} if "table" in arguments else set()))

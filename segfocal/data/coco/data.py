@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.coco.drawing import CROWDS, OVERLAPS, Crowd, Overlap
-from segfocal.data.coco.layout import CocoLayout, NamedImage
+from segfocal.data.coco.layout import CocoLayout, NamedImage, named_classes
 from segfocal.data.coco.source import CocoSource
 from segfocal.data.division import expand
 from segfocal.data.module import SegmentationData
@@ -94,34 +94,3 @@ class CocoData(SegmentationData):
             crowd=self.crowd,
             ignore_index=self.ignore_index,
         )
-
-
-def named_classes(
-    classes: list[str] | dict[str, list[str]] | None, *, task: Task
-) -> dict[str, list[str]] | None:
-    """Return class name to categories; None: all categories are the foreground.
-
-    Args:
-        classes: As in `CocoData`.
-        task: ``"binary"`` makes one class of all that are listed.
-
-    Raises:
-        SegfocalError: Where classes are missing or empty.
-    """
-    if classes is None and task == "binary":
-        return None
-    if not classes or (isinstance(classes, dict) and not all(classes.values())):
-        raise SegfocalError(
-            f"classes must name categories of the annotations for task {task!r}, got {classes}."
-        )
-    named = classes if isinstance(classes, dict) else {name: [name] for name in classes}
-    if task == "binary" and len(named) > 1:
-        return {"foreground": [name for listed in named.values() for name in listed]}
-    if task == "multiclass":
-        every = [name for listed in named.values() for name in listed]
-        if twice := [name for name in every if every.count(name) > 1]:
-            raise SegfocalError(
-                f"the category {twice[0]!r} belongs to two classes, which needs task 'multilabel'. "
-                "Leave one out."
-            )
-    return named

@@ -88,3 +88,34 @@ def _image(pool: Mapping[str, Mapping[str, CocoImage]], part: str, name: str) ->
     """Return an image of the split's own file, or of that of train, which ``split`` divides."""
     own = pool.get(part, {})
     return own[name] if name in own else pool["train"][name]
+
+
+def named_classes(
+    classes: Sequence[str] | Mapping[str, list[str]] | None, *, task: str
+) -> Mapping[str, list[str]] | None:
+    """Return class name to categories; None: all categories are the foreground.
+
+    Args:
+        classes: As in `CocoData`.
+        task: ``"binary"`` makes one class of all that are listed.
+
+    Raises:
+        SegfocalError: Where classes are missing or empty.
+    """
+    if classes is None and task == "binary":
+        return None
+    if not classes or (isinstance(classes, Mapping) and not all(classes.values())):
+        raise SegfocalError(
+            f"classes must name categories of the annotations for task {task!r}, got {classes}."
+        )
+    named = classes if isinstance(classes, Mapping) else {name: [name] for name in classes}
+    if task == "binary" and len(named) > 1:
+        return {"foreground": [name for listed in named.values() for name in listed]}
+    if task == "multiclass":
+        every = [name for listed in named.values() for name in listed]
+        if twice := [name for name in every if every.count(name) > 1]:
+            raise SegfocalError(
+                f"the category {twice[0]!r} belongs to two classes, which needs task 'multilabel'. "
+                "Leave one out."
+            )
+    return named

@@ -85,8 +85,9 @@ def make_dataset(spec: Spec, part: str, **fixed: Any) -> Any:
     except SegfocalError:
         raise
     except Exception as error:  # every class has errors of its own
+        reason = str(error).rstrip(".")
         raise SegfocalError(
-            f"datasets.{part}: {path} failed with {type(error).__name__}: {error}. "
+            f"datasets.{part}: {path} failed with {type(error).__name__}: {reason}. "
             f"{_remedy(given, first=first)}"
         ) from error
 

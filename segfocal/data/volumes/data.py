@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from segfocal.data.base import SPLITS, CaseData
 from segfocal.data.base import Split as SplitName
 from segfocal.data.checks import check_patch_size
-from segfocal.data.division import expand
+from segfocal.data.parts import AS_GIVEN, divide_parts
 from segfocal.data.splits import Split
 from segfocal.data.volumes.augmentation import VolumeAugmentation
 from segfocal.data.volumes.cache import Cache, CachePlan
 from segfocal.data.volumes.cases import VolumeCases
-from segfocal.data.volumes.layout import VolumeFiles, read_volume_set
+from segfocal.data.volumes.classes import class_names, class_values
+from segfocal.data.volumes.finding import find_volumes
+from segfocal.data.volumes.layout import VolumeFiles
 from segfocal.data.volumes.patches import VolumeDataset, VolumePatchDataset
 from segfocal.data.volumes.preprocess import VolumePreprocess
 from segfocal.data.volumes.source import VolumeSource
@@ -30,13 +31,24 @@ class NiftiData(CaseData):
     ``dataset.json`` says which files there are, what their channels are and what the labels mean. Volumes of
     all splits come from imagesTr and labelsTr. Samples are as in `SegmentationData`, with three axes, right,
     anterior, superior, and ``spacing``, the edges of a voxel in mm. Whole volumes are scored on the grid of
-    the network's input, which is the stored one unless ``preprocess.spacing_mm`` is set.
+    the network's input, which is the stored one unless ``preprocess.spacing_mm`` is set. An image may be a
+    folder of the name its file would have, without ending, that holds a DICOM series. With MONAI's download::
+
+        datasets:
+          train: {class_path: monai.apps.DecathlonDataset,
+                  init_args: {root_dir: data, task: Task04_Hippocampus, section: training, download: true}}
+          val: {class_path: monai.apps.DecathlonDataset,
+                init_args: {root_dir: data, task: Task04_Hippocampus, section: validation}}
 
     Args:
-        root: Folder with dataset.json; ``$SEGFOCAL_DATA`` in it stands for that environment variable.
+        root: Folder with dataset.json; ``$SEGFOCAL_DATA`` in it stands for that environment variable. Null
+            with ``datasets``.
         task: Null: ``"multilabel"`` where labels are regions that overlap, else ``"multiclass"``;
             ``"binary"`` takes every label but the background for the foreground.
-        split: How the cases are divided; null: five folds, the first of which is the test split.
+        split: How the cases are divided; null: five folds, the first of which is the test split. With
+            ``datasets``: how those of train are divided; null: each split has the data set named for it.
+        datasets: ``train``, ``val`` and ``test`` to ``class_path`` and ``init_args``; their transforms and
+            caches are not used.
         preprocess: Spacing and intensity.
         patch_size: Voxels of a patch along the three axes; one number or three. Smaller volumes are padded
             with 0 (``ignore_index`` in the mask) at the end of each axis.
@@ -63,10 +75,11 @@ class NiftiData(CaseData):
 
     def __init__(
         self,
-        root: str,
+        root: str | None = None,
         *,
         task: Task | None = None,
         split: Split | None = None,
+        datasets: dict[str, dict[str, Any]] | None = None,
         preprocess: VolumePreprocess | None = None,
         patch_size: int | list[int] = 64,
         augment: str | list[str | dict[str, Any]] = "flips",
@@ -82,13 +95,13 @@ class NiftiData(CaseData):
         val_batch_size: int = 1,
         allow_leaks: list[str] | None = None,
     ) -> None:
-        self.set = read_volume_set(Path(expand(root)))
+        self.set, self.parts = find_volumes(root, datasets)
         if task is None:
             task = "multilabel" if self.set.regions else "multiclass"
-        self.values = self._values(task)
+        self.values = class_values(self.set, task)
         super().__init__(
             task=task,
-            class_names=self._names(task),
+            class_names=class_names(self.set, task),
             in_channels=len(self.set.channels),
             ignore_index=ignore_index,
             seed=seed,
@@ -107,7 +120,7 @@ class NiftiData(CaseData):
         x, y, z = given.tile or self.patch_size
         self.preprocess = replace(given, in_channels=self.in_channels, tile=(x, y, z))
         self.tile = (x, y, z)
-        self.split = split if split is not None else FIFTH
+        self.split = split if split is not None or datasets else FIFTH
         self.cache, self.cache_dir = cache, cache_dir
         self.augmentation = VolumeAugmentation(augment, ignore_index=ignore_index)
         CachePlan(cache)
@@ -120,7 +133,7 @@ class NiftiData(CaseData):
         if split not in self._cases:
             source = VolumeSource(
                 self._divided()[split],
-                split=self.split,
+                split=self.split or AS_GIVEN,
                 task=self.task,
                 values=self.values,
                 ignored=self.set.ignored,
@@ -158,30 +171,12 @@ class NiftiData(CaseData):
 
     def _divided(self) -> dict[str, list[VolumeFiles]]:
         if not self._files:
-            if self.split.by_folder():
+            if self.split is not None and self.split.by_folder():
                 raise SegfocalError(
                     "split must divide the cases of imagesTr by list, number, share or fold, got folders "
                     f"{self.split.rules()}."
                 )
             every = {case.name: case for case in self.set.cases}
-            drawn = self.split.divide(sorted(every), root=self.set.root)
-            names = self.split.finish(drawn, allowed=self.allow_leaks)
+            names = divide_parts(self.parts, self.split, root=self.set.root, allowed=self.allow_leaks)
             self._files = {part: [every[name] for name in chosen] for part, chosen in names.items()}
         return self._files
-
-    def _values(self, task: Task) -> list[tuple[int, ...]]:
-        values = list(self.set.labels.values())
-        if task == "multiclass" and self.set.regions:
-            raise SegfocalError(
-                f"{self.set.root}: classes are regions that overlap, which needs task 'multilabel', got "
-                f"{self.set.labels}."
-            )
-        if task == "binary":
-            return [values[0], tuple(sorted({value for each in values[1:] for value in each}))]
-        return values
-
-    def _names(self, task: Task) -> list[str]:
-        names = list(self.set.labels)
-        if task == "binary":
-            return names[1:] if len(names) == 2 else ["foreground"]
-        return names if task == "multiclass" else names[1:]

@@ -111,14 +111,12 @@ def _nnunet(root: Path, path: Path, content: Mapping[str, Any]) -> VolumeSet:
             ignored = values
         else:
             labels[str(name)] = values
+    images = root / "imagesTr"
     names = sorted(p.name.removesuffix(ending) for p in (root / "labelsTr").glob(f"*{ending}"))
     cases = tuple(
         VolumeFiles(
             name,
-            tuple(
-                _image(root / "imagesTr" / f"{name}_{channel:04d}{ending}", path)
-                for channel in range(len(channels))
-            ),
+            tuple(_image(images / f"{name}_{number:04d}{ending}", path) for number in range(len(channels))),
             root / "labelsTr" / f"{name}{ending}",
         )
         for name in names

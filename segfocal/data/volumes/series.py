@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segfocal.data.volumes.layout import VolumeFiles
+
 ENDINGS = (".dcm", ".dicom", ".ima")
 MAGIC = slice(128, 132)  # of a DICOM file, after a preamble of any content
 
@@ -18,13 +20,14 @@ def series_files(folder: Path) -> tuple[Path, ...]:
     return tuple(path for path in files if not path.name.startswith(".") and _is_dicom(path))
 
 
-def files_at(path: Path) -> tuple[Path, ...]:
-    """Return a file, or of a folder the DICOM files in it.
+def image_files(case: VolumeFiles) -> tuple[Path, ...]:
+    """Return the files of a case's image, of DICOM series those of their slices.
 
     Args:
-        path: Of an image.
+        case: What dataset.json names.
     """
-    return series_files(path) if path.is_dir() else (path,)
+    files = (series_files(path) if path.is_dir() else (path,) for path in case.images)
+    return tuple(file for part in files for file in part)
 
 
 def find_series(folder: Path) -> list[Path]:

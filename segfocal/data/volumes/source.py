@@ -13,7 +13,7 @@ from segfocal.data.splits import Split
 from segfocal.data.volumes.grid import Affine, check_same_grid, turned
 from segfocal.data.volumes.layout import VolumeFiles
 from segfocal.data.volumes.reading import Volume, read_labels, read_volume
-from segfocal.data.volumes.series import files_at
+from segfocal.data.volumes.series import image_files
 from segfocal.imbalance.counts import Task
 
 
@@ -85,7 +85,7 @@ class VolumeSource(Source):
 
     def image_files(self, index: int) -> tuple[Path, ...]:
         """Return the files of the image, one per channel or one for all; of DICOM series the slices."""
-        return tuple(file for path in self.files[index].images for file in files_at(path))
+        return image_files(self.files[index])
 
     def identity(self, index: int) -> bytes:
         """Return a hash of the label map's bytes and of names and sizes of the image files."""
