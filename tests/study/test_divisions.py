@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from dicom_files import write_series
 from PIL import Image
 from study_fakes import CONFIG, write_study
 from volume_files import write_decathlon
@@ -55,6 +56,23 @@ def write_volumes(root):
     return {}
 
 
+def write_dicom(root):
+    write_decathlon(root, count=5)
+    for path in (root / "imagesTr").iterdir():
+        write_series(np.zeros((3, 3, 2)), path.with_name(path.name.removesuffix(".nii.gz")), np.eye(4))
+        path.unlink()
+    return {}
+
+
+def write_coco(root):
+    entries = [{"id": n, "file_name": f"p{n // 2}_{n}.png", "height": 16, "width": 16} for n in range(6)]
+    for entry in entries:
+        save(root / "images" / entry["file_name"], entry["id"])
+    content = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "car"}]}
+    (root / "i.json").write_text(json.dumps(content))
+    return {"annotations": "i.json", "task": "binary", "split": {"group": "^(p.)", **BY_FOLD}}
+
+
 def write_tusimple(root):
     lines = []
     for number in range(6):
@@ -79,6 +97,8 @@ CASES = [
     ("TableData", write_table, 2),
     ("TableData", write_table_with_splits, 2),
     ("NiftiData", write_volumes, 1),
+    ("NiftiData", write_dicom, 1),
+    ("CocoData", write_coco, 1),
     ("TuSimpleData", write_tusimple, 1),
     ("CULaneData", write_culane, 2),
 ]
