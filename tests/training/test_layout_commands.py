@@ -1,16 +1,21 @@
 """Data sets of other layouts from the command line: a YAML is enough to train, test and predict."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from foreign_files import write_pets, write_voc
 from PIL import Image
 from volume_files import change_json, write_decathlon
 
 from segfocal.__main__ import main
 from segfocal.runs import RunPaths, read_info
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore")  # the command line hides Lightning's advice from users
 
 
@@ -38,7 +43,7 @@ def config_for(data, *, task, classes, axes=2):
     }
 
 
-def write_coco(root):
+def coco_section(root):
     rng = np.random.default_rng(0)
     (root / "images").mkdir(parents=True)
     images, shapes = [], []
@@ -64,17 +69,8 @@ def write_coco(root):
     }
 
 
-def write_voc(root):
-    base, rng = root / "VOCdevkit" / "VOC2012", np.random.default_rng(0)
-    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (base / folder).mkdir(parents=True)
-    for part, count in (("train", 4), ("val", 2)):
-        for number in range(count):
-            pixels, labels = rng.integers(0, 255, (40, 48, 3)), rng.integers(0, 21, (40, 48))
-            Image.fromarray(pixels.astype(np.uint8)).save(base / f"JPEGImages/{part}_{number}.jpg")
-            Image.fromarray(labels.astype(np.uint8)).save(base / f"SegmentationClass/{part}_{number}.png")
-        names = "".join(f"{part}_{number}\n" for number in range(count))
-        (base / f"ImageSets/Segmentation/{part}.txt").write_text(names)
+def voc_section(root):
+    write_voc(root)
     voc = "torchvision.datasets.VOCSegmentation"
     return {
         "class_path": "segfocal.data.ForeignData",
@@ -85,13 +81,13 @@ def write_voc(root):
             },
             "task": "multiclass",
             "class_names": [f"class {number}" for number in range(21)],
-            "split": {"train": 3, "val": 1},
+            "split": {"train": 1, "val": 1},
             "image_files": "images",
         },
     }
 
 
-def write_task(root):
+def task_section(root):
     folder = write_decathlon(root / "Task04_Hippocampus", count=5)
     keys = {"name": "h", "description": "", "reference": "", "licence": "", "tensorImageSize": "3D"}
     change_json(folder, **keys, numTraining=5, numTest=0, test=[])
@@ -106,7 +102,7 @@ def write_task(root):
 
 
 @pytest.mark.parametrize(
-    ("write", "classes", "axes"), [(write_coco, 3, 2), (write_voc, 21, 2), (write_task, 3, 3)]
+    ("write", "classes", "axes"), [(coco_section, 3, 2), (voc_section, 21, 2), (task_section, 3, 3)]
 )
 def test_a_config_trains_and_tests_on_it(write, classes, axes, tmp_path, monkeypatch):
     monkeypatch.setenv("SEGFOCAL_BACKEND", "eager")  # two steps are over before a compiler is
@@ -123,3 +119,23 @@ def test_a_config_trains_and_tests_on_it(write, classes, axes, tmp_path, monkeyp
     assert {key: stored[key] for key in ("datasets", "annotations") if key in given} == {
         key: given[key] for key in ("datasets", "annotations") if key in given
     }
+
+
+SHOWN = [
+    words
+    for words in re.findall(r"`(segfocal fit [^`]+)`", (ROOT / "README.md").read_text())
+    if "--run" in words
+]
+
+
+@pytest.mark.parametrize("command", SHOWN, ids=[words.rpartition("/")[2] for words in SHOWN])
+def test_the_commands_in_the_table_of_the_readme_run(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGFOCAL_BACKEND", "eager")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    coco_section(tmp_path / "data")
+    write_pets(tmp_path / "data")
+    task_section(tmp_path)
+    words = shlex.split(command.replace("download: true", "download: false"))[1:]
+    small = ["--data.init_args.patch_size", "16", "--data.init_args.patches_per_epoch", "8"]
+    assert main([*words, *small, "--trainer.max_steps", "1", "--trainer.precision", "32-true"]) == 0

@@ -29,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--run", required=True, metavar="DIR", help="what `segfocal fit` made")
     options.add_argument(
-        "--images", required=True, metavar="PATH", help="an image or volume, or a folder of them"
+        "--images",
+        required=True,
+        metavar="PATH",
+        help="an image or volume, a folder of them, or of DICOM series",
     )
     options.add_argument(
         "--out", required=True, metavar="DIR", help="receives masks/, probabilities/, overlays/"
