@@ -1,9 +1,10 @@
-"""What a path holds: pictures with masks, volumes or lanes."""
+"""What a path holds: pictures with masks, volumes, lanes or annotations."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from segfocal.data.fingerprint.coco import find_coco, look_at_coco
 from segfocal.data.fingerprint.folders import look_at_folders
 from segfocal.data.fingerprint.lanes import find_lanes, look_at_lanes
 from segfocal.data.fingerprint.report import Report
@@ -28,4 +29,7 @@ def look(root: Path, *, processes: int | None) -> Report:
     lanes = find_lanes(root) if root.is_dir() else None
     if lanes is not None:
         return look_at_lanes(lanes, processes=processes)
+    coco = find_coco(root) if root.is_dir() else None
+    if coco is not None:
+        return look_at_coco(coco, processes=processes)
     return look_at_folders(root, processes=processes)

@@ -79,8 +79,28 @@ def measure(case: tuple[str, Path, tuple[Path | None, ...]]) -> CaseFacts:
         return CaseFacts(path.stem, split, problems=[str(error)])
     problems: list[str] = []
     found = tuple(_mask(mask, image.shape[:2], problems) if mask else None for mask in masks)
+    return image_facts(path.stem, split, image, masks=found, problems=problems)
+
+
+def image_facts(
+    name: str,
+    split: str,
+    image: npt.NDArray[Any],
+    *,
+    masks: tuple[MaskFacts | None, ...],
+    problems: list[str],
+) -> CaseFacts:
+    """Return what an image holds, beside its masks.
+
+    Args:
+        name: Of the image.
+        split: Its split, or "".
+        image: ``(H, W)`` or ``(H, W, C)``.
+        masks: What its masks hold.
+        problems: Sentences.
+    """
     return CaseFacts(
-        name=path.stem,
+        name=name,
         split=split,
         size_px=(image.shape[0], image.shape[1]),
         channels=1 if image.ndim == 2 else image.shape[2],
@@ -88,7 +108,7 @@ def measure(case: tuple[str, Path, tuple[Path | None, ...]]) -> CaseFacts:
         low=float(image.min()),
         high=float(image.max()),
         digest=_digest(image),
-        masks=found,
+        masks=masks,
         problems=problems,
     )
 
@@ -103,6 +123,15 @@ def _mask(path: Path, size: tuple[int, ...], problems: list[str]) -> MaskFacts |
         problems.append(
             f"{path}: the mask is {stored.shape[:2]} px, its image {tuple(size)} (height, width)."
         )
+    return mask_facts(stored)
+
+
+def mask_facts(stored: npt.NDArray[Any]) -> MaskFacts:
+    """Return what a mask holds.
+
+    Args:
+        stored: ``(H, W)`` numbers or ``(H, W, C)`` colours.
+    """
     numbers, colors = _numbers(stored)
     values, counts = _counted(numbers)
     most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]

@@ -32,11 +32,24 @@ def make_page(
         classes: What the masks mean.
         groups: Groups in the names.
     """
+    splits = ", ".join(f"{name} {count}" for name, count in totals.splits.items() if name)
+    rows = {
+        "folder": str(root),
+        "images": f"{len(totals.names)} in {match.images.pattern}" + (f" ({splits})" if splits else ""),
+        "masks": match.mask_setting(),
+        **picture_rows(totals),
+    }
+    if groups is not None:
+        rows["groups"] = f"{groups.count} by {groups.pattern}, up to {groups.largest} images each"
+    return Group(facts(rows), chart(classes), *remarks(totals))
+
+
+def remarks(totals: Totals) -> list[Text]:
+    """Return files with problems, empty masks and equal pictures."""
     lines = problem_lines(totals.problems)
     if empty := sum(totals.empty):
         lines.append(Text(f"{empty} of {sum(totals.masks)} masks hold one value only (empty)"))
-    lines += twin_lines(totals.duplicates())
-    return Group(facts(_rows(root, match, totals, groups)), chart(classes), *lines)
+    return lines + twin_lines(totals.duplicates())
 
 
 def facts(rows: Mapping[str, str]) -> RenderableType:
@@ -105,21 +118,15 @@ def spread(values: Sequence[float], what: str) -> str:
     return f"{len(values)} {what} median {middle:g}, least {min(values):g}, most {max(values):g}"
 
 
-def _rows(root: Path, match: Match, totals: Totals, groups: Groups | None) -> dict[str, str]:
-    splits = ", ".join(f"{name} {count}" for name, count in totals.splits.items() if name)
-    rows = {
-        "folder": str(root),
-        "images": f"{len(totals.names)} in {match.images.pattern}" + (f" ({splits})" if splits else ""),
-        "masks": match.mask_setting(),
+def picture_rows(totals: Totals) -> dict[str, str]:
+    """Return what the pixels of pictures and masks are."""
+    return {
         "mask values": _values(totals),
         "size (px)": most(Counter({f"{h}x{w}": n for (h, w), n in totals.sizes.items()})),
         "channels": most(Counter({str(c): n for c, n in totals.channels.items()})),
         "type": f"{most(totals.dtypes)}, values {totals.low:g} to {totals.high:g}",
         "pieces (px)": spread(totals.component_px, "connected, area"),
     }
-    if groups is not None:
-        rows["groups"] = f"{groups.count} by {groups.pattern}, up to {groups.largest} images each"
-    return rows
 
 
 def _values(totals: Totals) -> str:
