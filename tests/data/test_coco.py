@@ -1,6 +1,7 @@
 """COCO annotations become the masks that the official tool draws; faults are named."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -339,6 +340,6 @@ def test_settings_that_contradict_are_named(given, message, tmp_path):
 
 
 def test_without_pycocotools_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(SegfocalError, match=r"pip install 'segfocal\[coco\]'"):
         masks(open_data(write(tmp_path, mixed())))

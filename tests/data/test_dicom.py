@@ -1,5 +1,7 @@
 """DICOM series become the volumes that they are; truth from NIfTI files and from SimpleITK."""
 
+import sys
+
 import nibabel
 import numpy as np
 import pytest
@@ -185,3 +187,10 @@ def test_faulty_series_are_named(kind, message, tmp_path):
     with pytest.raises(SegfocalError, match=message) as caught:
         read_series(tmp_path / "in")
     assert str(tmp_path / "in") in str(caught.value)
+
+
+def test_without_pydicom_the_extra_is_named(tmp_path, monkeypatch):
+    write_series(noise(), tmp_path, AFFINES["straight"])
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(SegfocalError, match=r"pip install 'segfocal\[dicom\]'"):
+        read_series(tmp_path)
