@@ -32,7 +32,7 @@ _PATCH_PX = 192
 _LARGE_PX = 500  # height from which images are halved
 _SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 _METRIC = "Dice of drawn lanes; `segfocal lanes` and `segfocal evaluate` give the official scores"
-_GROUP = {"TuSimple": "clips/([^/]+)/", "CULane": "(.+)/[^/]+$"}
+_CLIPS, _FOLDER = "clips/([^/]+)/", "(.+)/[^/]+$"  # drives in the names of frames
 
 
 def look_at_lanes(found: LaneFiles, *, processes: int | None) -> Report:
@@ -167,7 +167,8 @@ def _split_lines(found: LaneFiles, cases: list[FrameFacts]) -> list[str]:
             lines.append(f"    test_labels: {quoted(found.files[test])}")
     shares = {"train": 0.9, "val": 0.1} if len(lines) > 1 else _SHARES
     drives = {drive_of(case.name) for case in cases if case.split == "" or len(found.files) == 1}
-    group = f"group: {quoted(_GROUP[found.kind])} # keeps each of {len(drives)} drives in one split"
+    named = all("clips/" in case.name for case in cases)
+    group = f"group: {quoted(_CLIPS if named else _FOLDER)} # keeps each of {len(drives)} drives in one split"
     enough = len(drives) >= _ENOUGH_DRIVES
     lines += ["    split:", *(f"      {split}: {share}" for split, share in shares.items())]
     return [*lines, f"      {group}" if enough else f"      # {group}, too few to divide"]

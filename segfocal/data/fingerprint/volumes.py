@@ -61,8 +61,8 @@ def _classes(found: VolumeSet, cases: list[VolumeFacts]) -> Classes:
     task = "multilabel" if found.regions else "binary" if len(names) == 2 else "multiclass"
     reasons = {
         "multilabel": "labels are regions that overlap",
-        "binary": "dataset.json names one class beside the background",
-        "multiclass": f"dataset.json names {len(names) - 1} classes beside the background",
+        "binary": "the file dataset.json names one class beside the background",
+        "multiclass": f"the file dataset.json names {len(names) - 1} classes beside the background",
     }
     return Classes(
         task=task,  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ def _data_lines(found: VolumeSet, classes: Classes, plan: Plan) -> list[str]:
         f"{plan.stride}",
         f"    foreground_share: {0.0 if plan.covers else 0.5} # "
         + (
-            "a patch holds a whole volume"
+            "a patch holds the median volume whole"
             if plan.covers
             else "half of the patches lie over a foreground class"
         ),
