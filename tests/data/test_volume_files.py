@@ -104,6 +104,14 @@ def test_a_missing_file_is_named(tmp_path):
         read_volume_set(root)
 
 
+def test_entries_of_training_that_are_no_paths_are_named(tmp_path):
+    root = write_decathlon(tmp_path, count=2)
+    for entry in ({"image": 3, "label": 4}, {"image": "a.nii.gz"}, "case_000"):
+        change_json(root, training=[entry])
+        with pytest.raises(SegfocalError, match="every entry of training must name image and label"):
+            read_volume_set(root)
+
+
 def test_other_file_endings_and_wrong_labels_are_refused(tmp_path):
     root = write_nnunet(tmp_path, count=2)
     change_json(root, file_ending=".nrrd")
@@ -173,6 +181,7 @@ def test_bad_files_are_refused_by_name(tmp_path, kind):
     with pytest.raises(SegfocalError, match=message) as caught:
         read_case(root)
     assert f"{name}.nii.gz" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_float_labels_without_fractions_and_a_fourth_axis_of_one_are_read(tmp_path):

@@ -48,8 +48,8 @@ def check_same_grid(
     if away_mm > SHIFT * np.linalg.norm(affine[:3, :3], axis=0).min():
         raise SegfocalError(
             f"{path} and {other} must have the same affine, but their corners lie up to {away_mm:.3g} mm "
-            f"apart:\n{np.round(affine, 4).tolist()}\n{np.round(other_affine, 4).tolist()}\n"
-            "Resample one to the other."
+            f"apart: {np.round(affine, 4).tolist()} and {np.round(other_affine, 4).tolist()}. Resample "
+            "one to the other."
         )
 
 

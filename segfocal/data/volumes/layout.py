@@ -91,8 +91,8 @@ def _decathlon(root: Path, path: Path, content: Mapping[str, Any]) -> VolumeSet:
     labels = {str(name): (_number(value, path),) for value, name in _labels(content, path).items()}
     cases = []
     for entry in _needed(content, "training", path, kind=list):
-        if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
-            raise SegfocalError(f"{path}: every entry of training must have image and label, got {entry}.")
+        if not (isinstance(entry, dict) and all(isinstance(entry.get(k), str) for k in ("image", "label"))):
+            raise SegfocalError(f"{path}: every entry of training must name image and label, got {entry}.")
         image, mask = _image(root / entry["image"], path), _file(root / entry["label"], path)
         cases.append(VolumeFiles(without_ending(image.name), (image,), mask))
     return _checked(path, VolumeSet(root, tuple(cases), tuple(map(str, modality.values())), labels))
