@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 import torch
 from dicom_files import save_slices, slices_of, write_series
-from pydicom.uid import generate_uid
+from pydicom.uid import RTStructureSetStorage, generate_uid
 from volume_files import OBLIQUE, save, write_decathlon, write_nnunet
 
 from segfocal.data import NiftiData, Split
@@ -84,6 +84,7 @@ def test_what_holds_no_image_is_passed_over(tmp_path):
     write_series(noise(), tmp_path / "in", AFFINES["straight"])
     structure = slices_of(noise(), AFFINES["straight"])[0]
     del structure.Rows, structure.PixelData
+    structure.SOPClassUID = structure.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
     save_slices([structure], tmp_path / "in", ["structure.dcm"])
     (tmp_path / "in" / "notes.txt").write_text("seen by me")
     (tmp_path / "in" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
@@ -158,7 +159,14 @@ def broken(slices, folder, kind):
         slices[1].PixelData = slices[1].PixelData[:10]
     elif kind == "no pixels":
         del slices[1].PixelData
+    elif kind == "two numbers":
+        slices[1].ImagePositionPatient = [1.0, 2.0]
+    elif kind == "one edge":
+        slices[1].PixelSpacing = 1.5
     save_slices(slices, folder)
+    if kind == "end cut off":
+        last = folder / "028.dcm"
+        last.write_bytes(last.read_bytes()[:300])
     if kind == "other file":
         (folder / "extra.dcm").write_text("not DICOM")
 
@@ -178,6 +186,9 @@ def broken(slices, folder, kind):
         ("one slice", "at least two slices, got 1"),
         ("short", "the pixels cannot be read"),
         ("no pixels", "is cut off"),
+        ("two numbers", "ImagePositionPatient must be 3 numbers, got .1.0, 2.0."),
+        ("one edge", "PixelSpacing must be 2 numbers, got 1.5"),
+        ("end cut off", "028.dcm is cut off: it is a slice without an image"),
         ("other file", "extra.dcm cannot be read as DICOM"),
     ],
 )

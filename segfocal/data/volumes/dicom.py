@@ -13,7 +13,8 @@ from segfocal.data.volumes.grid import SHIFT, Affine, check_affine
 from segfocal.data.volumes.series import ENDINGS, series_files
 from segfocal.errors import SegfocalError
 
-NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+# name to how many numbers it has
+NEEDED = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 # directions and lengths are written with six digits or so
 DIGITS = 1e-4
 
@@ -70,23 +71,38 @@ def _open(folder: Path) -> list[tuple[Path, Any]]:
         raise SegfocalError(
             f"{folder} holds no DICOM files ({', '.join(ENDINGS)}). Name the folder that does."
         )
-    found = []
+    found, without = [], []
     for path in files:
         try:
             content = pydicom.dcmread(path)
         except Exception as error:  # as above
-            raise SegfocalError(f"{path} cannot be read as DICOM: {error}. Restore or remove it.") from error
+            reason = str(error).partition(". Use force")[0].rstrip(".")
+            raise SegfocalError(f"{path} cannot be read as DICOM: {reason}. Restore or remove it.") from error
         if "Rows" not in content:
+            without.append((path, content))
             continue
         if "PixelData" not in content and "FloatPixelData" not in content:
             raise SegfocalError(f"{path} is cut off: it has a size and no pixels. Restore the file.")
         found.append((path, content))
+    _check_whole(found, without)
     if len(found) < 2:
         raise SegfocalError(
             f"{folder}: a volume needs at least two slices, got {len(found)} in {len(files)} DICOM files. "
             "Files with all slices in one (enhanced DICOM) must be converted to NIfTI."
         )
     return found
+
+
+def _check_whole(slices: Sequence[tuple[Path, Any]], without: Sequence[tuple[Path, Any]]) -> None:
+    """Raise for a file that calls itself what the slices are and ends before its image."""
+    kinds = {_kind(slice_) for _, slice_ in slices} - {""}
+    for path, content in without:
+        if _kind(content) in kinds:
+            raise SegfocalError(f"{path} is cut off: it is a slice without an image. Restore the file.")
+
+
+def _kind(content: Any) -> str:
+    return str(content.file_meta.get("MediaStorageSOPClassUID", "") if "file_meta" in vars(content) else "")
 
 
 def _check_one_series(slices: Sequence[tuple[Path, Any]], folder: Path) -> None:
@@ -115,6 +131,11 @@ def _check_alike(slices: Sequence[tuple[Path, Any]], folder: Path) -> None:
             )
         if missing:
             raise SegfocalError(f"{path}: {', '.join(missing)} is missing, so the slice has no place.")
+        for name, count in NEEDED.items():
+            if np.size(slice_[name].value) != count:
+                raise SegfocalError(
+                    f"{path}: {name} must be {count} numbers, got {slice_[name].value}. Repair the file."
+                )
     first_path, first = slices[0]
     for path, slice_ in slices[1:]:
         for name in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
