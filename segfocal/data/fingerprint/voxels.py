@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from segfocal.data.volumes.grid import Affine, check_same_grid
+from segfocal.data.volumes.grid import Affine, check_same_grid, turned
 from segfocal.data.volumes.layout import VolumeFiles
 from segfocal.data.volumes.reading import open_nifti, read_labels, read_volume
 from segfocal.errors import SegfocalError
@@ -69,6 +69,10 @@ def measure_volume(case: VolumeFiles, *, channels: int, known: Sequence[int]) ->
     try:
         volume = read_volume(case.images, channels=channels)
         labels, affine = read_labels(case.mask, known=known)
+        series = volume.path.is_dir()
+        if series:  # as in training
+            planes, affine = turned(labels[None], affine, like=volume.affine)
+            labels = planes[0]
         sizes = volume.array.shape[1:], labels.shape
         check_same_grid(volume.path, sizes[0], volume.affine, case.mask, sizes[1], affine)
     except SegfocalError as error:
@@ -82,7 +86,7 @@ def measure_volume(case: VolumeFiles, *, channels: int, known: Sequence[int]) ->
         size_vx=tuple(labels.shape[axis] for axis in order),
         spacing_mm=tuple(float(edges[axis]) for axis in order),
         orientation=letters,
-        dtype=str(open_nifti(case.images[0]).get_data_dtype()),
+        dtype="DICOM" if series else str(open_nifti(case.images[0]).get_data_dtype()),
         label_dtype=str(open_nifti(case.mask).get_data_dtype()),
         percentiles=np.array([np.percentile(plane, [0.5, 50, 99.5]) for plane in volume.array]),
         foreground=foreground[:: max(1, len(foreground) // _SAMPLE)][:_SAMPLE],

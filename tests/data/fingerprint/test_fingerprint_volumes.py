@@ -3,15 +3,17 @@
 import gzip
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import yaml
+from dicom_files import write_series
 from volume_files import OBLIQUE, change_json, cube_case, save, write_decathlon, write_nnunet
 
 from segfocal.__main__ import main
 from segfocal.data.fingerprint.plan import Plan
 from segfocal.data.fingerprint.voxels import measure_volume
-from segfocal.data.volumes.layout import read_volume_set
+from segfocal.data.volumes.layout import read_volume_set, without_ending
 
 
 def facts(root):
@@ -84,6 +86,24 @@ def test_what_training_would_refuse_is_named(tmp_path, capsys):
         "the same picture twice, 1 times: case_004 = case_005",
     ):
         assert words in text
+
+
+def test_series_are_measured_as_training_reads_them(tmp_path):
+    """Label maps whose axes are stored in another order are turned to those of the slices."""
+    _, (plain, _) = facts(write_decathlon(tmp_path / "nifti", count=2, affine=OBLIQUE))
+    root = write_decathlon(tmp_path / "dicom", count=2, affine=OBLIQUE)
+    for path in sorted((root / "imagesTr").iterdir()):
+        write_series(nibabel.load(path).get_fdata(), path.with_name(without_ending(path.name)), OBLIQUE)
+        path.unlink()
+        mask = root / "labelsTr" / path.name
+        nibabel.save(nibabel.as_closest_canonical(nibabel.load(mask)), mask)
+    _, (series, _) = facts(root)
+    assert (series.problems, series.dtype) == ([], "DICOM")
+    assert (series.size_vx, series.voxels) == (plain.size_vx, plain.voxels)
+    np.testing.assert_allclose(series.spacing_mm, plain.spacing_mm, rtol=1e-5)
+    # of values rounded to whole numbers
+    np.testing.assert_allclose(series.percentiles, plain.percentiles, rtol=0, atol=0.51)
+    assert 140 < series.foreground.min() < series.foreground.max() < 250  # 100 + 60 and 120, noise of 5
 
 
 @pytest.mark.parametrize("write", [write_decathlon, write_nnunet])
