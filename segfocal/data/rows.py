@@ -105,7 +105,8 @@ def _rows(path: Path) -> list[Row]:
         else:
             table = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise SegfocalError(f"{path} must be a CSV or Parquet table: {error}.") from error
+        reason = str(error).splitlines()[0].rstrip(".")  # what follows is advice for its programmers
+        raise SegfocalError(f"{path} must be a CSV or Parquet table: {reason}.") from error
     if not len(table):
         raise SegfocalError(f"{path} must have a row per image, got none.")
     return [{name: (value or "").strip() for name, value in row.items()} for row in table.to_dicts()]

@@ -255,6 +255,8 @@ RUNS = SIZE[0] * SIZE[1]
         (one(segmentation={"size": [24, 30], "counts": ""}), "counts must be run lengths"),
         (one(segmentation={"size": [24, 30], "counts": "o" * 30}), "counts must be run lengths"),
         (one(image_id="1"), "belongs to image '1', which is not in images"),
+        (one(image_id=[1]), r"must have the image_id of an entry, got \[1\]"),
+        (one(category_id=None), "must have the category_id of an entry, got None"),
         (one(category_id=9), "has category 9, which is not in categories"),
         (one(id=4) + one(id=4), "the id 4 belongs to two entries of kind annotation"),
         (one(id=None), "annotation 0 .from 0. must have an id, got None"),

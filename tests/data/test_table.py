@@ -117,6 +117,16 @@ def test_wrong_tables_are_named(rows, change, message):
         TableData(str(folder), "cases.csv", "binary", split=split, **SETTINGS).source("train")
 
 
+def test_a_row_of_too_many_cells_is_named_in_one_line(rows):
+    folder, table = rows
+    write(folder, table)
+    with (folder / "cases.csv").open("a") as file:
+        file.write("a,b,c,d,e,f,g,h,i\n")
+    with pytest.raises(SegfocalError, match="must be a CSV or Parquet table: found more fields") as caught:
+        TableData(str(folder), "cases.csv", "binary", split=Split(train=6), **SETTINGS).source("train")
+    assert "\n" not in str(caught.value)
+
+
 def test_no_split_at_all_is_named(rows):
     folder, table = rows
     write(folder, table)

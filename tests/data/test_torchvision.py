@@ -231,6 +231,7 @@ def test_one_process_downloads(monkeypatch):
         ({"train": {"class_path": "Pairs"}}, "cannot be imported"),
         ({"train": {"init_args": {}}}, "must have class_path and init_args"),
         ({"train": {"class_path": "a.b", "args": {}}}, "must have class_path and init_args"),
+        ({"train": {"class_path": "a.b", "init_args": ["."]}}, "must have class_path and init_args"),
         ({"training": {}}, "Did you mean 'train'"),
         ({}, "got none"),
     ],

@@ -60,14 +60,13 @@ def read_annotations(
     _by_id(entries["annotations"], "annotation", path)
     for entry in entries["annotations"]:
         where = f"{path}: annotation {entry['id']!r}"
-        if entry.get("image_id") not in images:
-            raise SegfocalError(
-                f"{where} belongs to image {entry.get('image_id')!r}, which is not in images."
-            )
-        if entry.get("category_id") not in known:
-            raise SegfocalError(
-                f"{where} has category {entry.get('category_id')!r}, which is not in categories."
-            )
+        for key in ("image_id", "category_id"):
+            if not isinstance(entry.get(key), int | float | str):
+                raise SegfocalError(f"{where} must have the {key} of an entry, got {entry.get(key)!r}.")
+        if entry["image_id"] not in images:
+            raise SegfocalError(f"{where} belongs to image {entry['image_id']!r}, which is not in images.")
+        if entry["category_id"] not in known:
+            raise SegfocalError(f"{where} has category {entry['category_id']!r}, which is not in categories.")
         labels = wanted.get(entry["category_id"], ())
         if labels:
             size = images[entry["image_id"]].size_px

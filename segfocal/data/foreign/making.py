@@ -29,7 +29,8 @@ def check_parts(datasets: Mapping[str, Spec]) -> None:
     for part, spec in datasets.items():
         check_choice("datasets", part, SPLITS)
         keys = set(spec) if isinstance(spec, Mapping) else set()
-        if "class_path" not in keys or keys - {"class_path", "init_args"}:
+        wrong = "class_path" not in keys or keys - {"class_path", "init_args"}
+        if wrong or not isinstance(spec.get("init_args") or {}, Mapping):
             raise SegfocalError(f"datasets.{part} must have class_path and init_args, got {spec}.")
 
 
