@@ -98,10 +98,8 @@ def memory(config: str, options: argparse.Namespace) -> None:
         for _ in val:
             pass
         sizes.append(resident())
-    print(
-        f"{Path(config).stem:22s} MiB after each epoch: {' '.join(f'{size:.0f}' for size in sizes)}",
-        flush=True,
-    )
+    listed = " ".join(f"{size:.0f}({anonymous:.0f})" for size, anonymous in sizes)
+    print(f"{Path(config).stem:22s} MiB after each epoch: {listed}", flush=True)
 
 
 def resident() -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Data modules: images in folders, generated images, and what they share."""
+"""Data modules: folders, tables, COCO, foreign data sets, volumes, lanes, generated images; what they share."""
 
 from __future__ import annotations
 

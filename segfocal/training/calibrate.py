@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import nn
 
 from segfocal.data.base import CaseData
-from segfocal.errors import SegfocalError
-from segfocal.losses.base import SegmentationLoss
 from segfocal.metrics.temperature import TemperatureFit
 from segfocal.runs.info import read_info, update_info
 from segfocal.runs.layout import RunPaths
-from segfocal.training.penalties.base import Penalty
-from segfocal.training.penalties.confidence import ConfidencePenalty
 
 if TYPE_CHECKING:
     from segfocal.training.task import SegmentationTask
-
-
-def has_posterior(loss: nn.Module, *, num_classes: int, penalties: Iterable[Penalty]) -> bool:
-    """Return whether the scores of a network trained so have an exact posterior (``loss.posterior``).
-
-    Args:
-        loss: What it was trained with; only a pixel loss that stands alone has one.
-        num_classes: Channels of the scores.
-        penalties: Added to it; one on the output moves the minimiser.
-
-    Returns:
-        False for losses from elsewhere, too.
-    """
-    if not isinstance(loss, SegmentationLoss) or any(
-        isinstance(term, ConfidencePenalty) for term in penalties
-    ):
-        return False
-    try:
-        loss.posterior(torch.full((1, num_classes, 1), 1 / max(2, num_classes)))
-    except SegfocalError:
-        return False
-    return True
 
 
 def find_temperature(

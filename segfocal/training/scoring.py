@@ -15,12 +15,12 @@ from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.pixel_part import PixelLosses, pixel_losses
 from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
-from segfocal.training.calibrate import has_posterior
 from segfocal.training.concentration import find_pixel_loss
 from segfocal.training.evaluation import StageScores
 from segfocal.training.final_scores import FinalScores
 from segfocal.training.guard import naming_images
 from segfocal.training.penalties.callback import Penalties
+from segfocal.training.posterior import has_posterior
 from segfocal.training.prepare import DataFacts
 from segfocal.training.steps import probabilities_of, whole_scores
 

@@ -18,9 +18,9 @@ from segfocal.losses.posterior import focal_posterior
 from segfocal.runs import RunPaths, file_sha256, read_info
 from segfocal.runs.calibration import image_likelihoods
 from segfocal.runs.read import scan_calibration, scan_concentration, scan_curves, scan_metrics
-from segfocal.training.calibrate import has_posterior
 from segfocal.training.concentration import note_absence
 from segfocal.training.penalties import ConfidencePenalty
+from segfocal.training.posterior import has_posterior
 from segfocal.training.table import calibration_line
 
 
