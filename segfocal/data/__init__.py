@@ -1,4 +1,4 @@
-"""Data modules: folders, tables, COCO, foreign data sets, volumes, lanes, generated images; what they share."""
+"""Data modules: folders, tables, COCO, foreign data sets, volumes, lanes, and generated images."""
 
 from __future__ import annotations
 
