@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,55 @@ def test_lane_scores_need_no_torch(words):
     code = f"import sys; from segfocal.__main__ import main; main(['evaluate', 'tusimple', *{words!r}]); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run_time": None}, "line 1: run_time must be a number, got None"),
+        ({"run_time": "5"}, "line 1: run_time must be a number, got '5'"),
+        ({"raw_file": ["a"]}, "line 1: raw_file must be the path of a frame, got ['a']"),
+        ({"lanes": [[float("nan")] * 56]}, "a predicted lane must hold finite numbers, got nan"),
+    ],
+    ids=["null", "text", "list", "nan"],
+)
+def test_broken_predictions_are_one_line(words, capsys, change, message):
+    frame = json.loads(Path(words[1]).read_text())
+    Path(words[1]).write_text(json.dumps(frame | change) + "\n")
+    assert main(["evaluate", "tusimple", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_rows_that_are_no_list_are_named(words, capsys):
+    frame = json.loads(Path(words[3]).read_text())
+    Path(words[3]).write_text(json.dumps(frame | {"h_samples": None}) + "\n")
+    assert main(["evaluate", "tusimple", *words]) == 2
+    assert "line 1: h_samples must be a list of heights, got None" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_is_passed_over(words):
+    text = Path(words[1]).read_text()
+    Path(words[1]).write_text(text, encoding="utf-8-sig")
+    assert main(["evaluate", "tusimple", *words]) == 0
+
+
+@pytest.mark.parametrize("size", [["--width", "0"], ["--height", "-3"]], ids=["none", "negative"])
+def test_pictures_of_no_size_are_refused(tmp_path, capsys, size):
+    (tmp_path / "a.lines.txt").write_text("500 500 500 100\n")
+    folder = str(tmp_path)
+    assert main(["evaluate", "culane", "--predictions", folder, "--labels", folder, *size]) == 2
+    assert f"{size[0][2:]} of the images in px must lie in [1, inf]" in capsys.readouterr().err
+
+
+def test_a_width_of_nothing_is_refused(words, capsys):
+    assert main(["evaluate", "tusimple", *words, "--width", "0"]) == 2
+    assert "width_px must lie in (0, inf]" in capsys.readouterr().err
+
+
+def test_lanes_of_nan_are_named(tmp_path, capsys):
+    (tmp_path / "a.lines.txt").write_text("500 nan 500 100\n")
+    folder = str(tmp_path)
+    assert main(["evaluate", "culane", "--predictions", folder, "--labels", folder]) == 2
+    assert "line 1 must be finite numbers, got NaN or infinity" in capsys.readouterr().err

@@ -32,7 +32,9 @@ def read_lines(path: str | Path) -> list[npt.NDArray[np.float64]]:
             values = np.array(line.split(), dtype=np.float64)
         except ValueError as error:
             raise SegfocalError(f"{path}, line {number} must be numbers: {error}.") from error
-        if len(values) % 2 or not np.isfinite(values).all():
+        if not np.isfinite(values).all():
+            raise SegfocalError(f"{path}, line {number} must be finite numbers, got NaN or infinity.")
+        if len(values) % 2:
             raise SegfocalError(f"{path}, line {number} must be pairs x y, got {len(values)} numbers.")
         if len(values):
             lanes.append(values.reshape(-1, 2))

@@ -111,6 +111,8 @@ def lane_iou(
         SegfocalError: As ``match_lanes``.
     """
     check_range("width_px", width_px, low=1)
+    for side, length in zip(("height", "width"), size_px, strict=True):
+        check_range(f"{side} of the images in px", length, low=1)
     first = [_drawn(lane, size_px=size_px, width_px=width_px) for lane in predicted]
     second = [_drawn(lane, size_px=size_px, width_px=width_px) for lane in lanes]
     overlap = np.zeros((len(first), len(second)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, check_range
 
 Positions = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def score_frame(
         Accuracy, false positives, false negatives.
 
     Raises:
-        SegfocalError: Where a lane has not one position per row, or is not finite.
+        SegfocalError: Where a lane has not one position per row, or numbers are not finite or no width.
 
     Source:
         TuSimple lane detection challenge, evaluation of 2017: a frame that took too long, or predicts more
@@ -69,7 +69,10 @@ def score_frame(
         >>> score_frame([[100, 110, 120]], [[105, 112, 119]], rows=[10, 20, 30])
         FrameScore(accuracy=1.0, fp=0.0, fn=0.0)
     """
+    check_range("width_px", width_px, low=0.0, open_low=True)
     heights = np.asarray(rows, dtype=np.float64)
+    if not np.isfinite(heights).all():
+        raise SegfocalError("rows must be finite heights in px (h_samples), got NaN or infinity.")
     guess = _stacked(predicted, heights, what="a predicted lane")
     truth = _stacked(lanes, heights, what="a true lane")
     if run_time_ms > _SLOWEST_MS or len(guess) > len(truth) + _MOST_EXTRA_LANES:
@@ -118,5 +121,5 @@ def _stacked(lanes: Sequence[ArrayLike], heights: Positions, *, what: str) -> Po
                 "Write -2 for the rows in which it has no point."
             )
         if not np.isfinite(row).all():
-            raise SegfocalError(f"{what} must hold finite numbers, got {row.tolist()}.")
+            raise SegfocalError(f"{what} must hold finite numbers, got {row[~np.isfinite(row)][0]}.")
     return np.stack(rows) if rows else np.zeros((0, len(heights)))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, check_range
 from segfocal.metrics.lanes.tusimple import FrameScore, score_frame
 
 _LABEL_KEYS = ("raw_file", "lanes", "h_samples")
@@ -66,7 +66,7 @@ def _frames(path: Path, keys: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise SegfocalError(f"{path} must be a file of JSON lines, got none of that name.")
     frames: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         frame = _frame(line, keys, where=f"{path}, line {number}")
@@ -88,6 +88,12 @@ def _frame(line: str, keys: tuple[str, ...], *, where: str) -> dict[str, Any]:
         raise SegfocalError(f"{where} must have the keys {', '.join(keys)}; {', '.join(missing)} is missing.")
     if not isinstance(frame["lanes"], list) or not all(isinstance(lane, list) for lane in frame["lanes"]):
         raise SegfocalError(f"{where}: lanes must be a list of lists of positions.")
+    if not isinstance(frame["raw_file"], str):
+        raise SegfocalError(f"{where}: raw_file must be the path of a frame, got {frame['raw_file']!r}.")
+    if "run_time" in keys:
+        check_range(f"{where}: run_time", frame["run_time"])
+    if "h_samples" in keys and not isinstance(frame["h_samples"], list):
+        raise SegfocalError(f"{where}: h_samples must be a list of heights, got {frame['h_samples']!r}.")
     return dict(frame)
 
 

@@ -142,7 +142,7 @@ def test_files_are_joined_by_name(files):
         (lambda guesses: guesses.append(guesses[0]), "line 4: the frame clips/2/20.jpg is there twice"),
         (lambda guesses: guesses[1].pop("run_time"), "line 2 must have the keys .* run_time is missing"),
         (lambda guesses: guesses[1].update(lanes=[3]), "line 2: lanes must be a list of lists"),
-        (lambda guesses: guesses[1].update(run_time="fast"), "clips/1/20.jpg in .*p.json"),
+        (lambda guesses: guesses[1].update(run_time="fast"), "line 2: run_time must be a number, got 'fast'"),
         (lambda guesses: guesses[1].update(lanes=[[5, 6]]), "clips/1/20.jpg in .* one position per row, 56"),
         (lambda guesses: guesses.clear(), "got an empty file"),
     ],
