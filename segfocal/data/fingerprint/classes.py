@@ -57,12 +57,13 @@ class Classes:
         return min((share for share in shares if share), default=0.0)
 
 
-def judge_classes(totals: Totals, *, folders: tuple[str, ...]) -> Classes:
+def judge_classes(totals: Totals, *, folders: tuple[str, ...], unlabelled: tuple[int, ...] = ()) -> Classes:
     """Say what the masks hold.
 
     Args:
         totals: Of all cases.
         folders: Names of the folders of masks where each class has one.
+        unlabelled: Values in such masks that are known to be ignored; none: what is not 0 is the class.
 
     Returns:
         Task, classes and coding.
@@ -71,7 +72,7 @@ def judge_classes(totals: Totals, *, folders: tuple[str, ...]) -> Classes:
         SegfocalError: Where the masks hold too many values to be classes, or one value only.
     """
     if folders:
-        return _multilabel(totals, folders)
+        return _multilabel(totals, folders, unlabelled)
     pixels, images = totals.pixels[0], totals.images[0]
     if len(pixels) > _MOST_CLASSES:
         raise SegfocalError(
@@ -151,12 +152,14 @@ def _by_color(pixels: Counter[int], images: Counter[int]) -> Classes:
     )
 
 
-def _multilabel(totals: Totals, folders: tuple[str, ...]) -> Classes:
+def _multilabel(totals: Totals, folders: tuple[str, ...], unlabelled: tuple[int, ...]) -> Classes:
     area = sum(height * width * count for (height, width), count in totals.sizes.items())
-    positives = [sum(n for value, n in plane.items() if value != 0) for plane in totals.pixels]
+    absent = {0, *unlabelled}
+    positives = [sum(n for value, n in plane.items() if value not in absent) for plane in totals.pixels]
     shown = [
-        max((count for value, count in plane.items() if value != 0), default=0) for plane in totals.images
+        max((n for value, n in plane.items() if value not in absent), default=0) for plane in totals.images
     ]
+    ignored = [sum(plane[value] for value in unlabelled) for plane in totals.pixels]
     strange = {value for plane in totals.pixels for value in plane} - {0, 1, IGNORED}
     if strange:
         raise SegfocalError(
@@ -166,7 +169,8 @@ def _multilabel(totals: Totals, folders: tuple[str, ...]) -> Classes:
     return Classes(
         task="multilabel",
         names=folders,
-        pixels=[[area - count, count] for count in positives],
+        pixels=[[area - count - left, count] for count, left in zip(positives, ignored, strict=True)],
         images=tuple(shown),
         reasons=[f"{len(folders)} folders of masks lie side by side, a missing file means: class absent"],
+        ignored_px=sum(ignored),
     )

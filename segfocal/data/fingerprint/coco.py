@@ -11,7 +11,7 @@ from segfocal.data.coco.drawing import draw_layers
 from segfocal.data.coco.reading import CocoImage, read_annotations
 from segfocal.data.fingerprint.advice import Advice, advise
 from segfocal.data.fingerprint.annotations import CocoFiles, find_coco
-from segfocal.data.fingerprint.classes import Classes, judge_classes
+from segfocal.data.fingerprint.classes import IGNORED, Classes, judge_classes
 from segfocal.data.fingerprint.measure import CaseFacts, image_facts, mask_facts
 from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
 from segfocal.data.fingerprint.pool import each
@@ -51,7 +51,9 @@ def look_at_coco(found: CocoFiles, *, processes: int | None) -> Report:
         totals.add(case)
     if not totals.digests:
         raise SegfocalError(f"none of the {len(items)} images can be read: {totals.problems[0]}")
-    judged = judge_classes(totals, folders=found.categories if len(classes) > 1 else ())
+    judged = judge_classes(
+        totals, folders=found.categories if len(classes) > 1 else (), unlabelled=(IGNORED,)
+    )
     reason = f"the annotations hold {len(classes)} categories" + (
         f", and {found.left_out} rarer ones that are left out" if found.left_out else ""
     )

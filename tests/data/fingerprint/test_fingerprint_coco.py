@@ -77,3 +77,22 @@ def test_other_files_are_no_annotations(tmp_path, case):
         content = [1, 2]
     (tmp_path / "all.json").write_text(json.dumps(content))
     assert find_coco(tmp_path) is None
+
+
+def test_crowds_are_ignored_pixels_not_a_class(tmp_path, capsys):
+    write(tmp_path, "instances.json", "images", 4)
+    content = json.loads((tmp_path / "instances.json").read_text())
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = annotation["category_id"]  # every truck is a crowd
+        if annotation["iscrowd"]:
+            mask = np.zeros(SIZE, dtype=np.uint8)
+            mask[5:13, 24:34] = 1
+            runs = np.flatnonzero(np.diff(mask.T.ravel())) + 1
+            counts = np.diff([0, *runs, mask.size]).tolist()
+            annotation["segmentation"] = {"size": list(SIZE), "counts": counts}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    assert main(["fingerprint", str(tmp_path), "--processes", "1"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "car │ 4.17 % │ 4" in text
+    assert "truck │ 0 % │ 0" in text
+    assert "ignored │ 160" in text  # two crowds of 10 x 8 px
