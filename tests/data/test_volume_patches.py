@@ -49,6 +49,13 @@ def test_a_resumed_epoch_goes_on_with_the_same_batches(root):
     assert same(batches(data), batches(make(root), epochs=2)[4:])
 
 
+def test_a_cache_folder_that_is_none_is_named(root, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SegfocalError, match="cache_dir .*file.* must be a folder that can be"):
+            make(root, cache="disk", cache_dir=str(folder)).cases("train").fill()
+
+
 def test_every_cache_gives_the_same_samples(root, tmp_path):
     plain = batches(make(root, cache="none"))
     assert same(plain, batches(make(root, cache="memory")))

@@ -106,8 +106,15 @@ class VolumeCases:
         workers = os.cpu_count()
         with _own_errors():
             kept = CacheDataset(items, prepare, cache_num=room, num_workers=workers, progress=False)
+        place = self.cache.place()
+        try:
+            self._rest = PersistentDataset(items, prepare, cache_dir=place)
+        except (OSError, ValueError) as error:
+            raise SegfocalError(
+                f"cache_dir {place} must be a folder that can be written to, got: "
+                f"{getattr(error, 'strerror', None) or error}. Name another."
+            ) from error
         self._kept = kept
-        self._rest = PersistentDataset(items, prepare, cache_dir=self.cache.place())
 
     def _fitting(self) -> int:
         """Return how many of the first volumes fit into memory, from their headers."""
