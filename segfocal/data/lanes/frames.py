@@ -167,9 +167,15 @@ def tusimple_frame(line: str, *, root: Path, where: str) -> LaneFrame:
         raise SegfocalError(
             f"{where} must be a JSON object with raw_file, lanes and h_samples of numbers ({error!r})."
         ) from error
+    if not isinstance(raw, str):
+        raise SegfocalError(f"{where}: raw_file must be the path of an image, got {raw!r}.")
     for lane in lanes:
         if lane.shape != rows.shape:
             raise SegfocalError(f"{where}: a lane has {lane.size} positions for {rows.size} h_samples.")
+    if not all(np.isfinite(numbers).all() for numbers in (rows, *lanes)):
+        raise SegfocalError(
+            f"{where}: lanes and h_samples must be finite; write -2 where a lane has no point."
+        )
     points = tuple(_points(lane, rows) for lane in lanes)
     return LaneFrame(raw.rpartition(".")[0], root / raw, points, file=raw, rows=tuple(rows.tolist()))
 

@@ -70,10 +70,13 @@ def test_frames_without_lanes_are_background(tusimple):
     ("change", "message"),
     [
         ({"h_samples": [1, 2]}, r"line 1: a lane has 14 positions for 2 h_samples"),
+        ({"raw_file": 3}, r"line 1: raw_file must be the path of an image, got 3"),
+        ({"lanes": [[float("nan")] * 14]}, r"line 1: lanes and h_samples must be finite"),
+        ({"h_samples": [float("nan")] * 14}, r"line 1: lanes and h_samples must be finite"),
         ({"raw_file": "clips/none.jpg"}, r"line 1: the image .*none.jpg is missing"),
         ({"lanes": "x"}, r"line 1 must be a JSON object with raw_file, lanes and h_samples"),
     ],
-    ids=["rows", "image", "lanes"],
+    ids=["rows", "raw", "nan", "nan-rows", "image", "lanes"],
 )
 def test_wrong_label_lines_are_named(tusimple, change, message):
     line = json.loads((tusimple / "labels.json").read_text().splitlines()[0]) | change
