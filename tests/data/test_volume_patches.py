@@ -52,7 +52,7 @@ def test_a_resumed_epoch_goes_on_with_the_same_batches(root):
 def test_a_cache_folder_that_is_none_is_named(root, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(SegfocalError, match="cache_dir .*file.* must be a folder that can be"):
+        with pytest.raises(SegfocalError, match=r"cache_dir .*file.* must be a folder that can be"):
             make(root, cache="disk", cache_dir=str(folder)).cases("train").fill()
 
 

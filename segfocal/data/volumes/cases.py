@@ -110,9 +110,9 @@ class VolumeCases:
         try:
             self._rest = PersistentDataset(items, prepare, cache_dir=place)
         except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "a file"  # all that MONAI refuses
             raise SegfocalError(
-                f"cache_dir {place} must be a folder that can be written to, got: "
-                f"{getattr(error, 'strerror', None) or error}. Name another."
+                f"cache_dir {place} must be a folder that can be written to, got: {reason}. Name another."
             ) from error
         self._kept = kept
 
