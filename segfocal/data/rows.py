@@ -45,7 +45,7 @@ class TableLayout:
         Raises:
             SegfocalError: Naming the row or column that is wrong.
         """
-        rows = _rows(self.path)
+        rows = read_rows(self.path)
         _check_columns(rows[0], ["image", *self.columns], path=self.path)
         pairs: dict[str, Pair] = {}
         for number, row in enumerate(rows, start=2):  # the first line of a CSV holds the names
@@ -94,7 +94,12 @@ class TableLayout:
         return _AS_LISTED.finish(names, group_of=self.group_of, allowed=self.allowed)
 
 
-def _rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a CSV or Parquet table, column to text.
+
+    Raises:
+        SegfocalError: Where there is no such table, or it is empty or damaged.
+    """
     import polars as pl  # planning a study on folders does not wait for it
 
     if not path.is_file():

@@ -9,21 +9,21 @@ from rich.console import Group
 
 from segfocal.data.coco.drawing import draw_layers
 from segfocal.data.coco.reading import CocoImage, read_annotations
-from segfocal.data.fingerprint.advice import Advice, advise
+from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.annotations import CocoFiles, find_coco
 from segfocal.data.fingerprint.classes import IGNORED, Classes, judge_classes
+from segfocal.data.fingerprint.config import compose
 from segfocal.data.fingerprint.measure import CaseFacts, image_facts, mask_facts
 from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
 from segfocal.data.fingerprint.pool import each
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import Totals
-from segfocal.data.fingerprint.text import head, leak_lines, model, quoted, training
+from segfocal.data.fingerprint.text import leak_lines, quoted
 from segfocal.data.reading import read_array
 from segfocal.errors import SegfocalError
 
 __all__ = ["find_coco", "look_at_coco"]
 
-_METRIC = "Dice is what the Dice term trains; the test adds HD95, NSD and calibration"
 _SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
@@ -60,7 +60,10 @@ def look_at_coco(found: CocoFiles, *, processes: int | None) -> Report:
     judged = Classes(**{**vars(judged), "reasons": [reason + "; shapes may overlap" * (len(classes) > 1)]})
     rows = {"folder": str(found.root), "annotations": ", ".join(found.annotations.values())}
     page = Group(facts(rows | picture_rows(totals)), chart(judged), *remarks(totals))
-    return Report(page, lambda out: {out: _config(found, totals, judged, advise(totals, judged))})
+    data = _data_lines(found, totals, judged)
+    return Report(
+        page, lambda out: {out: compose(found.root.name, judged, advise(totals, judged), data=data)}
+    )
 
 
 def measure_coco(item: tuple[str, CocoImage], *, count: int) -> CaseFacts:
@@ -83,33 +86,13 @@ def measure_coco(item: tuple[str, CocoImage], *, count: int) -> CaseFacts:
     return image_facts(image.file.stem, split, pixels, masks=masks, problems=problems)
 
 
-def _config(found: CocoFiles, totals: Totals, classes: Classes, advice: Advice) -> str:
-    network = [
-        "class_path: segfocal.models.SmallUNet # or segmentation_models_pytorch.Unet, larger and slower",
-        "init_args:",
-        f"  in_channels: {advice.in_channels}",
-        f"  num_classes: {len(classes.names)}",
-    ]
-    parts = model(
-        network,
-        task=classes.task,
-        gamma=advice.gamma,
-        reason=advice.reasons["loss"],
-        alphas=advice.alphas,
-        channels_last=True,
-    )
-    lines = [*head(found.root.name, classes.reasons), *parts, *_data_lines(found, totals, classes, advice)]
-    return "".join(f"{line}\n" for line in (*lines, *training(_METRIC)))
-
-
-def _data_lines(found: CocoFiles, totals: Totals, classes: Classes, advice: Advice) -> list[str]:
+def _data_lines(found: CocoFiles, totals: Totals, classes: Classes) -> list[str]:
     single = "" in found.annotations
     files, folders = (places[""] if single else dict(places) for places in (found.annotations, found.images))
     shares: dict[str, Any] = dict(_SHARES) if single else {}
     if not single and "val" not in found.annotations:
         shares = {"train": ["*"], "val_share": 0.15}
     return [
-        "data:",
         "  class_path: segfocal.data.CocoData",
         "  init_args:",
         f"    root: {quoted(str(found.root))}",
@@ -119,10 +102,4 @@ def _data_lines(found: CocoFiles, totals: Totals, classes: Classes, advice: Advi
         f"    classes: {quoted(list(found.categories))}",
         *([f"    split: {quoted(shares)}"] if shares else []),
         *leak_lines(totals.duplicates()),
-        "    preprocess:",
-        f"      in_channels: {advice.in_channels}",
-        f"    patch_size: {advice.patch_px} # {advice.reasons['patch_size']}",
-        f"    foreground_share: {advice.foreground_share} # {advice.reasons['foreground_share']}",
-        f"    batch_size: {advice.batch_size}",
-        "    augment: flips # or medical, road, or albumentations transforms by class_path",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segfocal.data.division import FolderLayout
@@ -46,6 +46,22 @@ def config_text(
     Returns:
         A configuration for ``segfocal fit``.
     """
+    data = _data_lines(root, match, classes, groups, table=table)
+    return compose(root.name, classes, advice, data=data, notes=notes)
+
+
+def compose(
+    name: str, classes: Classes, advice: Advice, *, data: Sequence[str], notes: Sequence[str] = ()
+) -> str:
+    """Return the YAML of a training on pictures.
+
+    Args:
+        name: Of the data set.
+        classes: What the masks mean.
+        advice: Settings and reasons.
+        data: Lines below ``data`` that say where cases and labels come from.
+        notes: What else its head says.
+    """
     network = [
         "class_path: segfocal.models.SmallUNet # or segmentation_models_pytorch.Unet, larger and slower",
         "init_args:",
@@ -53,7 +69,7 @@ def config_text(
         f"  num_classes: {len(classes.names)}",
     ]
     lines = [
-        *head(root.name, [*classes.reasons, *notes]),
+        *head(name, [*classes.reasons, *notes]),
         *model(
             network,
             task=classes.task,
@@ -63,7 +79,7 @@ def config_text(
             channels_last=True,
         ),
         "data:",
-        *_data_lines(root, match, classes, groups, table=table),
+        *data,
         "    preprocess:",
         f"      in_channels: {advice.in_channels}",
         *_range_lines(advice),
@@ -74,6 +90,20 @@ def config_text(
         *training(_METRIC),
     ]
     return "".join(line + "\n" for line in lines)
+
+
+def label_lines(classes: Classes) -> list[str]:
+    """Return the settings of a data module of files that say what the masks mean."""
+    lines = [f"    task: {classes.task}", f"    class_names: {quoted(list(classes.names))}"]
+    if classes.values is not None:
+        lines.append(f"    values: {{{', '.join(f'{v}: {label}' for v, label in classes.values.items())}}}")
+    if classes.ignore_values:
+        lines.append(f"    ignore_values: {quoted(list(classes.ignore_values))}")
+    if classes.colors is not None:
+        lines.append(f"    colors: {quoted(classes.colors)}")
+    if classes.other is not None:
+        lines.append(f"    other: {classes.other}")
+    return lines
 
 
 def table_text(match: Match, *, root: Path, twins: Twins, groups: Groups | None) -> str:
@@ -145,22 +175,19 @@ def _data_lines(
         place = ["  class_path: segfocal.data.FolderData", "  init_args:", f"    root: {quoted(str(root))}"]
         place.append(f"    images: {quoted(match.images.pattern)}")
         place.append(f"    masks: {quoted(match.mask_setting())}")
-    place += [f"    task: {classes.task}", f"    class_names: {quoted(list(classes.names))}"]
-    if classes.values is not None:
-        place.append(f"    values: {{{', '.join(f'{v}: {label}' for v, label in classes.values.items())}}}")
-    if classes.ignore_values:
-        place.append(f"    ignore_values: {quoted(list(classes.ignore_values))}")
-    if classes.colors is not None:
-        place.append(f"    colors: {quoted(classes.colors)}")
-    if classes.other is not None:
-        place.append(f"    other: {classes.other}")
+    place += label_lines(classes)
     if table is not None and match.images.folders:
         return place  # the table says which image belongs where
-    return place + _split_lines(match, groups)
+    return place + split_lines(match.images.folders, groups)
 
 
-def _split_lines(match: Match, groups: Groups | None) -> list[str]:
-    folders = match.images.folders
+def split_lines(folders: Mapping[str, str], groups: Groups | None) -> list[str]:
+    """Return the setting ``split``.
+
+    Args:
+        folders: Split to the folder that is named for it; may be empty.
+        groups: Groups in the names.
+    """
     lines = ["    split:"]
     if "train" in folders:
         lines += [f"      {part}: {quoted(folders[part])}" for part in SPLITS if part in folders]

@@ -1,4 +1,4 @@
-"""What a path holds: pictures with masks, volumes, lanes or annotations."""
+"""What a path holds: pictures with masks, a table of them, volumes, lanes or annotations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from segfocal.data.fingerprint.coco import find_coco, look_at_coco
 from segfocal.data.fingerprint.folders import look_at_folders
 from segfocal.data.fingerprint.lanes import find_lanes, look_at_lanes
 from segfocal.data.fingerprint.report import Report
+from segfocal.data.fingerprint.tables import SUFFIXES, look_at_table
 from segfocal.data.fingerprint.volumes import look_at_volumes
 
 
@@ -15,7 +16,7 @@ def look(root: Path, *, processes: int | None) -> Report:
     """Look at a data set.
 
     Args:
-        root: Its folder.
+        root: Its folder, or the table that lists it.
         processes: Readers; None takes one per processor.
 
     Returns:
@@ -24,6 +25,8 @@ def look(root: Path, *, processes: int | None) -> Report:
     Raises:
         SegfocalError: Where there is nothing to learn from.
     """
+    if root.is_file() and root.suffix in SUFFIXES:
+        return look_at_table(root, processes=processes)
     if (root / "dataset.json").is_file():
         return look_at_volumes(root, processes=processes)
     lanes = find_lanes(root) if root.is_dir() else None

@@ -29,7 +29,7 @@ def fingerprint(argv: Sequence[str]) -> int:
         prog="segfocal fingerprint",
         description="Look at images with masks, volumes or lanes; write a configuration.",
     )
-    options.add_argument("path", metavar="PATH", help="the folder")
+    options.add_argument("path", metavar="PATH", help="the folder, or a CSV or Parquet table")
     options.add_argument("--out", metavar="X.yaml", help="write a configuration that trains as it is")
     options.add_argument("--processes", type=int, metavar="N", help="readers (default: one per processor)")
     given = options.parse_args(argv)
