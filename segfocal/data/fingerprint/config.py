@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,12 +11,11 @@ from segfocal.data.fingerprint.classes import Classes
 from segfocal.data.fingerprint.groups import Groups
 from segfocal.data.fingerprint.pairing import Match
 from segfocal.data.fingerprint.text import head, model, quoted, training
-from segfocal.data.fingerprint.twins import Twins
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError
 
 _SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
-_VAL_SHARE = 0.15
+VAL_SHARE = 0.15
 _METRIC = "Dice is what the Dice term trains; the test adds HD95, NSD and calibration"
 
 
@@ -106,46 +103,6 @@ def label_lines(classes: Classes) -> list[str]:
     return lines
 
 
-def table_text(match: Match, *, root: Path, twins: Twins, groups: Groups | None) -> str:
-    """Return a CSV table of the cases, for ``TableData``.
-
-    Args:
-        match: Images and masks.
-        root: Folder that the paths start from.
-        twins: Images to leave out, and groups.
-        groups: Groups in the names, kept whole where validation is drawn from train.
-    """
-    masks = [f"mask_{name}" for name in match.classes] or ["mask"]
-    split = any(part for part, _, _ in match.files())
-    rows = io.StringIO()
-    writer = csv.writer(rows, lineterminator="\n")
-    extra = [*(["split"] if split else []), *(["group"] if twins.groups else [])]
-    writer.writerow(["image", *masks, *extra])
-    drawn = _validation(match, twins, groups)
-    for folder, image, files in match.files():
-        key, part = (folder, image.stem), "val" if image.stem in drawn and folder == "train" else folder
-        if key in twins.dropped:
-            continue
-        paths = ["" if path is None else path.relative_to(root).as_posix() for path in files]
-        cells = [*([part] if split else []), *([twins.groups[key]] if twins.groups else [])]
-        writer.writerow([image.relative_to(root).as_posix(), *paths, *cells])
-    return rows.getvalue()
-
-
-def _validation(match: Match, twins: Twins, groups: Groups | None) -> set[str]:
-    """Return the names of train that validate, where no folder is named for it."""
-    names = [
-        image.stem
-        for part, image, _ in match.files()
-        if part == "train" and (part, image.stem) not in twins.dropped
-    ]
-    if "val" in match.images.folders or not names:
-        return set()
-    pattern = groups.pattern if groups is not None and groups.enough else None
-    split = Split(train=["*"], val_share=_VAL_SHARE, group=pattern)
-    return set(split.finish({"train": sorted(names)})["val"])
-
-
 def needs_table(match: Match, *, root: Path) -> bool:
     """Return whether ``FolderData`` cannot read the files as they lie.
 
@@ -192,7 +149,7 @@ def split_lines(folders: Mapping[str, str], groups: Groups | None) -> list[str]:
     if "train" in folders:
         lines += [f"      {part}: {quoted(folders[part])}" for part in SPLITS if part in folders]
         if "val" not in folders:
-            lines.append(f"      val_share: {_VAL_SHARE} # of train, as no folder is named for validation")
+            lines.append(f"      val_share: {VAL_SHARE} # of train, as no folder is named for validation")
     else:
         lines += [f"      {part}: {share}" for part, share in _SHARES.items()]
     if groups is not None:

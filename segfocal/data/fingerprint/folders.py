@@ -6,13 +6,14 @@ from pathlib import Path
 
 from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.classes import judge_classes
-from segfocal.data.fingerprint.config import config_text, needs_table, table_text
+from segfocal.data.fingerprint.config import config_text, needs_table
 from segfocal.data.fingerprint.groups import guess_groups
 from segfocal.data.fingerprint.listing import list_folders
 from segfocal.data.fingerprint.page import make_page
 from segfocal.data.fingerprint.pairing import Match, find_match
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import scan
+from segfocal.data.fingerprint.tables import table_text
 from segfocal.data.fingerprint.twins import part_twins
 from segfocal.errors import SegfocalError
 

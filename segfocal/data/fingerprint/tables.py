@@ -1,7 +1,9 @@
-"""A look at pictures and masks that a table lists."""
+"""Tables of pictures and masks: a look at one, and the text of one."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,13 +11,14 @@ from rich.console import Group
 
 from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.classes import judge_classes
-from segfocal.data.fingerprint.config import compose, label_lines, split_lines
-from segfocal.data.fingerprint.groups import guess_groups
+from segfocal.data.fingerprint.config import VAL_SHARE, compose, label_lines, split_lines
+from segfocal.data.fingerprint.groups import Groups, guess_groups
 from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
+from segfocal.data.fingerprint.pairing import Match
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import scan
 from segfocal.data.fingerprint.text import leak_lines, quoted
-from segfocal.data.fingerprint.twins import Key
+from segfocal.data.fingerprint.twins import Key, Twins
 from segfocal.data.pairs import Pair
 from segfocal.data.rows import TableLayout, read_rows
 from segfocal.data.splits import Split
@@ -67,6 +70,46 @@ def look_at_table(path: Path, *, processes: int | None) -> Report:
         *leak_lines(_named(totals.duplicates(), pairs)),
     ]
     return Report(page, lambda out: {out: compose(path.name, judged, advise(totals, judged), data=data)})
+
+
+def table_text(match: Match, *, root: Path, twins: Twins, groups: Groups | None) -> str:
+    """Return a CSV table of the cases, for ``TableData``.
+
+    Args:
+        match: Images and masks.
+        root: Folder that the paths start from.
+        twins: Images to leave out, and groups.
+        groups: Groups in the names, kept whole where validation is drawn from train.
+    """
+    masks = [f"mask_{name}" for name in match.classes] or ["mask"]
+    split = any(part for part, _, _ in match.files())
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    extra = [*(["split"] if split else []), *(["group"] if twins.groups else [])]
+    writer.writerow(["image", *masks, *extra])
+    drawn = _validation(match, twins, groups)
+    for folder, image, files in match.files():
+        key, part = (folder, image.stem), "val" if image.stem in drawn and folder == "train" else folder
+        if key in twins.dropped:
+            continue
+        paths = ["" if path is None else path.relative_to(root).as_posix() for path in files]
+        cells = [*([part] if split else []), *([twins.groups[key]] if twins.groups else [])]
+        writer.writerow([image.relative_to(root).as_posix(), *paths, *cells])
+    return rows.getvalue()
+
+
+def _validation(match: Match, twins: Twins, groups: Groups | None) -> set[str]:
+    """Return the names of train that validate, where no folder is named for it."""
+    names = [
+        image.stem
+        for part, image, _ in match.files()
+        if part == "train" and (part, image.stem) not in twins.dropped
+    ]
+    if "val" in match.images.folders or not names:
+        return set()
+    pattern = groups.pattern if groups is not None and groups.enough else None
+    split = Split(train=["*"], val_share=VAL_SHARE, group=pattern)
+    return set(split.finish({"train": sorted(names)})["val"])
 
 
 def _named(twins: Sequence[Sequence[Key]], pairs: Sequence[tuple[str, Pair]]) -> list[list[Key]]:
