@@ -15,6 +15,7 @@ from segfocal.models.probe import probing
 
 # powers of two for convolutional networks; 14 and 7 x 2^k for transformers with such patches and windows
 CANDIDATES = (1, 2, 4, 8, 16, 32, 64, 14, 28, 56, 112)
+_COMPLAINTS = (RuntimeError, ValueError, AssertionError, IndexError)
 _CHANNELS = re.compile(r"expected input\[.*\] to have (\d+) channels, but got (\d+) channels")
 
 
@@ -57,7 +58,7 @@ def size_divisor(
                 found = main_output(network(example.new_zeros(1, in_channels, *size))).shape[2:]
             except SegfocalError:
                 raise
-            except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            except _COMPLAINTS as error:
                 if mismatch := other_channels(str(error), in_channels):
                     raise mismatch from error
                 complaint = f"{type(error).__name__}: {str(error).strip()[:300]}"
@@ -69,6 +70,40 @@ def size_divisor(
         f"No input size that is a multiple of {', '.join(map(str, CANDIDATES))} gives logits of the same "
         f"size with {in_channels} input channels; the last attempt: {complaint}. Give the multiple as "
         f"divisor=, or wrap the network so that it resizes its logits to its input."
+    )
+
+
+def check_patch(network: nn.Module, size: Sequence[int], *, divisor: int, in_channels: int) -> None:
+    """Raise where a network does not take patches of a size.
+
+    It is tried only where that is in doubt: where a side is no multiple of ``divisor``, or less than two.
+
+    Args:
+        network: Images ``(N, in_channels, *S)`` to logits ``(N, C, *S)``.
+        size: Of a patch, in pixels.
+        divisor: From `size_divisor`.
+        in_channels: Channels of the images.
+
+    Raises:
+        SegfocalError: With the network's own complaint.
+
+    Example:
+        >>> check_patch(nn.Conv2d(3, 2, 3, padding=1), (17, 17), divisor=1, in_channels=3)
+    """
+    if all(side % divisor == 0 and side >= 2 * divisor for side in size):
+        return
+    with probing(network) as example:
+        try:
+            found = tuple(main_output(network(example.new_zeros(1, in_channels, *size))).shape[2:])
+        except _COMPLAINTS as error:
+            complaint = str(error).strip().splitlines()[0][:300]
+        else:
+            if found == tuple(size):
+                return
+            complaint = f"logits of {found} pixels"
+    raise SegfocalError(
+        f"patch_size {list(size)} does not suit {type(network).__name__}, which takes multiples of {divisor} "
+        f"from {2 * divisor} on for certain; got: {complaint}"
     )
 
 

@@ -13,6 +13,7 @@ from segfocal.errors import SegfocalError
 from segfocal.imbalance import bias_prior
 from segfocal.losses.base import SegmentationLoss
 from segfocal.models.head import head_width, set_head_bias
+from segfocal.models.stride import check_patch
 from segfocal.training.prediction.tiles import Tiling
 
 Task = Literal["binary", "multiclass", "multilabel"]
@@ -66,6 +67,22 @@ def check_tasks(*, task: str | None, loss: nn.Module, data_task: Task) -> Task:
                 f"Set task: {data_task} there, or choose other data."
             )
     return data_task
+
+
+def check_patches(network: nn.Module, data: Any, *, divisor: int) -> None:
+    """Raise where the network does not take the patches of the data.
+
+    Args:
+        network: The network.
+        data: A data module; one without a ``patch_size`` is not checked.
+        divisor: Multiple of the sizes that the network takes.
+
+    Raises:
+        SegfocalError: With the network's own complaint.
+    """
+    size = getattr(data, "patch_size", None)
+    if isinstance(size, tuple):
+        check_patch(network, size, divisor=divisor, in_channels=data.in_channels)
 
 
 def check_ignored(loss: nn.Module, ignore_index: int | None) -> None:

@@ -34,6 +34,7 @@ from segfocal.training.prepare import (
     DataFacts,
     check_head,
     check_ignored,
+    check_patches,
     check_tasks,
     plain_settings,
     resolve_loss,
@@ -161,8 +162,7 @@ class SegmentationTask(ScoringModule):
         """Settle once what depends on the data; callbacks that copy the weights must come later.
 
         Args:
-            data: A data module: ``task``, ``num_classes``, ``class_names``, ``in_channels``, ``ignore_index``
-                and ``class_counts()``.
+            data: A data module, as ``segfocal.data.base.CaseData``.
             stage: "fit", "validate" or "test"; only "fit" reads training labels.
 
         Raises:
@@ -177,6 +177,7 @@ class SegmentationTask(ScoringModule):
         divisor = size_divisor(self.network, divisor=self.divisor, **shape)
         check_head(self.network, num_classes=data.num_classes, divisor=divisor, **shape)
         if stage == "fit":
+            check_patches(self.network, data, divisor=divisor)
             counts = np.asarray(data.class_counts())
             self.class_counts = counts.tolist()
             self.loss = resolve_loss(self.loss, counts)
