@@ -18,13 +18,11 @@ from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
 from segfocal.data.fingerprint.pool import each
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import Totals
-from segfocal.data.fingerprint.text import leak_lines, quoted
+from segfocal.data.fingerprint.text import SHARES, VAL_SHARE, leak_lines, quoted
 from segfocal.data.reading import read_array
 from segfocal.errors import SegfocalError
 
 __all__ = ["find_coco", "look_at_coco"]
-
-_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
 def look_at_coco(found: CocoFiles, *, processes: int | None) -> Report:
@@ -89,9 +87,9 @@ def measure_coco(item: tuple[str, CocoImage], *, count: int) -> CaseFacts:
 def _data_lines(found: CocoFiles, totals: Totals, classes: Classes) -> list[str]:
     single = "" in found.annotations
     files, folders = (places[""] if single else dict(places) for places in (found.annotations, found.images))
-    shares: dict[str, Any] = dict(_SHARES) if single else {}
+    shares: dict[str, Any] = dict(SHARES) if single else {}
     if not single and "val" not in found.annotations:
-        shares = {"train": ["*"], "val_share": 0.15}
+        shares = {"train": ["*"], "val_share": VAL_SHARE}
     return [
         "  class_path: segfocal.data.CocoData",
         "  init_args:",

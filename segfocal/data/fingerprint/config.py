@@ -10,12 +10,10 @@ from segfocal.data.fingerprint.advice import Advice
 from segfocal.data.fingerprint.classes import Classes
 from segfocal.data.fingerprint.groups import Groups
 from segfocal.data.fingerprint.pairing import Match
-from segfocal.data.fingerprint.text import head, model, quoted, training
+from segfocal.data.fingerprint.text import SHARES, VAL_SHARE, head, model, quoted, small_network, training
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError
 
-_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
-VAL_SHARE = 0.15
 _METRIC = "Dice is what the Dice term trains; the test adds HD95, NSD and calibration"
 
 
@@ -59,12 +57,7 @@ def compose(
         data: Lines below ``data`` that say where cases and labels come from.
         notes: What else its head says.
     """
-    network = [
-        "class_path: segfocal.models.SmallUNet # or segmentation_models_pytorch.Unet, larger and slower",
-        "init_args:",
-        f"  in_channels: {advice.in_channels}",
-        f"  num_classes: {len(classes.names)}",
-    ]
+    network = small_network(in_channels=advice.in_channels, num_classes=len(classes.names))
     lines = [
         *head(name, [*classes.reasons, *notes]),
         *model(
@@ -151,7 +144,7 @@ def split_lines(folders: Mapping[str, str], groups: Groups | None) -> list[str]:
         if "val" not in folders:
             lines.append(f"      val_share: {VAL_SHARE} # of train, as no folder is named for validation")
     else:
-        lines += [f"      {part}: {share}" for part, share in _SHARES.items()]
+        lines += [f"      {part}: {share}" for part, share in SHARES.items()]
     if groups is not None:
         note = f"{groups.count} groups in the names, up to {groups.largest} images each: kept in one split"
         hint = "" if groups.enough and "train" not in folders else "# "

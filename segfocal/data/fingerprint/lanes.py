@@ -21,7 +21,17 @@ from segfocal.data.fingerprint.roads import (
     measure_frame,
     usual_width_px,
 )
-from segfocal.data.fingerprint.text import head, leak_lines, model, quoted, training
+from segfocal.data.fingerprint.text import (
+    SHARES,
+    VAL_SHARE,
+    head,
+    leak_lines,
+    model,
+    quoted,
+    small_network,
+    training,
+)
+from segfocal.data.fingerprint.twins import equal_cases
 from segfocal.data.lanes.frames import drive_of
 from segfocal.errors import SegfocalError
 
@@ -30,7 +40,6 @@ __all__ = ["find_lanes", "look_at_lanes"]
 _ENOUGH_DRIVES = 10
 _PATCH_PX = 192
 _LARGE_PX = 500  # height from which images are halved
-_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 _METRIC = "Dice of drawn lanes; `segfocal lanes` and `segfocal evaluate` give the official scores"
 _CLIPS, _FOLDER = "clips/([^/]+)/", "(.+)/[^/]+$"  # drives in the names of frames
 
@@ -108,12 +117,7 @@ def _rows(found: LaneFiles, cases: list[FrameFacts]) -> dict[str, str]:
 
 def _config(found: LaneFiles, cases: list[FrameFacts], classes: Classes) -> str:
     gamma, reason = gamma_of(classes.rarest())
-    network = [
-        "class_path: segfocal.models.SmallUNet # or segmentation_models_pytorch.Unet, larger and slower",
-        "init_args:",
-        "  in_channels: 3",
-        "  num_classes: 1",
-    ]
+    network = small_network(in_channels=3, num_classes=1)
     parts = model(
         network,
         task="binary",
@@ -157,7 +161,7 @@ def _data_lines(found: LaneFiles, cases: list[FrameFacts]) -> list[str]:
 def _split_lines(found: LaneFiles, cases: list[FrameFacts]) -> list[str]:
     if found.kind == "CULane" and found.files:
         lists = {split: places[0] for split, places in found.files.items()}
-        share = [] if "val" in lists else ["    split: {train: ['*'], val_share: 0.15}"]
+        share = [] if "val" in lists else [f"    split: {{train: ['*'], val_share: {VAL_SHARE}}}"]
         return [f"    lists: {quoted(lists)}", *share]
     lines = []
     if found.kind == "TuSimple":
@@ -165,7 +169,7 @@ def _split_lines(found: LaneFiles, cases: list[FrameFacts]) -> list[str]:
         lines.append(f"    labels: {quoted(found.files[train])}")
         if found.files.get(test):
             lines.append(f"    test_labels: {quoted(found.files[test])}")
-    shares = {"train": 0.9, "val": 0.1} if len(lines) > 1 else _SHARES
+    shares = {"train": 0.9, "val": 0.1} if len(lines) > 1 else SHARES
     drives = {drive_of(case.name) for case in cases if case.split == "" or len(found.files) == 1}
     named = all("clips/" in case.name for case in cases)
     group = f"group: {quoted(_CLIPS if named else _FOLDER)} # keeps each of {len(drives)} drives in one split"
@@ -187,10 +191,7 @@ def _labelled_lines(cases: list[FrameFacts]) -> list[str]:
 
 
 def _twins(cases: list[FrameFacts]) -> list[list[tuple[str, str]]]:
-    places: dict[bytes, list[tuple[str, str]]] = {}
-    for case in cases:
-        places.setdefault(case.digest, []).append((case.split, case.name))
-    return [found for found in places.values() if len(found) > 1]
+    return equal_cases((case.digest, (case.split, case.name)) for case in cases)
 
 
 def _width(cases: list[FrameFacts]) -> float:

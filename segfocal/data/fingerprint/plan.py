@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from segfocal.data.fingerprint.twins import equal_cases
 from segfocal.data.fingerprint.voxels import VolumeFacts
 from segfocal.data.volumes.layout import VolumeSet
 
@@ -44,7 +45,4 @@ class Plan:
 
 def equal_volumes(cases: list[VolumeFacts]) -> list[list[tuple[str, str]]]:
     """Return (split, name) of volumes that are equal; no split is known."""
-    places: dict[bytes, list[tuple[str, str]]] = {}
-    for case in cases:
-        places.setdefault(case.digest, []).append(("", case.name))
-    return [found for found in places.values() if len(found) > 1]
+    return equal_cases((case.digest, ("", case.name)) for case in cases)

@@ -11,13 +11,13 @@ from rich.console import Group
 
 from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.classes import judge_classes
-from segfocal.data.fingerprint.config import VAL_SHARE, compose, label_lines, split_lines
+from segfocal.data.fingerprint.config import compose, label_lines, split_lines
 from segfocal.data.fingerprint.groups import Groups, guess_groups
 from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
 from segfocal.data.fingerprint.pairing import Match
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import scan
-from segfocal.data.fingerprint.text import leak_lines, quoted
+from segfocal.data.fingerprint.text import VAL_SHARE, leak_lines, quoted
 from segfocal.data.fingerprint.twins import Key, Twins
 from segfocal.data.pairs import Pair
 from segfocal.data.rows import TableLayout, read_rows

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 STEPS = 1000
+SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
+VAL_SHARE = 0.15  # of train, where only train and test are given
 
 
 def head(name: str, sentences: Sequence[str]) -> list[str]:
@@ -21,6 +23,16 @@ def head(name: str, sentences: Sequence[str]) -> list[str]:
         "# Run:      segfocal fit --config THIS.yaml --run runs/first",
         *(f"# {sentence[0].upper()}{sentence[1:]}." for sentence in sentences),
         "seed_everything: 0",
+    ]
+
+
+def small_network(*, in_channels: int, num_classes: int) -> list[str]:
+    """Return the lines of a network for pictures."""
+    return [
+        "class_path: segfocal.models.SmallUNet # or segmentation_models_pytorch.Unet, larger and slower",
+        "init_args:",
+        f"  in_channels: {in_channels}",
+        f"  num_classes: {num_classes}",
     ]
 
 

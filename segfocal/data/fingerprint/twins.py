@@ -32,6 +32,19 @@ class Twins:
         return bool(self.dropped or self.groups)
 
 
+def equal_cases(cases: Iterable[tuple[bytes, Key]]) -> list[list[Key]]:
+    """Return the cases of which there is more than one, by the digest of what they hold.
+
+    Example:
+        >>> equal_cases([(b"1", ("train", "a")), (b"2", ("train", "b")), (b"1", ("test", "c"))])
+        [[('train', 'a'), ('test', 'c')]]
+    """
+    places: dict[bytes, list[Key]] = {}
+    for digest, key in cases:
+        places.setdefault(digest, []).append(key)
+    return [found for found in places.values() if len(found) > 1]
+
+
 def part_twins(keys: Iterable[Key], duplicates: Sequence[Sequence[Key]], groups: Groups | None) -> Twins:
     """Decide what becomes of equal pictures.
 

@@ -16,7 +16,7 @@ from segfocal.data.fingerprint.page import chart, facts, most, problem_lines, sp
 from segfocal.data.fingerprint.plan import LARGEST_PX, Plan, equal_volumes
 from segfocal.data.fingerprint.pool import each
 from segfocal.data.fingerprint.report import Report
-from segfocal.data.fingerprint.text import head, leak_lines, model, quoted, training
+from segfocal.data.fingerprint.text import VAL_SHARE, head, leak_lines, model, quoted, training
 from segfocal.data.fingerprint.voxels import VolumeFacts, measure_volume
 from segfocal.data.volumes.layout import VolumeSet, read_volume_set
 from segfocal.errors import SegfocalError
@@ -144,7 +144,7 @@ def _data_lines(found: VolumeSet, classes: Classes, plan: Plan) -> list[str]:
         "    split:",
         f"      test_folds: {folds} # repeat with test_fold 1 to {folds - 1} for all volumes",
         "      test_fold: 0",
-        *([] if folds < 3 else ["      val_share: 0.15 # of the others, chooses best.ckpt"]),
+        *([] if folds < 3 else [f"      val_share: {VAL_SHARE} # of the others, chooses best.ckpt"]),
         *leak_lines(plan.twins),
         "    preprocess:",
         f"      intensity: {'ct' if plan.ct else 'mr'} # the channels are called {', '.join(found.channels)}",
