@@ -37,7 +37,7 @@ __all__ = ["__version__", "functional", *_HOME]
 
 def __getattr__(name: str) -> Any:
     if name == "functional":
-        return importlib.import_module("segfocal.losses.functional")
+        return importlib.import_module("segfocal.functional")
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'segfocal' has no attribute {name!r}")

@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "report": ({"runs"}, {"polars", "plotly", "dash"}),
 }
 LINES_PER_MODULE = 650
-ENTRANCES = {"__init__.py", "__main__.py", "errors.py", "options.py"}
+ENTRANCES = {"__init__.py", "__main__.py", "errors.py", "functional.py", "options.py"}
 
 
 def imported_modules(path):

@@ -1,5 +1,8 @@
 """Every function is its module."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -31,6 +34,21 @@ def test_function_gives_what_the_module_gives(name):
     weight = torch.rand(2, 5, 4, generator=g)
     expected = vars(functional)[module](**settings)(logits, target, weight)
     assert torch.equal(vars(functional)[name](logits, target, weight=weight, **settings), expected)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "import segfocal.functional; found = segfocal.functional",
+        "from segfocal import functional as found",
+        "import segfocal as sf; found = sf.functional",
+        "import importlib; found = importlib.import_module('segfocal.functional')",
+    ],
+)
+def test_the_short_name_is_a_module_with_the_same_functions(words):
+    check = "import segfocal.losses.functional as own; assert found.focal_loss is own.focal_loss"
+    check += "; assert found.__all__ == own.__all__; from segfocal.functional import focal_loss"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", f"{words}; {check}"], check=True, timeout=120)
 
 
 def test_every_module_has_its_function():
