@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.pairs import Pair, find_pairs
+from segfocal.data.region import with_regions
 from segfocal.data.splits import SPLITS, Split
 
 STANDARD = Split(train="train", val="val", test="test")
@@ -24,6 +25,7 @@ class FolderLayout:
         masks: As in `FolderData`.
         classes: Multilabel classes with a mask file each; None: one mask per image.
         allowed: Names and groups that may lie in two splits.
+        region: As in `FolderData`.
     """
 
     root: Path
@@ -31,6 +33,7 @@ class FolderLayout:
     masks: str = "masks"
     classes: Sequence[str] | None = None
     allowed: Sequence[str] = ()
+    region: str | None = None
 
     def divide(self, split: Split) -> dict[str, list[Pair]]:
         """Return the cases of train, val and test.
@@ -56,12 +59,15 @@ class FolderLayout:
         return {part: [pool[part][name] for name in chosen] for part, chosen in final.items()}
 
     def _find(self, folder: str | None) -> list[Pair]:
-        images, masks, base = self.images, self.masks, self.root
+        images, masks, region, base = self.images, self.masks, self.region, self.root
         if folder is not None and "{split}" in images + masks:
             images, masks = images.replace("{split}", folder), masks.replace("{split}", folder)
         elif folder is not None:
             base = base / folder
-        return find_pairs(base, images=images, masks=masks, classes=self.classes)
+        pairs = find_pairs(base, images=images, masks=masks, classes=self.classes)
+        if region is None:
+            return pairs
+        return with_regions(pairs, base=base, region=region.replace("{split}", folder or "{split}"))
 
 
 def expand(root: str) -> str:

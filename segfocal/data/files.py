@@ -20,6 +20,7 @@ from segfocal.data.module import Split as SplitName
 from segfocal.data.pairs import Pair
 from segfocal.data.preprocess import Image
 from segfocal.data.reading import read_array
+from segfocal.data.region import ignore_outside
 from segfocal.data.source import Source
 from segfocal.errors import SegfocalError
 from segfocal.imbalance.counts import Task
@@ -81,7 +82,8 @@ class FileData(SegmentationData):
             self._pairs = self.pairs()
         chosen = self._pairs[split]
         groups = [self.group_of(pair.name) for pair in chosen]
-        return FileSource(chosen, groups, self.coding, layered=self.task == "multilabel")
+        layered = self.task == "multilabel"
+        return FileSource(chosen, groups, self.coding, layered=layered, ignore_index=self.ignore_index)
 
 
 class FileSource(Source):
@@ -92,13 +94,29 @@ class FileSource(Source):
         groups: One per pair.
         coding: What the pixels of the masks mean.
         layered: Whether each class has its own file.
+        ignore_index: Label of pixels outside of the regions of pairs.
+
+    Raises:
+        SegfocalError: For pairs with regions and no such label.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], groups: Sequence[str], coding: MaskCoding, *, layered: bool
+        self,
+        pairs: Sequence[Pair],
+        groups: Sequence[str],
+        coding: MaskCoding,
+        *,
+        layered: bool,
+        ignore_index: int | None = None,
     ) -> None:
         super().__init__([pair.name for pair in pairs], groups)
         self.files, self.coding, self.layered = list(pairs), coding, layered
+        self.ignore_index = ignore_index
+        if ignore_index is None and any(pair.region for pair in pairs):
+            raise SegfocalError(
+                "region needs a label for the pixels outside of it, got ignore_index: null. Set it to 255 "
+                "in the data and in the loss."
+            )
 
     def image(self, index: int) -> Image:
         """Return the image as stored."""
@@ -106,6 +124,12 @@ class FileSource(Source):
 
     def mask(self, index: int) -> Mask:
         """Return labels ``(H, W)``, or ``(K, H, W)`` with zeros where a class has no file."""
+        mask, region = self._whole_mask(index), self.files[index].region
+        if region is None or self.ignore_index is None:
+            return mask
+        return ignore_outside(mask, region, ignore_index=self.ignore_index)
+
+    def _whole_mask(self, index: int) -> Mask:
         paths = self.files[index].masks
         if not self.layered and paths[0] is not None:
             return self._decoded(paths[0])
@@ -131,6 +155,8 @@ class FileSource(Source):
         digest = hashlib.sha256(f"{pair.image.name} {pair.image.stat().st_size}".encode())
         for path in pair.masks:
             digest.update(b"absent" if path is None else path.read_bytes())
+        if pair.region is not None:
+            digest.update(b"region" + pair.region.read_bytes())
         return digest.digest()
 
     def _decoded(self, path: Path) -> Mask:

@@ -23,6 +23,9 @@ class FolderData(FileData):
             ``masks/{stem}_L``. Multilabel has a folder per class in it, ``masks/{class}/{stem}``, whose
             missing files mean that the class is absent. ``{split}`` here and in ``images`` stands for the
             split's folder.
+        region: Folder of field-of-view masks beside the images, or a pattern with ``{stem}`` and ``{split}``
+            as in ``masks``, or one file for all: pixels where they are 0 are ignored in training and scores,
+            as those that the masks ignore. Null: all pixels count.
         split: How the images are divided; null: folders train, val and test below ``root``.
         **settings: Everything of ``FileData`` (values, colors, other, ...) and ``SegmentationData``
             (preprocess, patch_size, batch_size, augment, ...).
@@ -39,17 +42,18 @@ class FolderData(FileData):
         *,
         images: str = "images",
         masks: str = "masks",
+        region: str | None = None,
         split: Split | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(root=root, task=task, class_names=class_names, **settings)
-        self.images, self.masks = images, masks
+        self.images, self.masks, self.region = images, masks, region
         self.split = split if split is not None else STANDARD
 
     def pairs(self) -> dict[str, list[Pair]]:
         """Return the files of train, val and test."""
         classes = self.class_names if self.task == "multilabel" else None
-        layout = FolderLayout(self.root, self.images, self.masks, classes, self.allow_leaks)
+        layout = FolderLayout(self.root, self.images, self.masks, classes, self.allow_leaks, self.region)
         return layout.divide(self.split)
 
     def group_of(self, name: str) -> str:

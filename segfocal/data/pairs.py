@@ -15,11 +15,15 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Pair:
-    """One case: its name, its image, and one mask file (one per class for multilabel; None: class absent)."""
+    """One case: its name, its image, and one mask file (one per class for multilabel; None: class absent).
+
+    ``region`` marks the pixels that count; None: all do.
+    """
 
     name: str
     image: Path
     masks: tuple[Path | None, ...]
+    region: Path | None = None
 
 
 def find_pairs(base: Path, *, images: str, masks: str, classes: Sequence[str] | None) -> list[Pair]:

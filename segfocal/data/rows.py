@@ -70,8 +70,21 @@ class TableLayout:
                 raise SegfocalError(f"{where}: there is no file {path}. Set root to what paths start from.")
         image, *masks = paths
         assert image is not None
+        region = self._region(row, where)
         name = row.get("name") or row["image"].removesuffix(image.suffix)
-        return Pair(name, image, tuple(masks))
+        return Pair(name, image, tuple(masks), region)
+
+    def _region(self, row: Row, where: str) -> Path | None:
+        if "region" not in row:
+            return None
+        path = self.root / row["region"]
+        if not row["region"] or not path.is_file():
+            got = f"no file {path}" if row["region"] else "an empty cell"
+            raise SegfocalError(
+                f"{where}: the column region needs the path of a mask below {self.root}, got {got}. Give "
+                "each row one, or take the column out."
+            )
+        return path
 
     def _divided(self, rows: Mapping[str, Row]) -> dict[str, list[str]]:
         rule = self.split

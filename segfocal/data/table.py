@@ -16,7 +16,8 @@ class TableData(FileData):
 
     Columns: ``image`` and ``mask`` (paths below ``root``; for multilabel ``mask_<class>`` per class, empty
     where the class is absent), and where wanted ``name`` (default: the path of the image without its
-    ending), ``split`` (train, val or test) and ``group`` (patient, drive: never divided between splits).
+    ending), ``split`` (train, val or test), ``group`` (patient, drive: never divided between splits) and
+    ``region`` (path of a field-of-view mask: pixels where it is 0 are ignored in training and scores).
 
     Args:
         root: As in ``FileData``.

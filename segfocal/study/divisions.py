@@ -63,7 +63,8 @@ def divide(kind: str | None, arguments: Arguments, *, folds: int | None, fold: i
 
 def _folder(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
     assert split is not None
-    folders = {key: str(arguments[key]) for key in ("images", "masks") if key in arguments}
+    keys = [key for key in ("images", "masks", "region") if arguments.get(key) is not None]
+    folders = {key: str(arguments[key]) for key in keys}
     layout = FolderLayout(root, **folders, classes=_classes(arguments), allowed=_allowed(arguments))
     return _cases(layout.divide(split), split.group_of)
 
@@ -132,7 +133,7 @@ def _cases(parts: Mapping[str, list[Pair]], group_of: Callable[[str], str]) -> l
     return [
         Case(
             Member(part, pair.name, group_of(pair.name), (pair.image,)),
-            tuple(path for path in pair.masks if path is not None),
+            tuple(path for path in (*pair.masks, pair.region) if path is not None),
         )
         for part, pairs in parts.items()
         for pair in pairs
