@@ -44,7 +44,9 @@ class MaskSettings:
 
     def table(self) -> Colors | None:
         """Return the colours, where there are any."""
-        return read_class_table(self.root / self.colors) if isinstance(self.colors, str) else self.colors
+        if not isinstance(self.colors, str):
+            return self.colors
+        return read_class_table(self.root / Path(self.colors).expanduser())
 
     def names(self, given: list[str] | None, *, task: Task) -> list[str]:
         """Return the class names, by default those of the colours, or ``foreground`` for binary.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segfocal.data.lists import separator
 from segfocal.errors import SegfocalError
 
 LISTED = 10
@@ -75,7 +76,9 @@ def read_class_table(path: Path) -> dict[str, list[int]]:
         raise SegfocalError(f"{path}: there is no such class table.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(file)]
+            lines = file.read().splitlines()
+        table = csv.DictReader(lines, delimiter=separator(lines[0] if lines else ""))
+        rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in table]
     except (UnicodeDecodeError, csv.Error) as error:
         raise SegfocalError(f"{path} is no csv file in UTF-8: {error}.") from error
     if not rows or not {"name", "r", "g", "b"} <= rows[0].keys():

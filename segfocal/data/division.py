@@ -71,7 +71,7 @@ class FolderLayout:
 
 
 def expand(root: str) -> str:
-    """Return a folder with ``$SEGFOCAL_DATA`` replaced.
+    """Return a folder with ``$SEGFOCAL_DATA`` and a leading ``~`` replaced.
 
     Args:
         root: As given in a config.
@@ -81,4 +81,4 @@ def expand(root: str) -> str:
         'some/folder'
     """
     data = os.environ.get("SEGFOCAL_DATA", "../shared/data")
-    return re.sub(r"\$SEGFOCAL_DATA\b|\$\{SEGFOCAL_DATA\}", lambda _: data, root)
+    return os.path.expanduser(re.sub(r"\$SEGFOCAL_DATA\b|\$\{SEGFOCAL_DATA\}", lambda _: data, root))

@@ -26,7 +26,9 @@ def listed(names: Sequence[str], rule: str | Sequence[str], *, split: str, root:
         >>> listed(["a 1", "a 2", "b"], ["a*"], split="train", root=Path())
         ['a 1', 'a 2']
     """
-    entries = _lines(root / rule, split=split) if isinstance(rule, str) else list(map(str, rule))
+    entries = (
+        _lines(root / Path(rule).expanduser(), split=split) if isinstance(rule, str) else list(map(str, rule))
+    )
     found: dict[str, None] = {}
     for entry in entries:
         matches = _matches(names, entry) or _matches(names, _first_path(entry))
@@ -34,6 +36,22 @@ def listed(names: Sequence[str], rule: str | Sequence[str], *, split: str, root:
             raise SegfocalError(f"split.{split} lists {entry!r}, and no image has that name.")
         found |= dict.fromkeys(matches)
     return sorted(found)
+
+
+def separator(header: str) -> str:
+    """Return what stands between the columns of a table, from its first line.
+
+    Args:
+        header: The line.
+
+    Returns:
+        Comma, tab or semicolon, whichever occurs most often; a comma where none does.
+
+    Example:
+        >>> separator("image;mask;split"), separator("image")
+        (';', ',')
+    """
+    return max((",", "\t", ";"), key=header.count)
 
 
 def _lines(path: Path, *, split: str) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from segfocal.data.lists import separator
 from segfocal.data.pairs import Pair
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError, nearest
 
 Row = Mapping[str, str]
+SUFFIXES = (".csv", ".tsv", ".parquet")  # of tables, in lower case
 
 _AS_LISTED = Split(train="train")
 
@@ -34,7 +36,8 @@ class TableLayout:
         split: Split | None,
         allowed: Sequence[str] = (),
     ) -> None:
-        self.root, self.path, self.split, self.allowed = root, root / table, split, allowed
+        self.root, self.split, self.allowed = root, split, allowed
+        self.path = root / Path(table).expanduser()
         self.columns = ["mask"] if classes is None else [f"mask_{name}" for name in classes]
         self.multilabel = classes is not None
         self._groups: dict[str, str] = {}
@@ -64,7 +67,8 @@ class TableLayout:
         missing = [name for name in ("image", *self.columns) if not row[name] and not self.multilabel]
         if missing or not row["image"]:
             raise SegfocalError(f"{where}: the column {(missing or ['image'])[0]} is empty.")
-        paths = [self.root / row[name] if row[name] else None for name in ("image", *self.columns)]
+        named = [row[name] for name in ("image", *self.columns)]
+        paths = [self.root / Path(name).expanduser() if name else None for name in named]
         for path in paths:
             if path is not None and not path.is_file():
                 raise SegfocalError(f"{where}: there is no file {path}. Set root to what paths start from.")
@@ -108,7 +112,11 @@ class TableLayout:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a CSV or Parquet table, column to text.
+    """Return the rows of a table, column to text, without the spaces around names and cells.
+
+    Args:
+        path: Parquet, or text in UTF-8 (a byte order mark is passed over) with commas, tabs or semicolons
+            between the columns, as its first line shows.
 
     Raises:
         SegfocalError: Where there is no such table, or it is empty or damaged.
@@ -118,16 +126,29 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise SegfocalError(f"there is no table {path}. Set root and table.")
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             table = pl.read_parquet(path).with_columns(pl.all().cast(pl.String).fill_null(""))
         else:
-            table = pl.read_csv(path, infer_schema=False)
+            table = pl.read_csv(path, infer_schema=False, separator=separator(_first_line(path)))
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".")  # what follows is advice for its programmers
         raise SegfocalError(f"{path} must be a CSV or Parquet table: {reason}.") from error
+    names = [_bare(name) for name in table.columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SegfocalError(f"{path} has two columns {twice[0]!r}. Rename or remove one.")
     if not len(table):
         raise SegfocalError(f"{path} must have a row per image, got none.")
-    return [{name: (value or "").strip() for name, value in row.items()} for row in table.to_dicts()]
+    return [dict(zip(names, (_bare(cell or "") for cell in row), strict=True)) for row in table.rows()]
+
+
+def _bare(cell: str) -> str:
+    """Return a cell without spaces and the quotes that a space before them kept from being read."""
+    return cell.strip().removeprefix('"').removesuffix('"')
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.readline()
 
 
 def _check_columns(row: Row, wanted: Sequence[str], *, path: Path) -> None:

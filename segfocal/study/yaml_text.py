@@ -48,7 +48,7 @@ def read_mapping(path: Path, *, what: str) -> dict[str, Any]:
         SegfocalError: If it cannot be read, is no YAML, or holds something else.
     """
     try:
-        return parse_mapping(path.read_text("utf-8"), what=f"{what} {path}")
+        return parse_mapping(path.read_text("utf-8-sig"), what=f"{what} {path}")
     except (OSError, UnicodeDecodeError) as error:
         raise SegfocalError(f"{what} {path} cannot be read: {error}.") from error
 

@@ -81,7 +81,7 @@ def check_config_files(argv: Sequence[str]) -> None:
     """
     for file in config_files(argv):
         try:
-            content = yaml.safe_load(Path(file).read_text("utf-8"))
+            content = yaml.safe_load(Path(file).read_text("utf-8-sig"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SegfocalError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):

@@ -222,7 +222,7 @@ def _own_error(error: BaseException | None) -> SegfocalError | None:
 
 def _mentions_weights(argv: Sequence[str]) -> bool:
     """Return whether the user chose pretrained weights or none; smp would download some by default."""
-    texts = [*argv, *(Path(file).read_text("utf-8") for file in config_files(argv))]
+    texts = [*argv, *(Path(file).read_text("utf-8-sig") for file in config_files(argv))]
     return any("weights" in text or "pretrained" in text for text in texts)
 
 

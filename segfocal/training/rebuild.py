@@ -78,7 +78,7 @@ def read_model_section(config: Path) -> dict[str, Any]:
         SegfocalError: If the file is missing, damaged, or without that section.
     """
     try:
-        content = yaml.safe_load(config.read_text("utf-8"))
+        content = yaml.safe_load(config.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise SegfocalError(f"Expected the run's configuration at {config}, found no such file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

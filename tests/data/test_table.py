@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from segfocal.__main__ import main
 from segfocal.data import Split, TableData
 from segfocal.errors import SegfocalError
 
@@ -137,3 +138,56 @@ def test_no_split_at_all_is_named(rows):
     write(folder, [row | {"split": "train"} for row in table])
     with pytest.raises(SegfocalError, match="set split to null"):
         TableData(str(folder), "cases.csv", "binary", split=Split(train=6), **SETTINGS).source("train")
+
+
+FORMS = {
+    "TABLE.CSV": (",", "\n", ""),
+    "cases.tsv": ("\t", "\n", ""),
+    "CASES.TSV": ("\t", "\r\n", "\ufeff"),
+    "spaces.csv": (", ", "\n", ""),
+    "german.csv": (";", "\r\n", "\ufeff"),
+    "quoted.csv": (', "', "\n", ""),
+}
+
+
+@pytest.mark.parametrize("name", [*FORMS, "CASES.PARQUET"])
+def test_tables_of_every_form_hold_the_same_cases(rows, name, capsys):
+    """The truth is the table as it was made; fingerprint and training read it alike."""
+    folder, table = rows
+    if name in FORMS:
+        between, end, mark = FORMS[name]
+        lines = [list(table[0]), *(list(row.values()) for row in table)]
+        quote = '"' if between.endswith('"') else ""
+        text = end.join(line[0] + "".join(f"{between}{cell}{quote}" for cell in line[1:]) for line in lines)
+        (folder / name).write_bytes((mark + text + end).encode())
+    else:
+        pl.DataFrame(table).write_parquet(folder / name)
+    data = TableData(str(folder), name, "binary", split=Split(train=6), **SETTINGS)
+    pairs = data.pairs()["train"]
+    assert [str(pair.image) for pair in pairs] == [str(folder / row["image"]) for row in table]
+    assert [str(pair.masks[0]) for pair in pairs] == [str(folder / row["mask"]) for row in table]
+    assert [data.group_of(pair.name) for pair in pairs] == [row["group"] for row in table]
+    assert main(["fingerprint", str(folder / name), "--processes", "1"]) == 0
+    assert "images" in capsys.readouterr().out
+
+
+def test_a_tilde_stands_for_the_home_folder(rows, monkeypatch, tmp_path_factory):
+    folder, table = rows
+    monkeypatch.setenv("HOME", str(folder))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write(folder, [row | {"image": f"~/{row['image']}"} for row in table])
+    (folder / "train.txt").write_text("0\n1\n")
+    (folder / "classes.csv").write_bytes("\ufeffname; r; g; b\r\nlesion; 255; 255; 255\r\n".encode())
+    settings = SETTINGS | {"colors": "~/classes.csv", "other": 0}
+    data = TableData("~", "~/cases.csv", "binary", split=Split(train=["*"]), **settings)
+    assert (len(data.pairs()["train"]), data.class_names) == (6, ["lesion"])
+    assert TableData(
+        str(elsewhere), "~/cases.csv", "binary", split=Split(train=2), **SETTINGS
+    ).layout.path == (folder / "cases.csv")
+
+
+def test_two_columns_of_one_name_are_refused(rows):
+    folder, _ = rows
+    (folder / "cases.csv").write_text("image,mask, mask\nscans/0.png,labels/0_a.png,labels/0_b.png\n")
+    with pytest.raises(SegfocalError, match="two columns 'mask'"):
+        TableData(str(folder), "cases.csv", "binary", split=Split(train=1), **SETTINGS).pairs()

@@ -77,7 +77,7 @@ def read_annotations(
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise SegfocalError(f"there is no annotation file {path}. Set root and annotations.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

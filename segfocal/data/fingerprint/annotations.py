@@ -76,7 +76,7 @@ def find_coco(root: Path) -> CocoFiles | None:
 def _content(path: Path) -> Any:
     """Return annotations of instances, None for any other JSON."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8-sig"))
     except (ValueError, OSError):
         return None
     keys = ("images", "annotations", "categories")

@@ -25,7 +25,7 @@ def look(root: Path, *, processes: int | None) -> Report:
     Raises:
         SegfocalError: Where there is nothing to learn from.
     """
-    if root.is_file() and root.suffix in SUFFIXES:
+    if root.is_file() and root.suffix.lower() in SUFFIXES:
         return look_at_table(root, processes=processes)
     if (root / "dataset.json").is_file():
         return look_at_volumes(root, processes=processes)

@@ -129,7 +129,7 @@ def find_lanes(root: Path) -> LaneFiles | None:
 
 def _is_tusimple(path: Path) -> bool:
     """Labels have h_samples in every line; predictions and other JSON have not."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         try:
             content = json.loads(file.readline())
         except ValueError:
@@ -159,7 +159,7 @@ def _below(base: Path, labels: list[Path]) -> LaneFiles:
     problems: list[str] = []
     for path in labels:
         try:
-            lines = enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1)
+            lines = enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1)
             read = partial(tusimple_frame, root=base)
             found = [read(line, where=f"{path}, line {n}") for n, line in lines if line.strip()]
         except SegfocalError as error:

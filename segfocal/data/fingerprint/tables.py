@@ -20,11 +20,12 @@ from segfocal.data.fingerprint.scan import scan
 from segfocal.data.fingerprint.text import VAL_SHARE, leak_lines, quoted
 from segfocal.data.fingerprint.twins import Key, Twins
 from segfocal.data.pairs import Pair
-from segfocal.data.rows import TableLayout, read_rows
+from segfocal.data.rows import SUFFIXES, TableLayout, read_rows
 from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError
 
-SUFFIXES = (".csv", ".parquet")
+__all__ = ["SUFFIXES", "look_at_table", "table_text"]
+
 _MASK = "mask_"
 
 

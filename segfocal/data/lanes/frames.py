@@ -133,7 +133,7 @@ def _read(root: Path, files: Iterable[str]) -> list[LaneFrame]:
         path = root / file
         if not path.is_file():
             raise SegfocalError(f"{path}: there is no such label file. Set root and labels.")
-        for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(path.read_text("utf-8-sig", errors="replace").splitlines(), start=1):
             if not line.strip():
                 continue
             where = f"{path}, line {number}"

@@ -27,7 +27,7 @@ def read_lines(path: str | Path) -> list[npt.NDArray[np.float64]]:
         SegfocalError: Naming the line that is not pairs of finite numbers.
     """
     lanes = []
-    for number, line in enumerate(Path(path).read_text("utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text("utf-8-sig", errors="replace").splitlines(), start=1):
         try:
             values = np.array(line.split(), dtype=np.float64)
         except ValueError as error:
@@ -74,7 +74,7 @@ def listed_images(path: str | Path) -> list[str]:
     file = Path(path)
     if not file.is_file():
         raise SegfocalError(f"{file}: there is no such list file.")
-    lines = file.read_text("utf-8").splitlines()
+    lines = file.read_text("utf-8-sig").splitlines()
     words = [normpath(line.split()[0].lstrip("/")) for line in lines if line.strip()]
     if not words:
         raise SegfocalError(f"{file} must list one image per line, got an empty file.")

@@ -71,7 +71,7 @@ def read_volume_set(root: Path) -> VolumeSet:
     """
     path = root / "dataset.json"
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise SegfocalError(f"expected {path}, found no such file. Give the folder that holds it.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -141,7 +141,7 @@ def take_section(files: Sequence[str], *, name: str, into: Path) -> tuple[Config
     """
     section, paths = None, []
     for number, file in enumerate(files):
-        content = yaml.safe_load(Path(file).read_text("utf-8"))
+        content = yaml.safe_load(Path(file).read_text("utf-8-sig"))
         if not isinstance(content, dict) or name not in content:
             paths.append(file)
             continue

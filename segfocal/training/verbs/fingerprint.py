@@ -29,7 +29,7 @@ def fingerprint(argv: Sequence[str]) -> int:
         prog="segfocal fingerprint",
         description="Look at images with masks, volumes or lanes; write a configuration.",
     )
-    options.add_argument("path", metavar="PATH", help="the folder, or a CSV or Parquet table")
+    options.add_argument("path", metavar="PATH", help="the folder, or a table (CSV, TSV, Parquet)")
     options.add_argument("--out", metavar="X.yaml", help="write a configuration that trains as it is")
     options.add_argument("--processes", type=int, metavar="N", help="readers (default: one per processor)")
     given = options.parse_args(argv)
@@ -37,7 +37,7 @@ def fingerprint(argv: Sequence[str]) -> int:
 
     from segfocal.data.fingerprint.look import look
 
-    report = look(Path(given.path).resolve(), processes=given.processes)
+    report = look(Path(given.path).expanduser().resolve(), processes=given.processes)
     Console(soft_wrap=not sys.stdout.isatty()).print(report.page)
     if given.out is not None:
         _write(report, Path(given.out))

@@ -96,3 +96,12 @@ def test_crowds_are_ignored_pixels_not_a_class(tmp_path, capsys):
     assert "car │ 4.17 % │ 4" in text
     assert "truck │ 0 % │ 0" in text
     assert "ignored │ 160" in text  # two crowds of 10 x 8 px
+
+
+def test_a_byte_order_mark_before_annotations_changes_nothing(tmp_path, capsys):
+    write(tmp_path / "set", "all.json", "images", 9)
+    path = tmp_path / "set/all.json"
+    plain = find_coco(tmp_path / "set")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert find_coco(tmp_path / "set") == plain
+    trains(tmp_path / "set", tmp_path, capsys)

@@ -123,3 +123,18 @@ def test_points_beyond_reduced_images_name_the_labelled_size(tusimple, tmp_path)
     assert main(["fingerprint", str(tusimple), "--out", str(out)]) == 0
     height, width = yaml.safe_load(out.read_text())["data"]["init_args"]["labelled_px"]
     assert height / width == pytest.approx(48 / 80)
+
+
+def test_a_byte_order_mark_before_labels_changes_nothing(tusimple, culane):
+    """Editors on Windows write one; the truth is what the same files give without it."""
+    plain = find_lanes(tusimple).frames, find_lanes(culane).frames
+    for path in (*tusimple.rglob("*.json"), *culane.rglob("*.txt")):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    marked = find_lanes(tusimple).frames, find_lanes(culane).frames
+    for before, after in zip(plain, marked, strict=True):
+        assert {part: [frame.name for frame in found] for part, found in after.items()} == {
+            part: [frame.name for frame in found] for part, found in before.items()
+        }
+        for part, found in after.items():
+            for frame, same in zip(found, before[part], strict=True):
+                np.testing.assert_equal(frame.lanes, same.lanes)
