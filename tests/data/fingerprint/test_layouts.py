@@ -1,0 +1,12 @@
+"""Every published layout: all files accounted for, and the complete list of pairs, splits and groups."""
+
+import pytest
+from layouts.every import EVERY
+
+
+@pytest.mark.parametrize("layout", EVERY, ids=lambda layout: layout.name)
+def test_the_truth_names_every_file(tmp_path, layout):
+    truth = layout.make(tmp_path / "set")
+    written = {path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*")}
+    written = {path for path in written if (tmp_path / "set" / path).is_file()}
+    assert written == truth.files()
