@@ -124,7 +124,7 @@ class SegmentationLoss(WithAlpha, LossModule, ABC):
         self, logits: Tensor, target: Tensor, weight: Tensor | None, *, counts: bool
     ) -> tuple[PixelSums, ...]:
         """Compute the sums of all passes, hard counts with those of the first on request."""
-        self.check_call(logits)
+        self.check_call(logits, target)
         passes = self.passes(logits.shape[1])
         if counts:
             passes = (replace(passes[0], want=passes[0].want | COUNTS), *passes[1:])
@@ -166,11 +166,11 @@ class SegmentationLoss(WithAlpha, LossModule, ABC):
         """Return what turns logits into scores: softmax for multiclass, sigmoid otherwise."""
         return "softmax" if self.task == "multiclass" else "sigmoid"
 
-    def check_call(self, logits: Tensor) -> None:
+    def check_call(self, logits: Tensor, target: Tensor) -> None:
         """Raise where the logits do not fit the task or alpha has no numbers yet."""
         if self.wants_counts():
             raise SegfocalError(
                 'alpha is "balanced" but has no numbers yet. Call loss.with_alpha(counts) with the counts of '
                 "labels in the training split, and use the loss that it returns."
             )
-        check_channels(logits, self.task)
+        check_channels(logits, self.task, target)

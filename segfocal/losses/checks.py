@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_range
+from segfocal.losses.primitive.hints import views_that_fit
 from segfocal.losses.reduction import Task
 
 
@@ -29,7 +30,9 @@ def numbers(argument: str, value: Any, *, low: float = 0.0, high: float = float(
     plain = _plain(value)
     entries = plain if isinstance(plain, list) else [plain]
     if plain is None or not all(isinstance(entry, (int, float)) for entry in entries):
-        raise SegfocalError(f"{argument} must be a number or a flat list of numbers, got {value!r}.")
+        hint = f" Did you mean {argument}={_flat(plain)}?" if _flat(plain) else ""
+        got = repr(plain if plain is not None else value)
+        raise SegfocalError(f"{argument} must be a number or a flat list of numbers, got {got}.{hint}")
     if not entries:
         raise SegfocalError(f"{argument} must have one number per class, got an empty list.")
     for entry in entries:
@@ -49,18 +52,29 @@ def _plain(value: Any) -> Any:
         return None
 
 
+def _flat(entries: Any) -> list[float]:
+    """Return the numbers of a column, (C, 1), or a row, (1, C); an empty list of anything else."""
+    try:
+        shape = torch.as_tensor(entries).shape
+    except (TypeError, ValueError, RuntimeError):
+        return []
+    found: list[float] = torch.as_tensor(entries).flatten().tolist()
+    return found if len(shape) == 2 and 1 in shape else []
+
+
 def check_ignore_index(ignore_index: Any) -> None:
     """Raise unless ignore_index is an integer or None."""
     if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, int)):
         raise SegfocalError(f"ignore_index must be an integer label or None, got {ignore_index!r}.")
 
 
-def check_channels(logits: Tensor, task: Task) -> None:
+def check_channels(logits: Tensor, task: Task, target: object = None) -> None:
     """Raise where the number of logits contradicts the task.
 
     Args:
         logits: ``(N, C, *S)``.
         task: The task.
+        target: What the logits are compared with, for a hint.
 
     Raises:
         SegfocalError: One channel in a multiclass task (its softmax is constant), several in a binary one.
@@ -70,16 +84,17 @@ def check_channels(logits: Tensor, task: Task) -> None:
             f"logits must be a tensor, got {type(logits).__name__}. Outputs of several resolutions go to "
             "DeepSupervision(loss); for arrays take torch.from_numpy."
         )
+    fewest, most = 2 if task == "multiclass" else 1, 1 if task == "binary" else None
+    if logits.ndim >= 2 and logits.shape[1] >= fewest and (most is None or logits.shape[1] <= most):
+        return
+    got, hint = tuple(logits.shape), views_that_fit(logits, target, fewest=fewest, most=most)
     if logits.ndim < 2:
-        raise SegfocalError(f"logits must have shape (N, C, *S), got {tuple(logits.shape)}.")
-    channels = logits.shape[1]
-    if task == "binary" and channels != 1:
-        raise SegfocalError(
-            f'task "binary" takes one logit per pixel, (N, 1, *S), got {tuple(logits.shape)}. '
-            'Use task="multiclass" for exclusive classes or task="multilabel" for overlapping ones.'
-        )
-    if task == "multiclass" and channels < 2:
-        raise SegfocalError(
-            f'task "multiclass" needs at least two logits per pixel, background included, got '
-            f'{tuple(logits.shape)}. Use task="binary" for a single logit.'
-        )
+        raise SegfocalError(f"logits must have shape (N, C, *S), got {got}.{hint}")
+    if task == "binary":
+        other = ' Use task="multiclass" for exclusive classes or task="multilabel" for overlapping ones.'
+        raise SegfocalError(f'task "binary" takes one logit per pixel, (N, 1, *S), got {got}.{hint or other}')
+    other = ' Use task="binary" for a single logit.'
+    raise SegfocalError(
+        'task "multiclass" needs at least two logits per pixel, background included, '
+        f"got {got}.{hint or other}"
+    )

@@ -72,7 +72,7 @@ def pixel_losses(loss: PixelwiseLoss, logits: Tensor, target: Tensor) -> PixelLo
     Raises:
         SegfocalError: As ``loss(logits, target)``.
     """
-    loss.check_call(logits)
+    loss.check_call(logits, target)
     values = loss.map(logits.detach(), target)
     if loss.task == "binary" and target.ndim < logits.ndim:
         values = values.unsqueeze(1)

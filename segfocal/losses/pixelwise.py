@@ -78,7 +78,7 @@ class PixelwiseLoss(SegmentationLoss):
         """Run the pass; reduction "none" has nothing to add up, and takes a pass more for counts."""
         if self.reduction != "none":
             return super().start(logits, target, weight, counts=counts, shared=shared)
-        self.check_call(logits)
+        self.check_call(logits, target)
         value, found = self.map(logits, target, weight), None
         if counts:
             needs = Needs(self.activation, COUNTS, None, self.ignore_index, self.validate)
@@ -169,7 +169,7 @@ class PixelwiseLoss(SegmentationLoss):
         Returns:
             Shares for foreground and background apart.
         """
-        self.check_call(logits)
+        self.check_call(logits, target)
         values = compute_map(self.needs(), logits.detach(), target, None)
         return loss_shares(
             values,

@@ -36,7 +36,7 @@ def prepare(
     validate: bool | None,
 ) -> tuple[Inputs, Spec, bool]:
     """Check the arguments of a call and bring them into the form of the operators."""
-    check_logits(logits, activation)
+    check_logits(logits, activation, target)
     check_no_grad(target=target, weight=weight, gamma=gamma, alpha=alpha, parameter=parameter)
     device = logits.device
     # while a graph is traced there are no values to look at
@@ -74,9 +74,13 @@ def check_distribution(inputs: Inputs, spec: Spec) -> None:
         off &= valid.all(1)
     wrong = int(off.sum())
     if wrong and bool(((masks >= 0) & (masks <= 1)).movedim(1, -1)[off].all()):
+        remedy = "Add the background as class 0, or use the task multilabel."
+        if masks.ndim > 2 and bool(((masks.sum(-1) - 1).abs() <= 0.01).all()):  # the classes lie last
+            both = masks.movedim(-1, 1).shape != masks.shape
+            remedy = f"Did you mean {'logits.movedim(-1, 1) and ' if both else ''}target.movedim(-1, 1)?"
         raise SegfocalError(
             f"masks under softmax must sum to 1 over the classes, background included, got {wrong} pixels "
-            "where they do not. Add the background as class 0, or use the task multilabel."
+            f"where they do not. {remedy}"
         )
 
 

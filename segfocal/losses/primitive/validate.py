@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses.primitive.fields import FIELDS, Spec
+from segfocal.losses.primitive.hints import views_that_fit, way_out
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -26,7 +27,7 @@ def check_tensor(name: str, value: object) -> None:
         )
 
 
-def check_logits(logits: Tensor, activation: str) -> None:
+def check_logits(logits: Tensor, activation: str, target: Tensor) -> None:
     """Raise unless logits are floating point (N, C, *S) with enough channels for the activation."""
     check_choice("activation", activation, ACTIVATIONS)
     check_tensor("logits", logits)
@@ -34,14 +35,15 @@ def check_logits(logits: Tensor, activation: str) -> None:
         raise SegfocalError(
             f"logits must be floating point, got {logits.dtype}. Did you swap logits and target?"
         )
+    fewest = 2 if activation == "softmax" else 1
     if logits.ndim < 2:
-        raise SegfocalError(
-            f"logits must have shape (N, C, *S), got {shape(logits)}. Did you mean logits.unsqueeze(1)?"
-        )
-    if activation == "softmax" and logits.shape[1] == 1:
+        hint = views_that_fit(logits, target, fewest=fewest)
+        raise SegfocalError(f"logits must have shape (N, C, *S), got {shape(logits)}.{hint}")
+    if logits.shape[1] < fewest:
+        hint = views_that_fit(logits, target, fewest=fewest) or " For one channel use task='binary'."
         raise SegfocalError(
             f"softmax needs at least 2 channels, got logits of shape {shape(logits)}: "
-            "the softmax over one channel is always 1. For one channel use task='binary'."
+            f"the softmax over one channel is always 1.{hint}"
         )
 
 
@@ -89,10 +91,11 @@ def check_target(logits: Tensor, target: Tensor, activation: str) -> Tensor:
             "Did you mean target.to(logits.device)?"
         )
     if got not in (labels, masks):
-        expected = f"{labels} or {masks}"
+        hint = views_that_fit(logits, target, fewest=2 if activation == "softmax" else 1)
+        if not hint and sorted(got) in (sorted(labels), sorted(masks)):
+            hint = " The axes seem to be in another order."
         raise SegfocalError(
-            f"target must have shape {expected} to match logits {masks}, got {got}."
-            f"{repair(got, labels, masks)}"
+            f"target must have shape {labels} or {masks} to match logits {masks}, got {got}.{hint}"
         )
     if target.is_complex():
         raise SegfocalError(f"target must be integer, bool or floating point, got {target.dtype}.")
@@ -105,19 +108,6 @@ def check_target(logits: Tensor, target: Tensor, activation: str) -> Tensor:
     if target.dtype in (torch.uint16, torch.uint32, torch.uint64):
         target = target.to(torch.int32 if target.dtype == torch.uint16 else torch.int64)
     return target.unsqueeze(1) if binary and got != masks else target
-
-
-def repair(got: tuple[int, ...], labels: tuple[int, ...], masks: tuple[int, ...]) -> str:
-    """Suggest what turns the target's shape into one that fits."""
-    if len(got) >= 2 and got[1] == 1 and (got[0], *got[2:]) == labels:
-        return " Did you mean target.squeeze(1)?"
-    if got == labels[1:] or got == masks[1:]:
-        return " Did you mean target.unsqueeze(0)?"
-    if len(got) == len(masks) and (got[0], got[-1], *got[1:-1]) == masks:
-        return " Did you mean target.movedim(-1, 1)?"
-    if sorted(got) == sorted(labels) or sorted(got) == sorted(masks):
-        return " The axes seem to be in another order."
-    return ""
 
 
 def check_weight(logits: Tensor, weight: Tensor | None, activation: str) -> Tensor | None:
@@ -168,11 +158,7 @@ def invalid_target(logits: Tensor, target: Tensor, spec: Spec) -> SegfocalError:
     found = list(zip(values[keep].tolist(), counts[keep].tolist(), strict=True))
     listed = ", ".join(f"{value} ({count} times)" for value, count in found[:8])
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-    remedy = (
-        f"Did you mean ignore_index={found[0][0]}?"
-        if spec.ignore_index is None and len(found) == 1
-        else "Map them to classes or to ignore_index."
-    )
+    remedy = way_out(values.tolist(), [value for value, _ in found], classes, spec.ignore_index)
     return SegfocalError(
         f"labels must lie in [0, {classes - 1}] (ignore_index={spec.ignore_index}), "
         f"got {listed}{more}. {remedy}"

@@ -30,6 +30,11 @@ CASES = {
     "transposed": (
         (torch.zeros(2, 3, 4, 5), torch.zeros(2, 5, 4).long()),
         {},
+        r"Did you mean target\.movedim\(-1, 1\)",
+    ),
+    "batch last": (
+        (torch.zeros(2, 3, 4, 5), torch.zeros(5, 4, 2).long()),
+        {},
         "axes seem to be in another order",
     ),
     "float labels": ((LOGITS, LABELS.float()), {}, r"must be integer or bool.*target\.long"),
@@ -38,7 +43,11 @@ CASES = {
     "one channel": ((ONE, LABELS), {}, "at least 2 channels.*task='binary'"),
     "label 77": ((LOGITS, labels(77, 77, 5)), {}, r"\[0, 2\].*got 5 \(1 times\), 77 \(2 times\)"),
     "label -1": ((LOGITS, labels(-1)), {}, r"got -1 \(1 times\)\. Did you mean ignore_index=-1\?"),
-    "undeclared 255": ((ONE, labels(255).byte()), {"activation": "sigmoid"}, "Did you mean ignore_index=255"),
+    "undeclared 255": (
+        (ONE, labels(1, 255).byte()),
+        {"activation": "sigmoid"},
+        "Did you mean ignore_index=255",
+    ),
     "mask 2": ((LOGITS, torch.full((2, 3, 4, 4), 2)), {"activation": "sigmoid"}, r"\[0, 1\].*2 \(96 times\)"),
     "soft 1.5": (
         (LOGITS, torch.full((2, 3, 4, 4), 1.5)),
