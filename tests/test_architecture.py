@@ -29,8 +29,8 @@ STACK |= {"onnx", "onnxruntime", "onnxscript"}
 MAY_IMPORT = {
     "losses": (set(), {"torch", "triton"}),
     "imbalance": (set(), set()),
-    "runs": (set(), {"polars", "scipy"}),
-    "metrics": ({"runs", "data"}, {"torch", "torchmetrics", "monai", "scipy", "skimage", "cv2"}),
+    "runs": ({"imbalance"}, {"polars", "scipy"}),
+    "metrics": ({"runs", "data", "imbalance"}, {"torch", "torchmetrics", "monai", "scipy", "skimage", "cv2"}),
     "models": ({"imbalance"}, {"torch", "segmentation_models_pytorch", "monai", "timm", "torchvision"}),
     "data": (
         {"imbalance"},

@@ -16,6 +16,7 @@ from segfocal.data.leaks import Member, check_leaks
 from segfocal.data.loaders import Patches, image_loader, patch_loader
 from segfocal.data.patches import Sample
 from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.imbalance.background import Background, background_class
 from segfocal.imbalance.counts import TASKS, Counts, Task
 
 Split = Literal["train", "val", "test"]
@@ -42,6 +43,8 @@ class CaseData(pl.LightningDataModule, ABC):
         num_workers: Loader processes.
         val_batch_size: Whole cases per batch in validation and test.
         allow_leaks: Names or groups of images that may lie in two splits, wildcards allowed; null: none.
+        background: Number of the class that means over classes leave out; null: there is none, all classes
+            count; "auto": class 0 of multiclass where its name says background or says nothing.
 
     Raises:
         SegfocalError: When settings contradict each other.
@@ -64,6 +67,7 @@ class CaseData(pl.LightningDataModule, ABC):
         num_workers: int,
         val_batch_size: int,
         allow_leaks: list[str] | None = None,
+        background: Background = "auto",
     ) -> None:
         super().__init__()
         check_choice("task", task, TASKS)
@@ -79,6 +83,9 @@ class CaseData(pl.LightningDataModule, ABC):
         self.batch_size, self.val_batch_size, self.num_workers = batch_size, val_batch_size, num_workers
         self.patches_per_epoch, self.foreground_share = patches_per_epoch, foreground_share
         self.cache_mib, self.allow_leaks = cache_mib, list(allow_leaks or [])
+        self.background = background_class(
+            background, task=task, class_names=self.class_names, what="data.init_args.background"
+        )
         self._leaks_checked = False
         self._resume = (0, 0)
 

@@ -14,6 +14,7 @@ from segfocal.data.preprocess import Preprocess
 from segfocal.data.source import Source
 from segfocal.data.transforms import Augmentation
 from segfocal.errors import check_choice
+from segfocal.imbalance.background import Background
 from segfocal.imbalance.counts import Task
 
 __all__ = ["SPLITS", "SegmentationData", "Split"]
@@ -47,6 +48,8 @@ class SegmentationData(CaseData):
         val_batch_size: Whole images per batch in validation and test; above 1 they must be of one size.
         allow_leaks: Names or groups of images that may lie in two splits, wildcards allowed
             (``["eye_07*"]``); null: none, and training refuses them.
+        background: Number of the class that means over classes leave out; null: there is none, all classes
+            count; "auto": class 0 of multiclass where its name says background or says nothing.
 
     Raises:
         SegfocalError: When settings contradict each other.
@@ -70,6 +73,7 @@ class SegmentationData(CaseData):
         num_workers: int = 0,
         val_batch_size: int = 1,
         allow_leaks: list[str] | None = None,
+        background: Background = "auto",
     ) -> None:
         self.preprocess = preprocess if preprocess is not None else Preprocess()
         super().__init__(
@@ -85,6 +89,7 @@ class SegmentationData(CaseData):
             num_workers=num_workers,
             val_batch_size=val_batch_size,
             allow_leaks=allow_leaks,
+            background=background,
         )
         self.patch_size, self.augment = check_patch_size(patch_size), augment
         self.augmentation = Augmentation(augment, ignore_index=ignore_index, in_channels=self.in_channels)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segfocal.errors import check_choice
+from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Task
 from segfocal.metrics.masks import MaskScores
 from segfocal.runs.scores import Empty, mean_ignoring_nan
@@ -18,7 +19,7 @@ from segfocal.runs.scores import Empty, mean_ignoring_nan
 Mask = NDArray[np.bool_]
 
 
-def centreline_dice(predicted: Mask, reference: Mask, *, empty: Empty = "one") -> float:
+def centreline_dice(predicted: Mask, reference: Mask, *, empty: Empty = "nan") -> float:
     """Compare two masks by their centrelines.
 
     Topology precision is the share of the prediction's centreline that lies in the reference, topology
@@ -68,6 +69,7 @@ class CentrelineScores(MaskScores):
         ignore_index: The label of pixels that belong to neither mask.
         thresholds: As in ``MaskScores``.
         classes: As in ``MaskScores``.
+        background: As in ``MaskScores``.
         empty: As in `centreline_dice`.
     """
 
@@ -80,9 +82,11 @@ class CentrelineScores(MaskScores):
         ignore_index: int | None = None,
         thresholds: Sequence[float] | None = None,
         classes: Sequence[str] | None = None,
-        empty: Empty = "one",
+        empty: Empty = "nan",
+        background: Background = "auto",
     ) -> None:
         common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
+        common["background"] = background
         super().__init__(task, num_classes, thresholds=thresholds, classes=classes, **common)
         check_choice("empty", empty, get_args(Empty))
         self.empty: Empty = empty
@@ -103,7 +107,7 @@ class CentrelineScores(MaskScores):
     def compute(self) -> dict[str, Tensor]:
         """Return ``cldice``: the mean over images, then classes; and ``cldice/<class>`` over images."""
         _, table = self.sorted_rows("centreline", len(self.chosen))
-        values = mean_ignoring_nan(table.numpy())
+        values = np.where(self.absent(empty=self.empty), np.nan, mean_ignoring_nan(table.numpy()))
         found = {"cldice": self._scalar(float(mean_ignoring_nan(values)))}
         for index, value in zip(self.chosen, values.tolist(), strict=True):
             found[f"cldice/{self.class_names[index]}"] = self._scalar(value)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import check_range
+from segfocal.imbalance.background import Background
 from segfocal.metrics.band import boundary_band
 from segfocal.metrics.batch import Channel, Task, channels
 from segfocal.metrics.bins import (
@@ -33,7 +34,7 @@ from segfocal.metrics.calibration import (
     true_class_nll,
 )
 from segfocal.metrics.images import ImageMetric
-from segfocal.runs.scores import mean_ignoring_nan
+from segfocal.runs.scores import mean_over_classes
 
 
 class PixelCurves(ImageMetric):
@@ -58,6 +59,7 @@ class PixelCurves(ImageMetric):
         ignore_index: The label of pixels that count nowhere.
         band_px: Half-width of the band, in pixels.
         precision_recall: Whether to gather the bins of ``aupr`` as well.
+        background: As in ``ImageMetric``.
 
     Example:
         >>> curves = PixelCurves("binary", 1)
@@ -75,8 +77,11 @@ class PixelCurves(ImageMetric):
         ignore_index: int | None = None,
         band_px: int = 5,
         precision_recall: bool = True,
+        background: Background = "auto",
     ) -> None:
-        super().__init__(task, num_classes, class_names=class_names, ignore_index=ignore_index)
+        super().__init__(
+            task, num_classes, class_names=class_names, ignore_index=ignore_index, background=background
+        )
         check_range("band_px", band_px, low=1)
         self.band_px = band_px
         self.precision_recall = precision_recall
@@ -109,9 +114,11 @@ class PixelCurves(ImageMetric):
         """Return every score: ``aupr``, and ``ece``, ``brier``, ``nll`` of all pixels, as means over classes.
 
         Returns:
-            Also ``<score>/<class>``, and for regions ``<score>_foreground`` and ``<score>_band``. In
-            multiclass ``nll`` is the usual -log of the true class's probability, each pixel once; the means
-            over the foreground leave out class 0, the background. NaN where there is nothing to score.
+            Means over all classes but the background. Also ``<score>/<class>``, and for regions
+            ``<score>_foreground`` and ``<score>_band``. In
+            multiclass ``nll`` is the usual -log of the true class's probability, each pixel once: all
+            pixels, over the foreground those of all classes but the background. NaN where there is nothing
+            to score.
         """
         _, rows = self.sorted_rows("sums", self.num_classes, GROUPS, RELIABILITY_BINS, SUMS)
         groups = rows.numpy().sum(axis=0)
@@ -119,7 +126,7 @@ class PixelCurves(ImageMetric):
         if self.precision_recall:
             for name, area in (("aupr", average_precision), ("aupr33", average_precision_of_33)):
                 values = area(*self.pr_counts.cpu().unbind(1)).numpy()
-                found |= self._named(name, values, float(mean_ignoring_nan(values)))
+                found |= self._named(name, values, mean_over_classes(values, background=self.background))
         for region in REGIONS:
             suffix = "" if region == "all" else f"_{region}"
             for name, values in calibration(groups, region).items():
@@ -182,10 +189,10 @@ class PixelCurves(ImageMetric):
         }
 
     def _mean(self, name: str, region: str, values: Array, groups: Array) -> float:
-        first = 1 if self.task == "multiclass" and region == "foreground" else 0
         if self.task == "multiclass" and name == "nll":
-            return true_class_nll(groups[first:], region)
-        return float(mean_ignoring_nan(values[first:]))
+            kept = [i for i in range(self.num_classes) if region != "foreground" or i != self.background]
+            return true_class_nll(groups[kept], region)
+        return mean_over_classes(values, background=self.background)
 
     def _named(self, name: str, values: Array, mean: float) -> dict[str, Tensor]:
         labels = [f"{name}/{label}" for label in self.class_names]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segfocal.errors import check_range
+from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Task
 from segfocal.metrics.components import Components, find_components, hits
 from segfocal.metrics.masks import MaskScores
@@ -41,6 +42,7 @@ class FrocScores(MaskScores):
         class_names: One per channel.
         ignore_index: The label of pixels that belong to neither mask.
         classes: As in ``MaskScores``.
+        background: As in ``MaskScores``.
         full: As in ``components.find_components``.
         min_size: As in ``lesions.lesion_counts``.
         level: Where candidates end, a multiple of 1/128.
@@ -68,8 +70,10 @@ class FrocScores(MaskScores):
         full: bool = True,
         min_size: int = 1,
         level: float = LEVEL,
+        background: Background = "auto",
     ) -> None:
         common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
+        common["background"] = background
         super().__init__(task, num_classes, classes=classes, **common)
         check_range("min_size", min_size, low=1)
         check_range("level", level, low=0.0, high=1.0, open_high=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from segfocal.errors import SegfocalError, check_choice
+from segfocal.imbalance.background import Background, background_class
 from segfocal.metrics.batch import Task
 from segfocal.metrics.checks import check_batch
 
@@ -23,6 +24,8 @@ class ImageMetric(Metric):
         num_classes: Channels of the probabilities: 1 for binary, else the number of classes.
         class_names: One per channel; by default their numbers.
         ignore_index: The label of pixels that count nowhere.
+        background: Number of the class that means over classes leave out; None: all count; "auto": class 0 of
+            multiclass where its name says background or says nothing (``background_class``).
 
     Raises:
         SegfocalError: Where task, number of classes and names contradict each other.
@@ -37,6 +40,7 @@ class ImageMetric(Metric):
         *,
         class_names: Sequence[str] | None = None,
         ignore_index: int | None = None,
+        background: Background = "auto",
     ) -> None:
         super().__init__()
         check_choice("task", task, get_args(Task))
@@ -55,6 +59,7 @@ class ImageMetric(Metric):
         self.num_classes = num_classes
         self.class_names = names
         self.ignore_index = ignore_index
+        self.background = background_class(background, task=task, class_names=names)
         self._row_types: dict[str, torch.dtype] = {}
         self.add_rows("name_bytes", torch.uint8)
         self.add_rows("name_lengths", torch.int64)

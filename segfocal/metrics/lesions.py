@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segfocal.errors import check_choice, check_range
+from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Task
 from segfocal.metrics.components import count_matches, find_components, hits
 from segfocal.metrics.masks import MaskScores
@@ -75,6 +76,7 @@ class LesionScores(MaskScores):
         ignore_index: The label of pixels that belong to neither mask.
         thresholds: As in ``MaskScores``.
         classes: As in ``MaskScores``.
+        background: As in ``MaskScores``.
         full: As in ``components.find_components``.
         min_size: As in ``lesion_counts``.
         empty: What an image without lesions and one without predictions score, as ``segfocal.runs.scores``
@@ -98,9 +100,11 @@ class LesionScores(MaskScores):
         classes: Sequence[str] | None = None,
         full: bool = True,
         min_size: int = 1,
-        empty: Empty = "one",
+        empty: Empty = "nan",
+        background: Background = "auto",
     ) -> None:
         common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
+        common["background"] = background
         super().__init__(task, num_classes, thresholds=thresholds, classes=classes, **common)
         check_choice("empty", empty, get_args(Empty))
         check_range("min_size", min_size, low=1)

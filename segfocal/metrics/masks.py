@@ -6,11 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segfocal.errors import check_choice
+from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Task
 from segfocal.metrics.images import ImageMetric
+from segfocal.runs.scores import Empty, without_reference
 
 
 class Pair(NamedTuple):
@@ -30,7 +35,8 @@ class MaskScores(ImageMetric, ABC):
         class_names: One per channel.
         ignore_index: The label of pixels that belong to neither mask.
         thresholds: One per class, by default 0.5; not used in multiclass, which takes the argmax.
-        classes: Names of the classes to score; by default all but the background of multiclass.
+        classes: Names of the classes to score; by default all but the background.
+        background: As in ``ImageMetric``; it is not scored.
 
     Raises:
         SegfocalError: For a name that is no class.
@@ -45,13 +51,17 @@ class MaskScores(ImageMetric, ABC):
         ignore_index: int | None = None,
         thresholds: Sequence[float] | None = None,
         classes: Sequence[str] | None = None,
+        background: Background = "auto",
     ) -> None:
-        super().__init__(task, num_classes, class_names=class_names, ignore_index=ignore_index)
-        foreground = self.class_names[1:] if task == "multiclass" else self.class_names
+        super().__init__(
+            task, num_classes, class_names=class_names, ignore_index=ignore_index, background=background
+        )
+        foreground = [name for index, name in enumerate(self.class_names) if index != self.background]
         for name in classes or ():
             check_choice("classes to score", name, foreground)
         wanted = set(foreground if classes is None else classes)
         self.chosen = [index for index, name in enumerate(self.class_names) if name in wanted]
+        self.add_rows("reference_px", torch.int64)
         self.thresholds = list(thresholds) if thresholds is not None else [0.5] * num_classes
 
     @abstractmethod
@@ -72,7 +82,7 @@ class MaskScores(ImageMetric, ABC):
         """Return columns of ``cases.parquet`` by image name and class number; a collective."""
 
     def pairs(self, scores: Tensor, labels: Tensor) -> Iterator[Pair]:
-        """Yield the masks of the classes to score.
+        """Yield the masks of the classes to score; count the pixels of their references.
 
         Args:
             scores: ``(C, *S)``.
@@ -84,7 +94,18 @@ class MaskScores(ImageMetric, ABC):
             predicted = scores[index] > self.thresholds[index] if largest is None else largest == index
             if self.ignore_index is not None:
                 predicted = predicted & (known != self.ignore_index)
-            yield Pair(index, predicted, known == (1 if largest is None else index))
+            reference = known == (1 if largest is None else index)
+            self.append("reference_px", reference.sum())
+            yield Pair(index, predicted, reference)
+
+    def absent(self, *, empty: Empty) -> NDArray[np.bool_]:
+        """Return which of the classes to score have no mean, since no image holds a pixel of them.
+
+        Args:
+            empty: What empty masks score, see ``segfocal.runs.scores.without_reference``.
+        """
+        _, pixels = self.sorted_rows("reference_px", len(self.chosen))
+        return without_reference(pixels.numpy(), np.zeros(pixels.shape, np.int64), empty=empty)
 
 
 def with_columns(rows: Iterable[Mapping[str, Any]], metrics: Iterable[MaskScores]) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Task, channels
 from segfocal.metrics.images import ImageMetric
-from segfocal.runs.scores import Empty, all_scores, dataset_level, image_level, mean_ignoring_nan
+from segfocal.runs.scores import Empty, all_scores, dataset_level, image_level, mean_over_classes
 
 
 class SegmentationScores(ImageMetric):
@@ -27,8 +28,9 @@ class SegmentationScores(ImageMetric):
         class_names: One per channel; by default their numbers.
         ignore_index: The label of pixels that count nowhere.
         thresholds: One for all classes or one per class. Multiclass takes no threshold: it must stay 0.5.
-        empty: What empty masks score, as in ``segfocal.runs.scores``: by default 1 where reference and
-            prediction are both empty and 0 where only one is.
+        empty: What empty masks score, as in ``segfocal.runs.scores``: by default reference and
+            prediction both empty are left out, and 0 where only one is.
+        background: As in ``ImageMetric``.
         beta: Adds F-beta under the name ``f<beta>``.
 
     Raises:
@@ -49,10 +51,13 @@ class SegmentationScores(ImageMetric):
         class_names: Sequence[str] | None = None,
         ignore_index: int | None = None,
         thresholds: float | Sequence[float] = 0.5,
-        empty: Empty = "one",
+        empty: Empty = "nan",
+        background: Background = "auto",
         beta: float | None = None,
     ) -> None:
-        super().__init__(task, num_classes, class_names=class_names, ignore_index=ignore_index)
+        super().__init__(
+            task, num_classes, class_names=class_names, ignore_index=ignore_index, background=background
+        )
         check_choice("empty", empty, get_args(Empty))
         if beta is not None:
             check_range("beta", beta, low=0.0, open_low=True)
@@ -84,10 +89,11 @@ class SegmentationScores(ImageMetric):
         """Return every score under a name that says its mean.
 
         Returns:
-            ``dice`` is the mean over images, then over classes; ``dice/<class>`` the mean over images;
-            ``dataset_dice`` and ``dataset_dice/<class>`` come from counts summed over images, the former
-            averaged over classes. Likewise iou, precision, recall and F-beta. Means leave out what the policy
-            scores as NaN; NaN where nothing is left.
+            ``dice`` is the mean over images, then over all classes but the background; ``dice/<class>`` the
+            mean over images; ``dataset_dice`` and ``dataset_dice/<class>`` come from counts summed over
+            images, the former averaged over those classes. Likewise iou, precision, recall and F-beta. Means
+            leave out what the policy scores as NaN; NaN where nothing is left, and for a class of which no
+            image holds a pixel.
         """
         _, counts = self.sorted_rows("counts", self.num_classes, 4)
         tp, fp, fn, _ = np.moveaxis(counts.numpy(), -1, 0)
@@ -95,7 +101,7 @@ class SegmentationScores(ImageMetric):
         found: dict[str, Tensor] = {}
         for prefix, table in tables.items():
             for name, values in table(tp, fp, fn, empty=self.empty, beta=self.beta).items():
-                found[prefix + name] = self._scalar(float(mean_ignoring_nan(values)))
+                found[prefix + name] = self._scalar(mean_over_classes(values, background=self.background))
                 for label, value in zip(self.class_names, values.tolist(), strict=True):
                     found[f"{prefix}{name}/{label}"] = self._scalar(value)
         return found
@@ -105,7 +111,8 @@ class SegmentationScores(ImageMetric):
 
         Returns:
             Rows with name, class_index, class_name, threshold (None for argmax), tp, fp, fn, tn, pixels (not
-            ignored), and each score under the policy, None where it leaves the case out.
+            ignored), and each score under the policy, None where it leaves the case out; ``empty`` and
+            ``background``, whether means over classes leave the class out.
         """
         with self.sync_context():
             names, counts = self.sorted_rows("counts", self.num_classes, 4)
@@ -125,6 +132,8 @@ class SegmentationScores(ImageMetric):
             "class_index": index,
             "class_name": self.class_names[index],
             "threshold": threshold,
+            "empty": self.empty,
+            "background": index == self.background,
         }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Task
 from segfocal.metrics.masks import MaskScores
 from segfocal.runs.scores import Empty, mean_ignoring_nan
@@ -22,7 +23,7 @@ def surface_scores(
     *,
     spacing: Sequence[float],
     tolerance: float,
-    empty: Empty = "one",
+    empty: Empty = "nan",
 ) -> tuple[float, float]:
     """Compare the surfaces of two masks, with MONAI's distances between their edge pixels.
 
@@ -68,7 +69,7 @@ def surface_scores(
 
 
 class SurfaceScores(MaskScores):
-    """HD95 and NSD of every image and class; the background of multiclass has none.
+    """HD95 and NSD of every image and class; the background has none, nor a class in no image.
 
     Args:
         task: binary, multiclass or multilabel.
@@ -77,6 +78,7 @@ class SurfaceScores(MaskScores):
         ignore_index: The label of pixels that belong to neither mask.
         thresholds: As in ``MaskScores``.
         classes: As in ``MaskScores``.
+        background: As in ``MaskScores``.
         tolerance: Of NSD, in mm where images have a spacing, else in pixels.
         empty: As in `surface_scores`.
     """
@@ -91,9 +93,11 @@ class SurfaceScores(MaskScores):
         thresholds: Sequence[float] | None = None,
         classes: Sequence[str] | None = None,
         tolerance: float = 1.0,
-        empty: Empty = "one",
+        empty: Empty = "nan",
+        background: Background = "auto",
     ) -> None:
         common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
+        common["background"] = background
         super().__init__(task, num_classes, thresholds=thresholds, classes=classes, **common)
         check_choice("empty", empty, get_args(Empty))
         check_range("tolerance", tolerance, low=0.0)
@@ -132,9 +136,10 @@ class SurfaceScores(MaskScores):
     def compute(self) -> dict[str, Tensor]:
         """Return ``hd95`` and ``nsd``: means over images, ``.../<class>``, and their means over classes."""
         _, table = self.sorted_rows("surface", len(self.chosen), 2)
+        absent = self.absent(empty=self.empty)
         found: dict[str, Tensor] = {}
         for column, name in enumerate(("hd95", "nsd")):
-            values = mean_ignoring_nan(table[..., column].numpy())
+            values = np.where(absent, np.nan, mean_ignoring_nan(table[..., column].numpy()))
             found[name] = self._scalar(float(mean_ignoring_nan(values)))
             for index, value in zip(self.chosen, values.tolist(), strict=True):
                 found[f"{name}/{self.class_names[index]}"] = self._scalar(value)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice
+from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Channel, Task, channels
 from segfocal.metrics.images import ImageMetric
-from segfocal.runs.scores import Empty, Scores, dice, mean_ignoring_nan
+from segfocal.runs.scores import Empty, Scores, dice, mean_ignoring_nan, without_reference
 
 # k / 128: exact in every float type, so that p > threshold means the same everywhere
 STEPS = 128
@@ -22,7 +23,8 @@ GRID = np.arange(1, STEPS) / STEPS
 class ThresholdSearch(ImageMetric):
     """Per class, the threshold out of 1/128 ... 127/128 that maximises the mean over images of Dice.
 
-    Of equally good thresholds the one nearest to 0.5 is taken, then the lower; 0.5 where no image counts.
+    Of equally good thresholds the one nearest to 0.5 is taken, then the lower; 0.5 where no image holds the
+    class.
     Multiclass predictions are the argmax and have no threshold.
 
     Args:
@@ -31,6 +33,7 @@ class ThresholdSearch(ImageMetric):
         class_names: One per channel; by default their numbers.
         ignore_index: The label of pixels that count nowhere.
         empty: What empty masks score, as in ``segfocal.runs.scores``.
+        background: As in ``ImageMetric``.
 
     Raises:
         SegfocalError: For multiclass.
@@ -49,9 +52,12 @@ class ThresholdSearch(ImageMetric):
         *,
         class_names: Sequence[str] | None = None,
         ignore_index: int | None = None,
-        empty: Empty = "one",
+        empty: Empty = "nan",
+        background: Background = "auto",
     ) -> None:
-        super().__init__(task, num_classes, class_names=class_names, ignore_index=ignore_index)
+        super().__init__(
+            task, num_classes, class_names=class_names, ignore_index=ignore_index, background=background
+        )
         if task == "multiclass":
             raise SegfocalError("a multiclass prediction is the argmax: there is no threshold to search.")
         check_choice("empty", empty, get_args(Empty))
@@ -89,7 +95,9 @@ class ThresholdSearch(ImageMetric):
         above = rows.flip(-1).cumsum(-1).flip(-1).numpy()[..., 1:]
         fp, tp = above[:, :, 0], above[:, :, 1]
         fn = rows[:, :, 1].sum(-1, keepdim=True).numpy() - tp
-        return mean_ignoring_nan(dice(tp, fp, fn, empty=self.empty), axis=0).T
+        means = mean_ignoring_nan(dice(tp, fp, fn, empty=self.empty), axis=0).T
+        absent = without_reference(tp[..., 0], fn[..., 0], empty=self.empty)
+        return np.where(absent, np.nan, means)  # of a class in no image every threshold is as good
 
 
 def _histogram(channel: Channel) -> Tensor:

@@ -42,12 +42,15 @@ CASES_SCHEMA = pl.Schema(
         "lesion_fn": pl.Int64,
         "lesion_f1": pl.Float64,  # null too where the empty-mask policy leaves the case out
         "cldice": pl.Float64,  # null where centrelines were not compared
+        "empty": pl.String,  # what empty masks scored: one, nan, exclude
+        "background": pl.Boolean,  # whether means over classes leave the class out
     }
 )
 # tables that were written before these were measured lack them
 OPTIONAL = (
     *("hd95", "nsd", "distance_unit"),
     *("lesion_tp", "lesion_fp", "lesion_fn", "lesion_f1", "cldice"),
+    *("empty", "background"),
 )
 
 

@@ -57,6 +57,7 @@ class RunInfo(TypedDict, total=False):
     thresholds: list[float] | None  # chosen on validation, one per class; None: argmax or .5
     temperatures: dict[str, float]  # fitted on validation, by the first 12 digits of the checkpoint's sha256
     preprocess: dict[str, Any]  # Preprocess.to_dict()
+    background: int | None  # class that means over classes leave out
     absent: dict[str, str | None]  # table that no evaluation can write, and why
     checkpoints: dict[str, CheckpointInfo]
     timings: dict[str, float]  # seconds, by phase

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from segfocal.errors import SegfocalError
+from segfocal.imbalance.background import BACKGROUND_NAME
 from segfocal.runs.calibration import CALIBRATION_SCHEMA
 from segfocal.runs.cases import CASES_SCHEMA, OPTIONAL
 from segfocal.runs.concentration import CONCENTRATION_SCHEMA
@@ -42,9 +43,11 @@ def scan_cases(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
         run_dirs: Run directories; those without the file add nothing.
 
     Returns:
-        Columns ``run`` (the directory as given) and those of ``CASES_SCHEMA``.
+        Columns ``run`` (the directory as given) and those of ``CASES_SCHEMA``. Rows from before there was the
+        column ``empty`` come under today's definition: both masks empty scores nothing, and class 0 of an
+        argmax is the background where its name says so.
     """
-    return _scan([RunPaths(run).cases for run in run_dirs], schema=CASES_SCHEMA)
+    return _one_definition(_scan([RunPaths(run).cases for run in run_dirs], schema=CASES_SCHEMA))
 
 
 def scan_curves(run_dirs: Iterable[str | Path]) -> pl.LazyFrame:
@@ -117,6 +120,20 @@ def _scan(paths: list[Path], *, schema: pl.Schema) -> pl.LazyFrame:
         present, schema=schema, include_file_paths="run", glob=False, missing_columns=absent
     )
     return table.select(pl.col("run").replace(runs), *schema.names())
+
+
+def _one_definition(cases: pl.LazyFrame) -> pl.LazyFrame:
+    older = pl.col("empty").is_null()
+    nothing = older & (pl.col("tp") + pl.col("fp") + pl.col("fn") == 0)
+    no_lesion = older & (pl.col("lesion_tp") + pl.col("lesion_fp") + pl.col("lesion_fn") == 0)
+    left_out = dict.fromkeys(("dice", "iou", "precision", "recall", "hd95", "nsd", "cldice"), nothing)
+    left_out["lesion_f1"] = no_lesion
+    first = (pl.col("threshold_kind") == "argmax") & (pl.col("class_index") == 0)
+    named = first & pl.col("class_name").str.contains(BACKGROUND_NAME)
+    return cases.with_columns(
+        pl.col("background").fill_null(named),
+        *(pl.when(~no.fill_null(False)).then(pl.col(name)).alias(name) for name, no in left_out.items()),
+    )
 
 
 def _with_run(table: pl.LazyFrame, run: str) -> pl.LazyFrame:

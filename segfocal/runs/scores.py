@@ -11,8 +11,12 @@ means tp + fn = 0, "prediction empty" tp + fp = 0:
 ``exclude`` NaN: left out                  NaN: false positives go free     0
 =========== ============================== ================================ =============================
 
-``exclude`` is MONAI's default. Where exactly one mask is empty every score is 0, precision and recall too,
-though one of them divides 0 by 0.
+``nan`` is the default everywhere, ``exclude`` is MONAI's. Where exactly one mask is empty every score is 0,
+precision and recall too, though one of them divides 0 by 0.
+
+A class of which no image holds a pixel has no mean over images (but under ``one``): false positives alone
+tell nothing about how it is found. A mean over classes leaves out the background (``mean_over_classes``).
+The one definition of Dice, for users: ``docs/scores.md``.
 """
 
 from __future__ import annotations
@@ -28,27 +32,27 @@ Empty = Literal["one", "nan", "exclude"]
 Scores = NDArray[np.float64]
 
 
-def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one") -> Scores:
+def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "nan") -> Scores:
     """Dice coefficient, 2 tp / (2 tp + fp + fn).
 
     Args:
         tp: True positives, any shape; numpy arrays, polars columns, lists or numbers.
         fp: False positives, same shape.
         fn: False negatives, same shape.
-        empty: What empty masks score: see the table at the top of this module. By default 1 where both
-            masks are empty and 0 where only one is.
+        empty: What empty masks score: see the table at the top of this module. By default NaN where
+            both masks are empty and 0 where only one is.
 
     Returns:
         float64 of the same shape, NaN where the policy leaves the case out.
 
     Example:
         >>> dice([8, 0, 0], [2, 0, 5], [4, 0, 0]).round(3).tolist()
-        [0.727, 1.0, 0.0]
+        [0.727, nan, 0.0]
     """
     return f_beta(tp, fp, fn, beta=1.0, empty=empty)
 
 
-def f_beta(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, beta: float, empty: Empty = "one") -> Scores:
+def f_beta(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, beta: float, empty: Empty = "nan") -> Scores:
     """F-beta, (1 + beta^2) tp / ((1 + beta^2) tp + fp + beta^2 fn); args as ``dice``.
 
     Args:
@@ -72,7 +76,7 @@ def f_beta(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, beta: float, empty: E
     return _score(found, found + extra + square * missed, hits, extra, missed, empty=empty)
 
 
-def iou(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one") -> Scores:
+def iou(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "nan") -> Scores:
     """Intersection over union, tp / (tp + fp + fn). Args as ``dice``.
 
     Example:
@@ -83,7 +87,7 @@ def iou(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one") ->
     return _score(hits, hits + extra + missed, hits, extra, missed, empty=empty)
 
 
-def precision(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one") -> Scores:
+def precision(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "nan") -> Scores:
     """Precision, tp / (tp + fp); ``fn`` tells which masks are empty. Args as ``dice``.
 
     Example:
@@ -94,7 +98,7 @@ def precision(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "on
     return _score(hits, hits + extra, hits, extra, missed, empty=empty)
 
 
-def recall(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one") -> Scores:
+def recall(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "nan") -> Scores:
     """Recall, tp / (tp + fn); ``fp`` tells which masks are empty. Args as ``dice``.
 
     Example:
@@ -106,7 +110,7 @@ def recall(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one")
 
 
 def all_scores(
-    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one", beta: float | None = None
+    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "nan", beta: float | None = None
 ) -> dict[str, Scores]:
     """Every score by name: dice, iou, precision, recall and, where ``beta`` is given, ``f<beta>``.
 
@@ -121,7 +125,7 @@ def all_scores(
 
 
 def image_level(
-    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one", beta: float | None = None
+    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "nan", beta: float | None = None
 ) -> dict[str, Scores]:
     """Scores of each image, then their mean over images, per class.
 
@@ -133,18 +137,36 @@ def image_level(
         beta: Adds F-beta.
 
     Returns:
-        Score name to shape (classes,); NaN for a class of which no image counts.
+        Score name to shape (classes,); NaN for a class of which no image counts, or none holds a pixel.
 
     Example:
         >>> image_level([[8], [1]], [[2], [0]], [[4], [0]])["dice"].round(3).tolist()
         [0.864]
     """
     scores = all_scores(tp, fp, fn, empty=empty, beta=beta)
-    return {name: mean_ignoring_nan(values, axis=0) for name, values in scores.items()}
+    absent = without_reference(tp, fn, empty=empty)
+    means = {name: mean_ignoring_nan(values, axis=0) for name, values in scores.items()}
+    return {name: np.where(absent, np.nan, values) for name, values in means.items()}
+
+
+def without_reference(tp: ArrayLike, fn: ArrayLike, *, empty: Empty) -> NDArray[np.bool_]:
+    """Return which classes have no mean over images, since no image holds a pixel of them.
+
+    Args:
+        tp: True positives, shape (images, classes).
+        fn: False negatives, same shape.
+        empty: What empty masks score; under "one" every class has a mean.
+
+    Example:
+        >>> without_reference([[8, 0], [1, 0]], [[4, 0], [0, 0]], empty="nan").tolist()
+        [False, True]
+    """
+    reference = np.sum(np.asarray(tp) + np.asarray(fn), axis=0)
+    return np.asarray((reference == 0) & (empty != "one"))
 
 
 def dataset_level(
-    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "one", beta: float | None = None
+    tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, *, empty: Empty = "nan", beta: float | None = None
 ) -> dict[str, Scores]:
     """Counts summed over all images, then divided, per class; args and shapes as ``image_level``.
 
@@ -168,6 +190,22 @@ def mean_ignoring_nan(values: ArrayLike, *, axis: int = 0) -> Scores:
     array = np.asarray(values, dtype=np.float64)
     present = ~np.isnan(array)
     return _divide(np.where(present, array, 0.0).sum(axis=axis), present.sum(axis=axis))
+
+
+def mean_over_classes(values: ArrayLike, *, background: int | None) -> float:
+    """Mean over classes but the background, NaN ones left out; NaN where nothing is left.
+
+    Args:
+        values: One per class.
+        background: Number of the class that does not count; None: all count.
+
+    Example:
+        >>> mean_over_classes([0.99, 0.5, float("nan")], background=0)
+        0.5
+    """
+    array = np.asarray(values, dtype=np.float64)
+    kept = array if background is None else np.delete(array, background)
+    return float(mean_ignoring_nan(kept))
 
 
 def _counts(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> tuple[Scores, Scores, Scores]:

@@ -28,6 +28,7 @@ class StageScores(nn.Module):
         class_names: One per logit channel.
         ignore_index: Label that counts nowhere.
         empty: What empty masks score, see ``segfocal.runs.scores.dice``.
+        background: Number of the class that means over classes leave out; None: all count.
         thresholds: Tuned thresholds to score beside 0.5; None: none are known.
         search: Whether to look for the best thresholds (validation); never in multiclass, which takes the
             argmax.
@@ -43,7 +44,8 @@ class StageScores(nn.Module):
         task: Literal["binary", "multiclass", "multilabel"],
         class_names: Sequence[str],
         ignore_index: int | None,
-        empty: Empty,
+        empty: Empty = "nan",
+        background: int | None = None,
         thresholds: Sequence[float] | None = None,
         search: bool = False,
         curves: bool = False,
@@ -53,6 +55,7 @@ class StageScores(nn.Module):
     ) -> None:
         super().__init__()
         common: dict[str, Any] = {"class_names": class_names, "ignore_index": ignore_index}
+        common["background"] = background
         classes = len(class_names)
         sigmoid = task != "multiclass"
         self.loss = MeanMetric(nan_strategy="disable")
@@ -170,7 +173,7 @@ def validation_names(
         >>> "val/dice/lesion" in validation_names(task="binary", class_names=["lesion"])
         True
     """
-    scores = StageScores(task=task, class_names=class_names, ignore_index=None, empty="one", search=True)
+    scores = StageScores(task=task, class_names=class_names, ignore_index=None, search=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # nothing was counted, which is the point
         return [f"val/{name}" for name in scores.compute()]

@@ -57,17 +57,17 @@ class FinalScores:
                     f"test_scores.{name} must be true, false or a list of classes, got {wanted!r}."
                 )
 
-    def check(self, task: Task, class_names: Sequence[str]) -> None:
+    def check(self, class_names: Sequence[str], *, background: int | None) -> None:
         """Raise for a class that the data do not have, or that is the background.
 
         Args:
-            task: "binary", "multiclass" or "multilabel".
             class_names: One per logit channel.
+            background: Number of the background class; None: there is none.
 
         Raises:
             SegfocalError: Naming it and the nearest.
         """
-        known = list(class_names)[1:] if task == "multiclass" else list(class_names)
+        known = [name for index, name in enumerate(class_names) if index != background]
         for name, wanted in self._wanted().items():
             for each in wanted if isinstance(wanted, list) else []:
                 check_choice(f"classes of test_scores.{name}", each, known)
@@ -78,8 +78,9 @@ class FinalScores:
         *,
         class_names: Sequence[str],
         ignore_index: int | None,
-        empty: Empty = "one",
+        empty: Empty = "nan",
         thresholds: Sequence[float] | None = None,
+        background: int | None = None,
     ) -> list[MaskScores]:
         """Return the scores of masks at one threshold per class.
 
@@ -89,12 +90,14 @@ class FinalScores:
             ignore_index: Label that counts nowhere.
             empty: What empty masks score, see ``segfocal.runs.scores.dice``.
             thresholds: One per class; None: 0.5.
+            background: Number of the class that has no such scores; None: all have.
         """
         common: dict[str, Any] = {
             "class_names": class_names,
             "ignore_index": ignore_index,
             "empty": empty,
             "thresholds": thresholds,
+            "background": background,
         }
         kinds: dict[str, type[MaskScores]] = {
             "surface": SurfaceScores,
@@ -111,7 +114,14 @@ class FinalScores:
             if wanted
         ]
 
-    def froc(self, task: Task, *, class_names: Sequence[str], ignore_index: int | None) -> FrocScores | None:
+    def froc(
+        self,
+        task: Task,
+        *,
+        class_names: Sequence[str],
+        ignore_index: int | None,
+        background: int | None = None,
+    ) -> FrocScores | None:
         """Return what gathers FROC, which belongs to no threshold; args as ``masks``."""
         if not self.lesions:
             return None
@@ -123,6 +133,7 @@ class FinalScores:
             classes=_names(self.lesions),
             min_size=self.min_lesion_px,
             level=self.froc_level,
+            background=background,
         )
 
     def _wanted(self) -> dict[str, Wanted]:

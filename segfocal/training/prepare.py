@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
 from segfocal.imbalance import bias_prior
+from segfocal.imbalance.background import background_class
 from segfocal.losses.base import SegmentationLoss
 from segfocal.models.head import head_width, set_head_bias
 from segfocal.models.stride import check_patch
@@ -29,6 +31,7 @@ class DataFacts:
         ignore_index: Label that counts nowhere, or None.
         divisor: Multiple of the image sizes that the network takes, in pixels.
         tiling: Windows in which larger cases are scored; None: all are scored whole.
+        background: Number of the class that means over classes leave out; None: all count.
     """
 
     task: Task
@@ -36,6 +39,14 @@ class DataFacts:
     ignore_index: int | None
     divisor: int
     tiling: Tiling | None = None
+    background: int | None = None
+
+
+def background_of(data: Any) -> int | None:
+    """Return the background class of a data module; of a foreign one as its class names say."""
+    if isinstance(data, CaseData):
+        return data.background
+    return background_class("auto", task=data.task, class_names=list(data.class_names))
 
 
 def spatial_dims(network: nn.Module) -> int:

@@ -17,7 +17,7 @@ from segfocal.runs.curves import write_curves
 from segfocal.runs.info import read_info, update_info
 from segfocal.runs.layout import RunPaths
 from segfocal.training.evaluation import StageScores
-from segfocal.training.prepare import resolved_alpha
+from segfocal.training.prepare import background_of, resolved_alpha
 from segfocal.training.task import SegmentationTask
 
 
@@ -36,6 +36,7 @@ def describe(task: SegmentationTask, data: Any, *, seed: Any) -> dict[str, Any]:
         "task": data.task,
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),
+        "background": background_of(data),
         "in_channels": data.in_channels,
         "parameters": count_parameters(task.network),
         "ignore_index": data.ignore_index,

@@ -96,6 +96,7 @@ class ScoringModule(LightningModule, ABC):
             class_names=facts.class_names,
             ignore_index=facts.ignore_index,
             empty=self.empty,
+            background=facts.background,
             thresholds=self.thresholds if final else None,
             search=not final,
             curves=final,

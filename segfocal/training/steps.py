@@ -146,22 +146,24 @@ class RunningSums:
         return RunningSums(self.steps, values, None if self.counts is None else self.counts.to(device))
 
 
-def dataset_dice(counts: Tensor) -> Tensor:
-    """Return the Dice of pooled counts, averaged over classes; a class that is absent and unpredicted is 1.
+def dataset_dice(counts: Tensor, *, background: int | None = None) -> Tensor:
+    """Return the Dice of pooled counts, averaged over classes; one absent and unpredicted is left out.
 
     Args:
         counts: ``(3, C)`` = tp, fp, fn.
+        background: Number of the class that the mean leaves out as well; None: none.
 
     Returns:
-        Scalar.
+        Scalar, NaN where no class is left.
 
     Example:
         >>> dataset_dice(torch.tensor([[2, 0], [1, 0], [1, 0]])).item()
-        0.8333333730697632
+        0.6666666865348816
     """
     tp, fp, fn = counts
-    empty = (tp + fp + fn) == 0
-    return torch.where(empty, 1.0, 2 * tp / (2 * tp + fp + fn).clamp(min=1)).float().mean()
+    values: Tensor = (2 * tp / (2 * tp + fp + fn)).float()
+    kept = torch.arange(len(values), device=values.device) != (-1 if background is None else background)
+    return values[kept].nanmean()
 
 
 def _named_values(evaluation: Evaluation) -> dict[str, Tensor]:

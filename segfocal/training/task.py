@@ -32,6 +32,7 @@ from segfocal.training.phases.settings import ActivePhase
 from segfocal.training.prediction.tiles import scoring_tiling
 from segfocal.training.prepare import (
     DataFacts,
+    background_of,
     check_head,
     check_ignored,
     check_patches,
@@ -103,7 +104,7 @@ class SegmentationTask(ScoringModule):
         channels_last: bool = False,
         compile: bool = False,
         divisor: int | None = None,
-        empty: Empty = "one",
+        empty: Empty = "nan",
         test_scores: FinalScores | None = None,
     ) -> None:
         super().__init__()
@@ -172,7 +173,7 @@ class SegmentationTask(ScoringModule):
             return
         task = check_tasks(task=self.task, loss=self.loss, data_task=data.task)
         check_ignored(self.loss, data.ignore_index)
-        self.test_scores.check(task, data.class_names)
+        self.test_scores.check(data.class_names, background=background_of(data))
         shape = {"in_channels": data.in_channels, "spatial_dims": spatial_dims(self.network)}
         divisor = size_divisor(self.network, divisor=self.divisor, **shape)
         check_head(self.network, num_classes=data.num_classes, divisor=divisor, **shape)
@@ -187,7 +188,8 @@ class SegmentationTask(ScoringModule):
                     self.network, self.head_prior, task=task, counts=counts, divisor=divisor, **shape
                 )
         tiling = scoring_tiling(data.tile if isinstance(data, CaseData) else None)
-        self.facts = DataFacts(task, tuple(data.class_names), data.ignore_index, divisor, tiling)
+        names, background = tuple(data.class_names), background_of(data)
+        self.facts = DataFacts(task, names, data.ignore_index, divisor, tiling, background)
 
     def on_train_start(self) -> None:
         """Let settings win over what a checkpoint stored; over ranks, make the loss the whole batch's."""
@@ -291,7 +293,9 @@ class SegmentationTask(ScoringModule):
             for name, value in means.items()
         }
         if counts is not None:
-            values["train/dataset_dice"] = dataset_dice(strategy.reduce(counts, reduce_op="sum"))
+            values["train/dataset_dice"] = dataset_dice(
+                strategy.reduce(counts, reduce_op="sum"), background=self._facts().background
+            )
         groups = self.trainer.optimizers[0].param_groups
         values["learning_rate"] = torch.tensor(max(group["lr"] for group in groups))
         if self.phase is not None:

@@ -263,3 +263,11 @@ def test_every_setting_can_come_from_yaml_and_the_command_line(write_set, tmp_pa
     assert data.split == Split(train=4, test=2, group=r"p(\d+)")
     data.setup("fit")
     assert next(iter(data.train_dataloader()))["image"].shape == (4, 1, 16, 20)
+
+
+@pytest.mark.parametrize(
+    ("background", "left_out"), [({}, 0), ({"background": 1}, 1), ({"background": None}, None)]
+)
+def test_the_background_is_a_setting_of_the_data(tmp_path, background, left_out):
+    data = FolderData(str(tmp_path), "multiclass", ["Background", "a", "b"], **background)
+    assert data.background == left_out

@@ -130,10 +130,10 @@ def test_dice_equals_monai_and_iou_equals_torchmetrics():
         torch.nn.functional.one_hot(labels, 4).movedim(-1, 1) for labels in (probabilities.argmax(1), target)
     )
     monai = DiceMetric(reduction="none", ignore_empty=False)(found, true)
-    assert_close(scores["dice"], monai.mean(0).mean())
+    assert_close(scores["dice"], monai.mean(0)[1:].mean())  # class 0 is the background
     assert_close(scores["dice/2"], monai[:, 2].mean())
     iou = mean_iou(found, true, num_classes=4, per_class=True, input_format="one-hot")
-    assert_close(scores["iou"], iou.mean(0).mean())
+    assert_close(scores["iou"], iou.mean(0)[1:].mean())
 
 
 def test_names_say_which_mean():
@@ -292,3 +292,43 @@ def test_a_name_twice_is_an_error_that_names_the_sampler():
 def test_contradicting_settings_are_refused(arguments, options, message):
     with pytest.raises(SegfocalError, match=message):
         SegmentationScores(*arguments, **options)
+
+
+def pictures(labels, found, classes):
+    """Probabilities of 1 for the classes found, and the labels."""
+    found = torch.tensor(found)
+    return torch.nn.functional.one_hot(found, classes).movedim(-1, 1).float(), torch.tensor(labels)
+
+
+def test_background_everywhere_scores_nothing():
+    metric = SegmentationScores("multiclass", 4, class_names=["background", "MA", "HE", "EX"])
+    metric.update(*pictures([[0, 0, 1, 0], [0, 0, 0, 2]], [[0] * 4] * 2, 4), ["a", "b"])
+    scores = metric.compute()
+    assert scores["dice"] == 0.0  # MA 0, HE 0; EX occurs nowhere
+    assert scores["dice/background"] > 0.8
+    assert scores["dice/EX"].isnan()
+    assert scores["dataset_dice/EX"].isnan()
+
+
+@pytest.mark.parametrize(("background", "dice"), [(None, 0.5), (0, 0.0), (1, 1.0)])
+def test_the_mean_leaves_out_the_class_that_is_named(background, dice):
+    metric = SegmentationScores("multiclass", 2, class_names=["road", "sky"], background=background)
+    metric.update(*pictures([[0, 0], [1, 1]], [[0, 0], [0, 0]], 2), ["a", "b"])
+    scores = metric.compute()
+    parts = [scores["dice/road"].item(), scores["dice/sky"].item()]
+    kept = [value for index, value in enumerate(parts) if index != background]
+    assert_close(scores["dice"].item(), sum(kept) / len(kept))
+    assert [row["background"] for row in metric.cases()][:2] == [background == 0, background == 1]
+
+
+@pytest.mark.parametrize("empty", ["one", "nan", "exclude"])
+def test_a_class_in_no_image_has_no_mean_of_its_own(empty):
+    metric = SegmentationScores("binary", 1, class_names=["lesion"], empty=empty)
+    metric.update(
+        torch.tensor([[[0.9, 0.1]], [[0.1, 0.1]]]), torch.zeros(2, 2, dtype=torch.int64), ["a", "b"]
+    )
+    scores = metric.compute()
+    assert scores["dice"].item() == 0.5 if empty == "one" else scores["dice"].isnan()
+    expected = {"one": (0.0, 1.0), "nan": (0.0, None), "exclude": (None, None)}[empty]
+    assert tuple(row["dice"] for row in metric.cases()) == expected
+    assert scores["dataset_dice"].item() == 0.0 if empty != "exclude" else scores["dataset_dice"].isnan()

@@ -128,7 +128,7 @@ def test_unknown_classes_are_refused_before_training(memory_data):
 
 def test_the_background_is_no_class_to_score():
     with pytest.raises(SegfocalError, match=r"must be one of 'a', 'b', got 'background'"):
-        FinalScores(surface=["background"]).check("multiclass", ["background", "a", "b"])
+        FinalScores(surface=["background"]).check(["background", "a", "b"], background=0)
 
 
 def test_a_stage_of_training_records_none_of_them():

@@ -13,6 +13,7 @@ from segfocal.data.synthetic.scene import SHARES
 from segfocal.data.synthetic.shapes import KINDS, Kind
 from segfocal.data.synthetic.source import SyntheticSource
 from segfocal.errors import SegfocalError, check_choice, check_range
+from segfocal.imbalance.background import Background
 from segfocal.imbalance.counts import TASKS, Task
 
 APPEARANCE = ("plain", "striped", "chequered")
@@ -49,6 +50,7 @@ class SyntheticData(SegmentationData):
         cache_mib: As in `SegmentationData`; 0 generates every picture anew each time.
         num_workers: As in `SegmentationData`.
         val_batch_size: As in `SegmentationData`.
+        background: As in `SegmentationData`.
 
     Raises:
         SegfocalError: For settings outside their range.
@@ -81,6 +83,7 @@ class SyntheticData(SegmentationData):
         cache_mib: float = 1024.0,
         num_workers: int = 0,
         val_batch_size: int = 1,
+        background: Background = "auto",
     ) -> None:
         check_choice("kind", kind, KINDS)
         check_choice("task", task, TASKS)
@@ -108,6 +111,7 @@ class SyntheticData(SegmentationData):
             cache_mib=cache_mib,
             num_workers=num_workers,
             val_batch_size=val_batch_size,
+            background=background,
         )
 
     def source(self, split: Split) -> SyntheticSource:

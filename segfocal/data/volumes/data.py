@@ -20,6 +20,7 @@ from segfocal.data.volumes.patches import VolumeDataset, VolumePatchDataset
 from segfocal.data.volumes.preprocess import VolumePreprocess
 from segfocal.data.volumes.source import VolumeSource
 from segfocal.errors import SegfocalError, check_choice
+from segfocal.imbalance.background import Background
 from segfocal.imbalance.counts import Task
 
 FIFTH = Split(test_folds=5, test_fold=0)
@@ -68,6 +69,8 @@ class NiftiData(CaseData):
         val_batch_size: Whole volumes per batch in validation and test; above 1 they must be of one size.
         allow_leaks: Names or groups of volumes that may lie in two splits, wildcards allowed
             (``["case_07*"]``); null: none, and training refuses them.
+        background: Number of the class that means over classes leave out; null: there is none, all classes
+            count; "auto": class 0 of multiclass where its name says background or says nothing.
 
     Raises:
         SegfocalError: Naming file, expected, found and remedy.
@@ -94,6 +97,7 @@ class NiftiData(CaseData):
         num_workers: int = 0,
         val_batch_size: int = 1,
         allow_leaks: list[str] | None = None,
+        background: Background = "auto",
     ) -> None:
         self.set, self.parts = find_volumes(root, datasets)
         if task is None:
@@ -112,6 +116,7 @@ class NiftiData(CaseData):
             num_workers=num_workers,
             val_batch_size=val_batch_size,
             allow_leaks=allow_leaks,
+            background=background,
         )
         if self.set.ignored and ignore_index is None:
             raise SegfocalError("dataset.json has a label 'ignore': set ignore_index to a number.")
