@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segfocal.data.cases import CaseSet
@@ -28,7 +29,8 @@ class CaseData(pl.LightningDataModule, ABC):
     """Cases with labels, divided into train, val and test.
 
     Samples are dicts: ``image`` float32 ``(C, *S)``, ``mask`` integers ``(*S)`` or ``(K, *S)`` for
-    multilabel, ``name``, ``group``, ``index``.
+    multilabel, ``name``, ``group``, ``index``. Where the network sees whole cases at another size than
+    their files have, ``stored_mask`` is the mask of the file, a list in a batch: scores are of that size.
 
     Args:
         task: What the masks mean.
@@ -100,6 +102,23 @@ class CaseData(pl.LightningDataModule, ABC):
     @abstractmethod
     def wholes(self, split: Split, *, with_mask: bool) -> Dataset[Sample]:
         """Return the whole cases of a split in order."""
+
+    @abstractmethod
+    def restored(self, scores: Tensor, batch: Mapping[str, Any], index: int) -> Tensor:
+        """Return scores at the size of the file, by the steps of the predictor.
+
+        Args:
+            scores: ``(C, *S)`` of one case, float32 in [0, 1].
+            batch: With ``stored_mask``.
+            index: Of the case in the batch.
+
+        Returns:
+            ``(C, *S')`` on the CPU.
+        """
+
+    @abstractmethod
+    def network_size(self) -> str | None:
+        """Return at which size the network sees the cases, in words; None: at that of their files."""
 
     @abstractmethod
     def preprocess_settings(self) -> dict[str, Any]:

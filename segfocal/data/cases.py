@@ -95,6 +95,7 @@ class Cases:
         self._spill = None if cache_dir is None else Spill(cache_dir)
         self._pictures: dict[int, Picture] = {}
         self._labels: dict[int, Labels] = {}
+        self._stored: dict[int, Mask] = {}
 
     def __len__(self) -> int:
         return len(self.source)
@@ -124,6 +125,20 @@ class Cases:
             found = Labels(mask, stored.shape[-2:], rows)
             if kept:
                 self._labels[index] = found
+        return found
+
+    def stored_mask(self, index: int) -> Mask | None:
+        """Return the mask of a case at the size of its file; None where ``preprocess`` leaves all sizes."""
+        if not self.preprocess.resizes():
+            return None
+        found = self._stored.get(index)
+        if found is None:
+            with naming(self.source.names[index]):
+                stored = self.source.mask(index)
+                self._check_mask(stored)
+                found, kept = self._store(stored.astype(self.mask_dtype, copy=False))
+            if kept:
+                self._stored[index] = found
         return found
 
     def pair(self, index: int) -> tuple[Picture, Labels]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from segfocal.data.base import SPLITS, CaseData, Split
 from segfocal.data.cases import Cases
@@ -130,6 +133,18 @@ class SegmentationData(CaseData):
     def wholes(self, split: Split, *, with_mask: bool) -> ImageDataset:
         """Return the whole images of a split."""
         return ImageDataset(self.cases(split), with_mask=with_mask)
+
+    def restored(self, scores: Tensor, batch: Mapping[str, Any], index: int) -> Tensor:
+        """Return scores at the size of the file."""
+        size = tuple(batch["stored_mask"][index].shape[-2:])
+        return torch.from_numpy(self.preprocess.restore(scores.cpu().numpy(), size))
+
+    def network_size(self) -> str | None:
+        """Return the factor and the largest side to which images are reduced."""
+        scale, longest = self.preprocess.scale, self.preprocess.longest_side
+        parts = [] if scale == 1 else [f"scale {scale:g}"]
+        parts += [] if longest is None else [f"at most {longest} px"]
+        return " and ".join(parts) or None
 
     def preprocess_settings(self) -> dict[str, Any]:
         """Return the settings of ``preprocess``."""

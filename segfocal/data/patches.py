@@ -110,6 +110,8 @@ class PatchDataset(Dataset[Sample]):
 class ImageDataset(Dataset[Sample]):
     """Whole images in order, as validation, test and prediction see them.
 
+    Where ``preprocess`` resizes, ``stored_mask`` is the mask at the size of its file: scores are of that.
+
     Args:
         cases: The cases of the split.
         with_mask: False leaves the masks unread and out of the samples.
@@ -129,11 +131,13 @@ class ImageDataset(Dataset[Sample]):
         preprocess = self.cases.preprocess
         planes = preprocess.standardize(preprocess.unit(picture.image), picture.mean, picture.std)
         marks = _landmarks(self.cases, index, picture) if labels else None
-        return _sample(self.cases, index, planes, labels.mask if labels else None, marks)
+        sample = _sample(self.cases, index, planes, labels.mask if labels else None, marks)
+        stored = self.cases.stored_mask(index) if labels else None
+        return sample if stored is None else sample | {"stored_mask": torch.from_numpy(np.array(stored))}
 
 
 def collate(samples: list[Sample]) -> Sample:
-    """Stack samples into a batch. Nothing is padded: they must have one size.
+    """Stack samples into a batch. Nothing is padded: they must have one size, but for what is as stored.
 
     Args:
         samples: Dicts of tensors, strings and numbers with the same keys.
@@ -151,7 +155,7 @@ def collate(samples: list[Sample]) -> Sample:
     batch: Sample = {}
     for key, value in samples[0].items():
         column = [sample[key] for sample in samples]
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor) and not key.startswith("stored_"):
             # numpy copies on this thread; torch.stack waits for its thread pool, 40 ms on a busy machine
             batch[key] = torch.from_numpy(np.stack([tensor.numpy() for tensor in column]))
         else:

@@ -38,7 +38,7 @@ class Preprocess:
         mean: One number per channel (or one for all) on the unit scale, for ``"fixed"``.
         std: Likewise.
         scale: Factor on height and width (0.25: a quarter of each); images are averaged, masks take the
-            nearest.
+            nearest. Scores are of the size of the files, to which probabilities are resized.
         longest_side: Largest height or width in pixels after ``scale``; larger images are reduced to it.
         intensity_range: ``(low, high)`` in the file's own units, e.g. (-200, 300) for a CT window.
 
@@ -96,6 +96,24 @@ class Preprocess:
         if mask.ndim == 2:
             return self._resize(mask[:, :, None], cv2.INTER_NEAREST)[:, :, 0]
         return np.stack([self.select_mask(channel) for channel in mask])
+
+    def restore(self, scores: Floats, size: tuple[int, ...]) -> Floats:
+        """Return scores in [0, 1] at the size of the stored image, linearly resized.
+
+        Args:
+            scores: ``(K, h, w)`` at the reduced size.
+            size: Height and width of the stored image.
+        """
+        if scores.shape[1:] == tuple(size):
+            return scores
+        height, width = size
+        planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in scores]
+        restored: Floats = np.stack(planes).astype(np.float32)
+        return restored.clip(0.0, 1.0)
+
+    def resizes(self) -> bool:
+        """Return whether an image may get another size than it is stored in."""
+        return self.scale != 1 or self.longest_side is not None
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width after ``scale`` and ``longest_side``, in pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -32,6 +33,8 @@ class DataFacts:
         divisor: Multiple of the image sizes that the network takes, in pixels.
         tiling: Windows in which larger cases are scored; None: all are scored whole.
         background: Number of the class that means over classes leave out; None: all count.
+        restored: Leads the scores of one case of a batch back to the size of its file, see
+            ``CaseData.restored``; None: for data modules that know no files.
     """
 
     task: Task
@@ -40,6 +43,7 @@ class DataFacts:
     divisor: int
     tiling: Tiling | None = None
     background: int | None = None
+    restored: Callable[[torch.Tensor, Mapping[str, Any], int], torch.Tensor] | None = None
 
 
 def background_of(data: Any) -> int | None:

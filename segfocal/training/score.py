@@ -103,7 +103,7 @@ def _print(
     table = score_table(
         short,
         data.class_names,
-        title=f"{stage}: {images} images, {path.name} of {run.root}",
+        title=f"{stage}: {images} images{_size(data)}, {path.name} of {run.root}",
         argmax=data.task == "multiclass",
         thresholds=cli.model.thresholds,
         bayes_dice=_bayes(data, stage),
@@ -129,6 +129,12 @@ def _print(
         ("pictures", run.case_pictures / stage),
     ):
         console.print(f"{name}: {place}", soft_wrap=True, highlight=False)
+
+
+def _size(data: Any) -> str:
+    """Say at which size scores are, where the network sees another."""
+    seen = data.network_size() if isinstance(data, CaseData) else None
+    return "" if seen is None else f" at the size of their files (the network sees {seen})"
 
 
 def _bayes(data: Any, stage: str) -> list[float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import torch
@@ -115,13 +115,46 @@ class ScoringModule(LightningModule, ABC):
             if self.fitting is not None:
                 self.fitting.update(logits, batch["mask"], list(batch["name"]))
             else:
-                assert self.scores is not None
-                others = {kind: self._recalibrate(kind, logits) for kind in self.scores.recalibrated}
-                loss = self.loss(logits, batch["mask"])
-                self.scores.update(
-                    probabilities, batch, loss=loss, recalibrated=others, pixels=self._pixels(logits, batch)
-                )
+                self._count(logits, probabilities, batch)
         return {"probabilities": probabilities}
+
+    def _count(self, logits: Tensor, probabilities: Tensor, batch: Mapping[str, Any]) -> None:
+        """Count what `predict` would write against the masks as they are stored.
+
+        The loss, and how it spreads over the pixels, are of the size that the network sees.
+        """
+        assert self.scores is not None
+        loss, pixels = self.loss(logits, batch["mask"]), self._pixels(logits, batch)
+        kinds: dict[str, Tensor] = {"raw": probabilities}
+        if "temperature" in self.scores.recalibrated:
+            kinds["temperature"] = self._cooled(logits)
+        for found, part in self._at_file_size(kinds, batch):
+            raw = found.pop("raw")
+            if "posterior" in self.scores.recalibrated:
+                assert isinstance(self.loss, SegmentationLoss)
+                found["posterior"] = self.loss.posterior(raw)
+            self.scores.update(raw, part, loss=loss, recalibrated=found, pixels=pixels)
+            pixels = None  # of the whole batch, once
+
+    def _at_file_size(
+        self, kinds: Mapping[str, Tensor], batch: Mapping[str, Any]
+    ) -> Iterator[tuple[dict[str, Tensor], Mapping[str, Any]]]:
+        """Yield scores and masks of the same size: the batch as it is, or image by image as stored."""
+        restored = self._facts().restored
+        if restored is None or "stored_mask" not in batch:
+            yield dict(kinds), batch
+            return
+        for index, mask in enumerate(batch["stored_mask"]):
+            part: dict[str, Any] = {"mask": mask[None], "name": [batch["name"][index]]}
+            if "stored_spacing" in batch:
+                part["spacing"] = batch["stored_spacing"][index][None]
+            yield (
+                {
+                    kind: restored(scores[index], batch, index)[None].to(scores.device)
+                    for kind, scores in kinds.items()
+                },
+                part,
+            )
 
     def _pixels(self, logits: Tensor, batch: Mapping[str, Any]) -> PixelLosses | None:
         assert self.scores is not None
@@ -138,13 +171,9 @@ class ScoringModule(LightningModule, ABC):
         )
         return [*kinds, "posterior"] if exact else kinds
 
-    def _recalibrate(self, kind: str, logits: Tensor) -> Tensor:
-        task = self._facts().task
-        if kind == "temperature":
-            assert self.temperature is not None
-            return probabilities_of(logits.float() / self.temperature, task=task)
-        assert isinstance(self.loss, SegmentationLoss)
-        return self.loss.posterior(probabilities_of(logits, task=task))
+    def _cooled(self, logits: Tensor) -> Tensor:
+        assert self.temperature is not None
+        return probabilities_of(logits.float() / self.temperature, task=self._facts().task)
 
     def _finish(self, prefix: str) -> None:
         if self.fitting is not None:

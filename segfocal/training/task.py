@@ -187,9 +187,11 @@ class SegmentationTask(ScoringModule):
                 start_at_prior(
                     self.network, self.head_prior, task=task, counts=counts, divisor=divisor, **shape
                 )
-        tiling = scoring_tiling(data.tile if isinstance(data, CaseData) else None)
+        known = isinstance(data, CaseData)
+        tiling = scoring_tiling(data.tile if known else None)
+        restored = data.restored if known else None
         names, background = tuple(data.class_names), background_of(data)
-        self.facts = DataFacts(task, names, data.ignore_index, divisor, tiling, background)
+        self.facts = DataFacts(task, names, data.ignore_index, divisor, tiling, background, restored)
 
     def on_train_start(self) -> None:
         """Let settings win over what a checkpoint stored; over ranks, make the loss the whole batch's."""

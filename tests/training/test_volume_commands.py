@@ -76,6 +76,28 @@ def test_fit_validate_and_test_score_whole_volumes(volume_run):
     assert cases.filter(pl.col("class_name") == "background")["hd95"].null_count() == 2
 
 
+def test_counts_are_those_of_the_files_that_predict_writes(volume_run, tmp_path):
+    """Also where the network sees volumes on another grid, and turned."""
+    run, data = volume_run / "run", volume_run / "data"
+    assert main(["test", "--run", str(run)]) == 0
+    predict = ["predict", "--run", str(run), "--images", str(data / "imagesTr"), "--out", str(tmp_path)]
+    assert main(predict) == 0
+    cases = pl.read_parquet(run / "cases.parquet").filter(pl.col("stage") == "test")
+    assert len(cases)
+    for row in cases.iter_rows(named=True):
+        label = row["class_index"]
+        files = (data / "labelsTr" / f"{row['name']}.nii.gz", tmp_path / "masks" / f"{row['name']}.nii.gz")
+        known, said = (np.asarray(nibabel.load(file).dataobj) == label for file in files)
+        expected = [
+            (known & said).sum(),
+            (~known & said).sum(),
+            (known & ~said).sum(),
+            (~known & ~said).sum(),
+        ]
+        assert [row[key] for key in ("tp", "fp", "fn", "tn")] == expected
+        assert row["pixels"] == known.size
+
+
 def test_predictions_lie_where_their_images_do(volume_run, tmp_path):
     """Shape, affine, header and orientation are those of the file, for every way of storing it."""
     image, _ = cube_case(1, size=(15, 20, 9))

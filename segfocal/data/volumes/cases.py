@@ -34,11 +34,13 @@ class VolumeCase:
         image: ``(C, X, Y, Z)`` float32.
         labels: Mask ``(X, Y, Z)`` or ``(K, X, Y, Z)`` and its counts.
         spacing_mm: ``(3,)`` edges of a voxel.
+        stored: Mask and affine of the file, where the image is resampled and the case is one to score.
     """
 
     image: Tensor
     labels: Labels
     spacing_mm: Tensor
+    stored: tuple[Tensor, Tensor] | None = None
 
 
 class VolumeCases:
@@ -49,12 +51,20 @@ class VolumeCases:
         preprocess: Axes, spacing and intensity.
         num_classes: Channels of the logits.
         cache: Where prepared volumes are kept, by MONAI's CacheDataset and PersistentDataset.
+        scored: Whether the masks as they are stored are needed too.
     """
 
     def __init__(
-        self, source: VolumeSource, *, preprocess: VolumePreprocess, num_classes: int, cache: CachePlan
+        self,
+        source: VolumeSource,
+        *,
+        preprocess: VolumePreprocess,
+        num_classes: int,
+        cache: CachePlan,
+        scored: bool = False,
     ) -> None:
         self.source, self.preprocess, self.num_classes, self.cache = source, preprocess, num_classes, cache
+        self.keeps_stored = scored and preprocess.spacing_mm is not None
         self.task: Task = source.task
         self.ignore_index = source.ignore_index
         self._kept: CacheDataset | None = None
@@ -73,7 +83,8 @@ class VolumeCases:
             found: Mapping[str, Tensor] = chosen[index]
         mask: Mask = found["mask"].numpy()
         rows = LabelRows(found["rows"].numpy(), found["negatives"].numpy())
-        return VolumeCase(found["image"], Labels(mask, mask.shape[-3:], rows), found["spacing"])
+        stored = (found["stored_mask"], found["stored_affine"]) if self.keeps_stored else None
+        return VolumeCase(found["image"], Labels(mask, mask.shape[-3:], rows), found["spacing"], stored)
 
     def image(self, index: int) -> tuple[Tensor, Tensor]:
         """Return image and spacing of a volume whose mask is not asked for."""
@@ -96,12 +107,14 @@ class VolumeCases:
         """Read as many cases as the memory holds: worker processes then share them."""
         if self._kept is not None:
             return
-        settings = json.dumps([self.preprocess.to_dict(), self.source.values, self.source.ignored, self.task])
+        settings = json.dumps(
+            [self.preprocess.to_dict(), self.source.values, self.source.ignored, self.task, self.keeps_stored]
+        )
         items = [
             {"index": index, "stamp": self.source.stamp(index), "settings": settings}
             for index in range(len(self))
         ]
-        prepare = _Prepare(self.source, self.preprocess, self.num_classes)
+        prepare = _Prepare(self.source, self.preprocess, self.num_classes, keeps_stored=self.keeps_stored)
         room = self._fitting() if self.cache.kind == "memory" else 0
         workers = os.cpu_count()
         with _own_errors():
@@ -122,9 +135,10 @@ class VolumeCases:
         for index, files in enumerate(self.source.files):
             image = open_nifti(files.mask)
             shape = np.array(image.shape[:3], dtype=float)
+            planes = self.num_classes if self.task == "multilabel" else 1
+            room -= float(np.prod(shape)) * planes if self.keeps_stored else 0.0
             if self.preprocess.spacing_mm is not None:
                 shape *= np.array(self.preprocess.spacing(image.affine)) / self.preprocess.spacing_mm
-            planes = self.num_classes if self.task == "multilabel" else 1
             room -= float(np.prod(shape)) * (4 * self.source.channels + planes)
             if room < 0:
                 return index
@@ -134,8 +148,11 @@ class VolumeCases:
 class _Prepare(Transform):
     """Everything that is the same in every epoch."""
 
-    def __init__(self, source: VolumeSource, preprocess: VolumePreprocess, num_classes: int) -> None:
+    def __init__(
+        self, source: VolumeSource, preprocess: VolumePreprocess, num_classes: int, *, keeps_stored: bool
+    ) -> None:
         self.source, self.preprocess, self.num_classes = source, preprocess, num_classes
+        self.keeps_stored = keeps_stored
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Tensor]:
         index = int(item["index"])
@@ -143,9 +160,12 @@ class _Prepare(Transform):
             volume, stored = self.source.pair(index)
             image = self.preprocess.image(volume)
             mask = self.preprocess.mask(stored, volume.affine).as_tensor()
-        mask = (mask if self.source.task == "multilabel" else mask[0]).contiguous()
+        layered = self.source.task == "multilabel"
+        mask = (mask if layered else mask[0]).contiguous()
         rows = count_labels(mask.numpy(), task=self.source.task, num_classes=self.num_classes)
-        return {
+        kept = torch.from_numpy(np.ascontiguousarray(stored if layered else stored[0]))
+        files = {"stored_mask": kept, "stored_affine": torch.from_numpy(np.array(volume.affine))}
+        return (files if self.keeps_stored else {}) | {
             "image": image.as_tensor().contiguous(),
             "mask": mask,
             "rows": torch.from_numpy(rows.rows),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from segfocal.data.base import SPLITS, CaseData
 from segfocal.data.base import Split as SplitName
@@ -32,7 +36,7 @@ class NiftiData(CaseData):
     ``dataset.json`` says which files there are, what their channels are and what the labels mean. Volumes of
     all splits come from imagesTr and labelsTr. Samples are as in `SegmentationData`, with three axes, right,
     anterior, superior, and ``spacing``, the edges of a voxel in mm. Whole volumes are scored on the grid of
-    the network's input, which is the stored one unless ``preprocess.spacing_mm`` is set. An image may be a
+    their files, also where ``preprocess.spacing_mm`` gives the network another. An image may be a
     folder of the name its file would have, without ending, that holds a DICOM series. With MONAI's download::
 
         datasets:
@@ -152,6 +156,7 @@ class NiftiData(CaseData):
                 preprocess=self.preprocess,
                 num_classes=self.num_classes,
                 cache=CachePlan(kind, self.cache_mib, self.cache_dir),
+                scored=split != "train",
             )
         return self._cases[split]
 
@@ -169,6 +174,17 @@ class NiftiData(CaseData):
     def wholes(self, split: SplitName, *, with_mask: bool) -> VolumeDataset:
         """Return the whole volumes of a split."""
         return VolumeDataset(self.cases(split), with_mask=with_mask)
+
+    def restored(self, scores: Tensor, batch: Mapping[str, Any], index: int) -> Tensor:
+        """Return scores on the grid of the file."""
+        shape = tuple(batch["stored_mask"][index].shape[-3:])
+        affine = batch["stored_affine"][index].cpu().numpy()
+        return torch.from_numpy(self.preprocess.restore_to(scores.cpu(), shape, affine))
+
+    def network_size(self) -> str | None:
+        """Return the edges of a voxel to which volumes are resampled."""
+        spacing = self.preprocess.spacing_mm
+        return None if spacing is None else " x ".join(f"{edge:g}" for edge in spacing) + " mm"
 
     def preprocess_settings(self) -> dict[str, Any]:
         """Return the settings of ``preprocess`` and the label values, under the name ``volume``."""

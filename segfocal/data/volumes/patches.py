@@ -93,6 +93,9 @@ class VolumePatchDataset(Dataset[Sample]):
 class VolumeDataset(Dataset[Sample]):
     """Whole volumes in order, as validation, test and prediction see them.
 
+    Where volumes are resampled, ``stored_mask``, ``stored_affine`` and ``stored_spacing`` are those of the
+    files: scores are of that grid.
+
     Args:
         cases: The cases of the split.
         with_mask: False leaves the masks unread and out of the samples.
@@ -110,7 +113,16 @@ class VolumeDataset(Dataset[Sample]):
             return _sample(self.cases, index, image, None, spacing_mm)
         case = self.cases.case(index)
         mask: Mask = np.array(case.labels.mask, order="C")
-        return _sample(self.cases, index, case.image.clone(), torch.from_numpy(mask), case.spacing_mm)
+        sample = _sample(self.cases, index, case.image.clone(), torch.from_numpy(mask), case.spacing_mm)
+        if case.stored is None:
+            return sample
+        stored, affine = (tensor.clone() for tensor in case.stored)
+        return sample | {"stored_mask": stored, "stored_affine": affine, "stored_spacing": _edges(affine)}
+
+
+def _edges(affine: Tensor) -> Tensor:
+    """Return the edges of a voxel in mm along the axes of its file."""
+    return affine[:3, :3].square().sum(dim=0).sqrt().float()
 
 
 def _sample(cases: VolumeCases, index: int, image: Tensor, mask: Tensor | None, spacing_mm: Tensor) -> Sample:

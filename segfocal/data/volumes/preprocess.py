@@ -122,6 +122,10 @@ class VolumePreprocess:
         back = self._steps("bilinear").inverse(placed)
         return np.asarray(back.as_tensor().numpy(), dtype=np.float32)
 
+    def restore_to(self, scores: Tensor, shape: tuple[int, ...], affine: Affine) -> Floats:
+        """Return scores on the grid of a file of which shape ``(X, Y, Z)`` and affine alone are at hand."""
+        return self.restore(scores, self._grid(torch.zeros(1, *shape), affine, mode="bilinear"))
+
     def spacing(self, affine: Affine | Tensor) -> tuple[float, float, float]:
         """Return the edges of a voxel in mm along the three axes of an affine."""
         x, y, z = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0).tolist()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -252,16 +251,9 @@ def _prepared(
     if isinstance(preprocess, Preprocess):
         if not isinstance(image, np.ndarray):
             raise SegfocalError(f"this network segments images of two axes, got {type(image).__name__}.")
-        return torch.from_numpy(preprocess(image)), lambda scores: _resize(scores, image.shape[:2])
+        size = image.shape[:2]
+        return torch.from_numpy(preprocess(image)), lambda scores: preprocess.restore(scores, size)
     if isinstance(image, np.ndarray):
         raise SegfocalError("this network segments volumes: read them with data.volumes.reading.read_volume.")
     prepared = preprocess.image(image)
     return prepared.as_tensor(), lambda scores: preprocess.restore(torch.from_numpy(scores), prepared)
-
-
-def _resize(scores: npt.NDArray[np.float32], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    if scores.shape[1:] == size:
-        return scores
-    height, width = size
-    planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in scores]
-    return np.clip(np.stack(planes).astype(np.float32), 0.0, 1.0)
