@@ -21,7 +21,15 @@ def discard_untrained(paths: RunPaths) -> bool:
         return False
     for folder in (paths.boards, paths.checkpoints, paths.case_pictures):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (paths.metrics, paths.cases, paths.curves, paths.calibration, paths.config, paths.info):
+    for file in (
+        paths.metrics,
+        paths.cases,
+        paths.curves,
+        paths.calibration,
+        paths.config,
+        paths.history,
+        paths.info,
+    ):
         with suppress(OSError):
             file.unlink()
     with suppress(OSError):  # not empty: it holds files of the user

@@ -32,6 +32,11 @@ class RunPaths:
         return self.root / "config.yaml"
 
     @property
+    def history(self) -> Path:
+        """What was changed in that configuration, and at which step (see ``segfocal.runs.history``)."""
+        return self.root / "config_history.json"
+
+    @property
     def metrics(self) -> Path:
         """Everything logged, one value per line (see ``segfocal.runs.log``)."""
         return self.root / "metrics.csv"

@@ -52,6 +52,29 @@ def take_option(argv: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     return (found[0] if found else None), rest
 
 
+def take_flag(argv: Sequence[str], name: str) -> tuple[bool, list[str]]:
+    """Take ``--name`` out of a list of words.
+
+    Args:
+        argv: The words.
+        name: With its dashes.
+
+    Returns:
+        Whether it was there, and the other words.
+
+    Raises:
+        SegfocalError: If it was given a value.
+
+    Example:
+        >>> take_flag(["--allow-changes", "--trainer.max_epochs", "3"], "--allow-changes")
+        (True, ['--trainer.max_epochs', '3'])
+    """
+    valued = [word for word in argv if word.startswith(name + "=")]
+    if valued:
+        raise SegfocalError(f"{name} takes no value, got {valued[0]}. Leave out what follows the name.")
+    return name in argv, [word for word in argv if word != name]
+
+
 def config_files(argv: Sequence[str]) -> list[str]:
     """Return the configuration files named by ``--config`` or ``-c``.
 

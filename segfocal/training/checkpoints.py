@@ -86,9 +86,10 @@ class RunCheckpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note a validation that was cut short, also by a kill between ``last.ckpt`` and ``best.ckpt``."""
+        """Note a validation to repeat: cut short, killed before ``best.ckpt``, or where a new best begins."""
         stored = checkpoint["callbacks"].get(self.state_key, {}).get("best_score")
-        if stored is not None and stored != self._kept_score():
+        lost = stored is not None and stored != self._kept_score()
+        if self._was_validated() if self._begins_anew() else lost:
             checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = _VALIDATION_PENDING
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
         self._unvalidated_step = checkpoint["global_step"] if progress == _VALIDATION_PENDING else None
@@ -219,6 +220,14 @@ class RunCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             entry = checkpoint_info(last, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
             update_info(self.run, checkpoints={"last": entry})
+
+    def _begins_anew(self) -> bool:
+        """Whether `segfocal.training.running.Resumption` took the score from the best so far."""
+        best = read_info(self.run).get("checkpoints", {}).get("best", {})
+        return "score" in best and best["score"] is None
+
+    def _was_validated(self) -> bool:
+        return read_info(self.run).get("checkpoints", {}).get("last", {}).get("score") is not None
 
     def _kept_score(self) -> float | None:
         return read_info(self.run).get("checkpoints", {}).get("best", {}).get("score")

@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import copy
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningDataModule, Trainer
@@ -109,6 +110,26 @@ class SegfocalCLI(LightningCLI):
     def dump(self) -> str:
         """Return the merged configuration as YAML."""
         return str(self.parser.dump(self.config, skip_none=False))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the merged configuration as plain values."""
+        return dict(yaml.safe_load(self.dump()))
+
+    def completed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return earlier settings with the defaults that were added since.
+
+        Args:
+            settings: What ``settings`` returned, perhaps of an older version.
+
+        Returns:
+            The same as they are where they no longer parse.
+        """
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                parsed = self.parser.parse_object(copy.deepcopy(dict(settings)))
+                return dict(yaml.safe_load(self.parser.dump(parsed, skip_none=False)))
+        except (argparse.ArgumentError, ValueError, TypeError, AttributeError):
+            return dict(settings)
 
     @property
     def finetune(self) -> Finetune | None:

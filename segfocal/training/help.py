@@ -10,7 +10,8 @@ _FIT = """usage: segfocal fit --config X.yaml [--run DIR] [overrides]
 
   --config X.yaml   configuration; several are merged, later ones win
   --run DIR         new run directory (default: runs/<name of X>/<time>)
-  --resume DIR      go on with an interrupted run, bit for bit
+  --resume DIR      go on with an interrupted run, bit for bit; what was changed is kept
+  --allow-changes   ... also with another network, loss, task or data
 
 overrides win over the file, the file over a checkpoint; the most used
   --model.learning_rate 0.001      --model.schedule cosine|poly|constant
@@ -30,7 +31,8 @@ _FINETUNE = """usage: segfocal finetune --config X.yaml --from CHECKPOINT [--run
   --from CHECKPOINT  .safetensors, .ckpt, .pth or .pt of anybody, a run directory, a save_pretrained
                      directory, a MONAI bundle; nothing in it is executed
   --run DIR          new run directory (default: runs/<name of X>/<time>)
-  --resume DIR       go on with an interrupted run, bit for bit
+  --resume DIR       go on with an interrupted run, bit for bit; what was changed is kept
+  --allow-changes    ... also with another network, loss, task or data
 
   --finetune.checkpoint best|last        of a run directory
   --finetune.first_conv sum|cycle        for images of other channels

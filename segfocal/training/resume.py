@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping
 
 from segfocal.data.base import CaseData
 
@@ -68,10 +69,21 @@ def seed_epoch(epoch: int, *, rank: int) -> None:
 
 
 class ResumeState(Callback):
-    """Saves and restores the place within the epoch and the random states."""
+    """Saves and restores the place within the epoch and the random states; settings win over the stored."""
 
     def __init__(self) -> None:
         self._pending: dict[str, Any] | None = None
+        self._patience: list[tuple[EarlyStopping, int]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note the patience that the configuration gives: the checkpoint's would take its place."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        self._patience = [(each, each.patience) for each in callbacks if isinstance(each, EarlyStopping)]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the configured patience win over the stored one."""
+        for callback, patience in self._patience:
+            callback.patience = patience
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed the epoch, so that a run resumed at its beginning needs no random state."""

@@ -6,19 +6,32 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pytorch_lightning import Trainer
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.runs.history import (
+    Change,
+    differences,
+    in_words,
+    other_experiment,
+    other_score,
+    read_history,
+    write_history,
+)
 from segfocal.runs.info import RunInfo, read_info, update_info
 from segfocal.runs.layout import RunPaths
+from segfocal.runs.write import write_text
 from segfocal.training.arguments import config_files, new_run_dir
 from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.evaluation import validation_names
 from segfocal.training.interrupt import Interrupted
+from segfocal.training.record import describe
 
 _RANKS_RUN = "SEGFOCAL_RUN_OF_RANK_0"
 
@@ -68,24 +81,114 @@ def prepare(cli: SegfocalCLI) -> None:
     cli.check_monitors(validation_names(task=facts.task, class_names=facts.class_names))
 
 
-def check_same_data(cli: SegfocalCLI, run: RunPaths, info: RunInfo) -> None:
-    """Raise where a run would go on with other data.
+@dataclass(frozen=True)
+class Resumption:
+    """What is different when a run goes on.
+
+    Args:
+        run: The run directory's paths.
+        step: Optimizer steps taken so far.
+        command: The words that asked to go on.
+        changes: Of the settings, and of the data behind them.
+    """
+
+    run: RunPaths
+    step: int
+    command: list[str]
+    changes: list[Change]
+
+    def begin(self, cli: SegfocalCLI, **fields: Any) -> None:
+        """Write the new configuration and what changed, and say so; on the process that writes.
+
+        Args:
+            cli: With the settings from now on, prepared.
+            fields: Further changes of run.json.
+        """
+        if not is_main_process():
+            return
+        if other_experiment(self.changes):
+            described = describe(cli.model, cli.datamodule, seed=cli.seed)
+            fields["extra"] = described.pop("extra", {}) | fields.get("extra", {})
+            fields = described | fields
+        if self.changes:
+            words = ["segfocal", *self.command]
+            write_history(self.run, cli.settings(), command=words, step=self.step, changes=self.changes)
+            write_text(self.run.config, cli.dump())
+            say(f"changed at step {self.step}: {in_words(self.changes)}")
+        if other_score(self.changes):
+            fields["checkpoints"] = self._forget_best()
+        update_info(self.run, status="running", reason=None, **fields)
+
+    def _forget_best(self) -> dict[str, Any]:
+        """Return the entry of best.ckpt without its score: the next validation begins a new best."""
+        best = read_info(self.run).get("checkpoints", {}).get("best")
+        if best is None or best.get("score") is None:
+            return {}
+        keys = ", ".join(change["key"] for change in other_score(self.changes))
+        say(
+            f"the best score so far ({best['score']:.4f} at step {best.get('step', 'unknown')}) was one of "
+            f"other settings ({keys}): a new best begins, and best.ckpt stays until the next validation"
+        )
+        return {"best": {**best, "score": None}}
+
+
+def changed_settings(cli: SegfocalCLI, run: RunPaths, *, allowed: bool) -> list[Change]:
+    """Return what is no longer as it was when a run was last started.
+
+    Args:
+        cli: With the settings from now on.
+        run: The run directory's paths.
+        allowed: Whether it may become another experiment.
+
+    Returns:
+        The changes, those made in config.yaml by hand included.
+
+    Raises:
+        SegfocalError: Where network, loss, task or data would be others, unless that is allowed.
+    """
+    history = read_history(run)
+    old = history["settings"] if history is not None else yaml.safe_load(run.config.read_text("utf-8"))
+    new = cli.settings()
+    changes = [] if old == new else differences(cli.completed(old), cli.completed(new))
+    others = other_experiment(changes)
+    if others and not allowed:
+        raise SegfocalError(
+            f"{run.root} would go on as another experiment: {in_words(others)}. Leave that out, train a new "
+            "run with --run, or add --allow-changes, which keeps it in config_history.json."
+        )
+    return changes
+
+
+def changed_data(
+    cli: SegfocalCLI, run: RunPaths, info: RunInfo, *, changes: Sequence[Change], allowed: bool
+) -> list[Change]:
+    """Return whether a run goes on with other files, names or splits.
 
     Args:
         cli: With its data set up.
         run: The run directory's paths.
         info: Its run.json.
+        changes: Of the settings; another root is named with the data.
+        allowed: Whether it may.
+
+    Returns:
+        The changes of the settings, and one more where the data are others.
 
     Raises:
-        SegfocalError: With both fingerprints.
+        SegfocalError: With both fingerprints, unless that is allowed.
     """
-    found = cli.datamodule.fingerprint()  # type: ignore[attr-defined]
-    known = info.get("data", {}).get("sha256", found["sha256"])
-    if known != found["sha256"]:
+    found = str(cli.datamodule.fingerprint()["sha256"])  # type: ignore[attr-defined]
+    known = str(info.get("data", {}).get("sha256", found))
+    if known == found:
+        return list(changes)
+    other = [Change(key="data (sha256)", old=known[:12], new=found[:12])]
+    if not allowed:
+        moved = [change for change in changes if change["key"].startswith("data.")]
         raise SegfocalError(
-            f"The data differ from those that {run.root} was trained on: sha256 {found['sha256'][:12]}, "
-            f"run.json has {known[:12]}. Restore them, or train a new run with --run."
+            f"The data differ from those that {run.root} was trained on: {in_words([*moved, *other])}. "
+            "Restore them, train a new run with --run, or add --allow-changes."
         )
+    return [*changes, *other]
 
 
 def check_trained(trainer: Trainer, *, since: int = 0) -> None:

@@ -257,7 +257,7 @@ def test_damaged_checkpoints_are_named(run_copy, capsys):
     assert read_info(run_copy)["status"] == "finished"
 
 
-@pytest.mark.parametrize("words", [["test", "--run"], ["fit", "--resume"]])
+@pytest.mark.parametrize("words", [["test", "--run"], ["fit", "--allow-changes", "--resume"]])
 def test_another_network_than_the_checkpoint_is_refused_and_the_run_left_alone(words, run_copy, capsys):
     before = (run_copy / "config.yaml").read_text()
     assert main([*words, str(run_copy), "--model.network.init_args.channels", "[4, 4]"]) == 2

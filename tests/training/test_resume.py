@@ -1,5 +1,6 @@
 """A run that was stopped, gently or not, ends where an undisturbed one does."""
 
+import json
 import os
 import random
 import signal
@@ -15,6 +16,8 @@ import yaml
 from stop_at import StopAt
 
 from segfocal.__main__ import main
+from segfocal.report.tables.provenance import provenance
+from segfocal.report.tables.runs import runs_table
 from segfocal.runs.info import read_info
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.resume import random_states, seed_epoch, set_random_states
@@ -195,3 +198,152 @@ def test_full_disk_leaves_the_last_checkpoint_whole(config, tmp_path):
     assert done.returncode == 2
     assert "cannot write" in done.stderr
     assert not list((run / "checkpoints").glob("*tmp*"))
+
+
+def interrupted(config, run, monkeypatch, capsys, *words, step=7):
+    with monkeypatch.context() as patch:
+        StopAt(patch, step=step)
+        assert main(["fit", "--config", str(config), "--run", str(run), *words]) == 130
+    capsys.readouterr()
+    return run
+
+
+def history(run):
+    return json.loads((run / "config_history.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "step"),
+    [
+        (("val/dice", "max"), ("val/loss", "min"), 6),
+        (("val/loss", "min"), ("val/dice", "max"), 7),
+        (("val/loss", "max"), ("val/loss", "min"), 6),
+    ],
+    ids=["at a validation", "within an epoch", "mode alone"],
+)
+def test_another_monitor_begins_a_new_best(first, second, step, config, tmp_path, monkeypatch, capsys):
+    words = ["--trainer.val_check_interval", "2"]
+    options = ("--checkpoint.monitor", "--checkpoint.mode")
+    before, after = ([w for pair in zip(options, one, strict=True) for w in pair] for one in (first, second))
+    run = interrupted(config, tmp_path / "run", monkeypatch, capsys, *words, *before, step=step)
+    assert main(["fit", "--resume", str(run), *after]) == 0
+    assert "a new best begins" in capsys.readouterr().out
+    log = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    seen = {int(line[0]): float(line[3]) for line in log if line[2] == second[0]}
+    # the weights of a checkpoint at a validation compete under the new monitor, those before do not
+    rivals = {at: value for at, value in seen.items() if at >= step}
+    best = read_info(run)["checkpoints"]["best"]
+    assert best["score"] == pytest.approx((min if second[1] == "min" else max)(rivals.values()))
+    assert best["step"] in rivals
+
+
+def test_another_monitor_where_nothing_is_left_to_train(config, tmp_path):
+    run = tmp_path / "run"
+    assert main(["fit", "--config", str(config), "--run", str(run)]) == 0
+    assert (
+        main(["fit", "--resume", str(run), "--checkpoint.monitor", "val/loss", "--checkpoint.mode", "min"])
+        == 0
+    )
+    best = read_info(run)["checkpoints"]["best"]
+    log = [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()]
+    assert best["score"] == pytest.approx([float(row[3]) for row in log if row[2] == "val/loss"][-1])
+
+
+def test_changed_settings_are_kept(config, tmp_path, monkeypatch, capsys):
+    run = interrupted(config, tmp_path / "run", monkeypatch, capsys)
+    words = [
+        "--trainer.max_steps",
+        "12",
+        "--data.init_args.num_workers",
+        "1",
+        "--model.learning_rate",
+        "0.02",
+    ]
+    assert main(["fit", "--resume", str(run), *words]) == 0
+    assert "trainer.max_steps 9 -> 12" in capsys.readouterr().out
+    start, change = history(run)["entries"]
+    assert (start["changes"], start["step"]) == ([], 0)
+    found = {(each["key"], each["old"], each["new"]) for each in change["changes"]}
+    assert found == {
+        ("trainer.max_steps", 9, 12),
+        ("data.init_args.num_workers", 0, 1),
+        ("model.learning_rate", 0.01, 0.02),
+    }
+    assert change["step"] == 7
+    assert change["command"][:3] == ["segfocal", "fit", "--resume"]
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert len(history(run)["entries"]) == 2
+    config.write_text(config.read_text().replace("max_steps: 9", "max_steps: 14"))
+    assert main(["fit", "--resume", str(run), "--config", str(config)]) == 0
+    last_change = {each["key"] for each in history(run)["entries"][-1]["changes"]}
+    assert last_change == {"trainer.max_steps", "model.learning_rate"}
+    [[text]] = provenance(runs_table([run])).select("changes").rows()
+    assert "step 7: trainer.max_steps 9 -> 12" in text
+    assert "step 12: " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--model.loss.init_args.gamma", "3.5"], "gamma 2.0 -> 3.5"),
+        (["--model.loss", "segfocal.losses.DiceLoss", "--model.loss.init_args.task", "binary"], "DiceLoss"),
+        (["--model.network.init_args.dropout", "0.3"], "dropout 0.2 -> 0.3"),
+        (["--model.task", "binary"], "model.task null -> binary"),
+        (["--data.init_args.foreground", "0.2"], "foreground 0.1 -> 0.2"),
+    ],
+    ids=["loss", "class of loss", "network", "task", "data"],
+)
+def test_another_experiment_is_refused(words, named, config, tmp_path, monkeypatch, capsys):
+    run = interrupted(config, tmp_path / "run", monkeypatch, capsys)
+    kept = {path: path.read_bytes() for path in run.glob("*.*")}
+    words = [*words, "--model.loss.init_args.ignore_index", "255"]
+    assert main(["fit", "--resume", str(run), *words]) == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert "--allow-changes" in error
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in run.glob("*.*")} == kept
+    if "foreground" in named:
+        assert main(["fit", "--resume", str(run), *words, "--allow-changes"]) == 0
+        keys = [each["key"] for each in history(run)["entries"][-1]["changes"]]
+        assert "data (sha256)" in keys
+        assert read_info(run)["data"]["sha256"][:12] == history(run)["entries"][-1]["changes"][-1]["new"]
+
+
+def test_a_config_changed_by_hand_is_noticed(config, tmp_path, monkeypatch, capsys):
+    run = interrupted(config, tmp_path / "run", monkeypatch, capsys)
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("gamma: 2.0", "gamma: 1.0"))
+    assert main(["fit", "--resume", str(run)]) == 2
+    assert "gamma 2.0 -> 1.0" in capsys.readouterr().err
+
+
+def test_runs_without_a_history_are_compared_with_their_config(config, tmp_path, monkeypatch, capsys):
+    run = interrupted(config, tmp_path / "run", monkeypatch, capsys)
+    (run / "config_history.json").unlink()
+    # a setting that was added since is no change
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    del settings["model"]["momentum"]
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "8"]) == 0
+    [entry] = history(run)["entries"]
+    assert [each["key"] for each in entry["changes"]] == ["trainer.max_steps"]
+
+
+def test_settings_that_the_trainer_refuses_are_not_kept(config, tmp_path, monkeypatch, capsys):
+    run = interrupted(config, tmp_path / "run", monkeypatch, capsys)
+    assert main(["fit", "--resume", str(run), "--trainer.accelerator", "nonsense"]) == 2
+    assert main(["fit", "--resume", str(run)]) == 0
+
+
+def test_patience_given_on_resuming_counts(config, tmp_path):
+    stopping = "{class_path: EarlyStopping, init_args: {monitor: val/loss, patience: %d, min_delta: 1000}}"
+    text = config.read_text().replace("trainer: {", "trainer: {val_check_interval: 2, callbacks: [STOP], ")
+    text = text.replace("max_steps: 9", "max_steps: 20")
+    config.write_text(text.replace("STOP", stopping % 2))
+    run = tmp_path / "run"
+    assert main(["fit", "--config", str(config), "--run", str(run)]) == 0
+    assert last(run)["global_step"] == 6
+    config.write_text(text.replace("STOP", stopping % 4))
+    assert main(["fit", "--resume", str(run), "--config", str(config)]) == 0
+    assert last(run)["global_step"] == 10

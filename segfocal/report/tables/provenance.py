@@ -8,6 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from segfocal.errors import SegfocalError
+from segfocal.runs.history import in_words, read_history
+from segfocal.runs.layout import RunPaths
+
 PROVENANCE_SCHEMA = pl.Schema(
     dict.fromkeys(
         (
@@ -22,6 +26,7 @@ PROVENANCE_SCHEMA = pl.Schema(
             "checkpoint",
             "versions",
             "command",
+            "changes",
         ),
         pl.String(),
     )
@@ -96,8 +101,19 @@ def _origin(row: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, str]:
     known = {key: row[key] for key in ("name", "arm", "run", "status", "created", "checkpoint")}
     lists = {key: _pairs(info.get(key)) for key in ("seeds", "versions")}
     more = {"commit": commit, "data": row["data"], "command": " ".join(map(str, info.get("command") or []))}
+    more["changes"] = _changes(row["run"])
     return {key: str(value or "unknown") for key, value in (known | lists | more).items()}
 
 
 def _pairs(value: Any) -> str:
     return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, Mapping) else ""
+
+
+def _changes(run: str) -> str:
+    """What was set otherwise at a resume, and at which step."""
+    try:
+        history = read_history(RunPaths(run))
+    except SegfocalError as error:
+        return str(error)
+    entries = [entry for entry in history["entries"] if entry["changes"]] if history is not None else []
+    return "; ".join(f"step {entry['step']}: {in_words(entry['changes'])}" for entry in entries) or "none"

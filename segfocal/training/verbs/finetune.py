@@ -13,10 +13,11 @@ from segfocal.models.checkpoint import load_weights, network_weights, read_check
 from segfocal.models.pretrained import load_pretrained
 from segfocal.models.weights_find import find_weights
 from segfocal.models.weights_report import LoadReport
-from segfocal.runs.info import create_info, read_info, update_info
+from segfocal.runs.history import write_history
+from segfocal.runs.info import create_info, read_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
 from segfocal.runs.write import write_text
-from segfocal.training.arguments import take_option
+from segfocal.training.arguments import take_flag, take_option
 from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.help import write_help
@@ -28,7 +29,7 @@ from segfocal.training.phases.settings import Finetune, phases_of
 from segfocal.training.prepare import prior_bias
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.record import describe
-from segfocal.training.running import check_same_data, new_run, prepare, say
+from segfocal.training.running import Resumption, changed_data, changed_settings, new_run, prepare, say
 from segfocal.training.task import SegmentationTask
 
 
@@ -58,7 +59,8 @@ def finetune(argv: Sequence[str]) -> int:
         for option, value in (("--run", wanted), ("--from", source)):
             if value is not None:
                 raise SegfocalError(f"--resume {resumed} goes on in that folder: leave out {option} {value}.")
-        return _resume(rest, run=open_run(resumed, with_checkpoints=True))
+        allowed, rest = take_flag(rest, "--allow-changes")
+        return _resume(rest, run=open_run(resumed, with_checkpoints=True), allowed=allowed)
 
 
 def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
@@ -77,15 +79,17 @@ def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
             fields = describe(cli.model, cli.datamodule, seed=cli.seed)
             facts = {"report": report.to_dict(), "phases": plan.facts(), "phase": None}
             fields["extra"] = fields.get("extra", {}) | {"finetune": facts}
-            create_info(run, command=["segfocal", "finetune", "--from", str(path), *argv], **fields)
+            command = ["segfocal", "finetune", "--from", str(path), *argv]
+            create_info(run, command=command, **fields)
             cli.config.finetune = cli.config.finetune or {}
             write_text(run.config, cli.dump())
+            write_history(run, cli.settings(), command=command)
         say(f"run directory {run.root}")
         say(f"{report}\n{cli.summary()}")
         return train_phases(cli, plan, run=run, stop=stop, place=Place())
 
 
-def _resume(argv: list[str], *, run: RunPaths) -> int:
+def _resume(argv: list[str], *, run: RunPaths, allowed: bool) -> int:
     info = read_info(run)
     facts = info.get("extra", {}).get("finetune")
     if facts is None:
@@ -94,21 +98,19 @@ def _resume(argv: list[str], *, run: RunPaths) -> int:
     stored = read_checkpoint(last, mmap=True)
     cli = SegfocalCLI(["--config", str(run.config), *argv], pretrained=False)
     phases = phases_of(cli.finetune or Finetune(), ends=cli.ends)
-    stop = StopSignal()
+    changes = changed_settings(cli, run, allowed=allowed)
+    step, stop = int(stored["global_step"]), StopSignal()
     with stop.listening():
         prepare(cli)
         load_weights(cli.model.network, network_weights(stored), origin=last)  # or say what does not fit
-        check_same_data(cli, run, info)
+        changes = changed_data(cli, run, info, changes=changes, allowed=allowed)
         plan = Plan.of(cli.model, phases)
         place = _place(facts, stored, plan)
-        if is_main_process():
-            known = facts | {"phases": _updated(facts["phases"], plan)}
-            update_info(run, status="running", reason=None, extra={"finetune": known})
-            if argv:
-                write_text(run.config, cli.dump())
         say(f"run directory {run.root}")
+        command = ["finetune", "--resume", str(run.root), *argv]
+        known = facts | {"phases": _updated(facts["phases"], plan)}
+        Resumption(run, step, command, changes).begin(cli, extra={"finetune": known})
         code = train_phases(cli, plan, run=run, stop=stop, place=place)
-    step = int(stored["global_step"])
     if code == 0 and info["status"] == "finished" and read_info(run)["checkpoints"]["last"]["step"] == step:
         say("nothing was left to train: give the last phase a later end, or add a phase")
     return code

@@ -11,17 +11,20 @@ from pytorch_lightning import Trainer
 from segfocal.errors import SegfocalError
 from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
 from segfocal.runs.discard import discard_untrained
-from segfocal.runs.info import create_info, read_info, update_info
+from segfocal.runs.history import write_history
+from segfocal.runs.info import create_info, read_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
 from segfocal.runs.write import write_text
-from segfocal.training.arguments import take_option
+from segfocal.training.arguments import take_flag, take_option
 from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.record import describe, record_best
 from segfocal.training.running import (
-    check_same_data,
+    Resumption,
+    changed_data,
+    changed_settings,
     check_trained,
     new_run,
     prepare,
@@ -55,7 +58,8 @@ def fit(argv: Sequence[str]) -> int:
             return _start(rest, wanted=wanted)
         if wanted is not None:
             raise SegfocalError(f"--resume {resumed} goes on in that folder: leave out --run {wanted}.")
-        return _resume(rest, run=open_run(resumed, with_checkpoints=True))
+        allowed, rest = take_flag(rest, "--allow-changes")
+        return _resume(rest, run=open_run(resumed, with_checkpoints=True), allowed=allowed)
 
 
 def validate(argv: Sequence[str]) -> int:
@@ -123,10 +127,11 @@ def _start(argv: list[str], *, wanted: str | None) -> int:
             fields = describe(cli.model, cli.datamodule, seed=cli.seed)
             create_info(run, command=["segfocal", "fit", *argv], **fields)
             write_text(run.config, cli.dump())
+            write_history(run, cli.settings(), command=["segfocal", "fit", *argv])
         return _train(cli, run=run, stop=stop)
 
 
-def _resume(argv: list[str], *, run: RunPaths) -> int:
+def _resume(argv: list[str], *, run: RunPaths, allowed: bool) -> int:
     info = read_info(run)
     if "finetune" in info.get("extra", {}):
         raise SegfocalError(f"{run.root} is fine-tuned: go on with segfocal finetune --resume {run.root}.")
@@ -135,16 +140,15 @@ def _resume(argv: list[str], *, run: RunPaths) -> int:
     step = int(stored["global_step"])
     cli = SegfocalCLI(["--config", str(run.config), *argv])
     cli.check_end()
+    changes = changed_settings(cli, run, allowed=allowed)
     stop = StopSignal()
     with stop.listening():
         prepare(cli)
         load_weights(cli.model.network, network_weights(stored), origin=last)  # or say what does not fit
-        check_same_data(cli, run, info)
-        if is_main_process():
-            update_info(run, status="running", reason=None)
-            if argv:
-                write_text(run.config, cli.dump())
-        code = _train(cli, run=run, stop=stop, resume_from=str(last), step=step)
+        changes = changed_data(cli, run, info, changes=changes, allowed=allowed)
+        command = ["fit", "--resume", str(run.root), *argv]
+        resumption = Resumption(run, step, command, changes)
+        code = _train(cli, run=run, stop=stop, resume_from=str(last), resumption=resumption)
     if (
         code == 0
         and info.get("status") == "finished"
@@ -160,7 +164,7 @@ def _train(
     run: RunPaths,
     stop: StopSignal,
     resume_from: str | None = None,
-    step: int | None = None,
+    resumption: Resumption | None = None,
 ) -> int:
     cli.checkpoints.attach(run, stop, on_best=partial(record_best, run))
     start = time.monotonic()
@@ -170,10 +174,12 @@ def _train(
     trainer: Trainer | None = None
     try:
         trainer = cli.build_trainer(
-            loggers=fit_loggers(run, resume_step=step),
+            loggers=fit_loggers(run, resume_step=None if resumption is None else resumption.step),
             callbacks=fit_callbacks(run, cli.checkpoints),
             root=str(run.root),
         )
+        if resumption is not None:  # only now: settings that the trainer refuses are not kept
+            resumption.begin(cli)
         trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resume_from, weights_only=True)
         check_trained(trainer)
     except BaseException as error:
