@@ -145,9 +145,15 @@ class Cases:
         """Return image and mask of a case, which must be of one size."""
         picture, labels = self.picture(index), self.labels(index)
         if picture.stored_size != labels.stored_size:
+            turned = picture.stored_size == labels.stored_size[::-1]
+            side = (
+                " If the mask was drawn on the pixels as they are stored, without the image's EXIF "
+                "orientation, set preprocess.orientation: stored."
+            )
             raise SegfocalError(
                 f"{self.source.place(index)}: image and mask must have the same height and width, got an "
                 f"image of {picture.stored_size} and a mask of {labels.stored_size}. Pair the right files."
+                f"{side if turned else ''}"
             )
         return picture, labels
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.colors import read_class_table
-from segfocal.data.masks import MaskCoding, color_coding, value_coding
+from segfocal.data.masks import MaskCoding, color_coding, threshold_coding, value_coding
 from segfocal.errors import SegfocalError
 from segfocal.imbalance.counts import Task
 
@@ -26,9 +26,10 @@ class MaskSettings:
         colors: Class name to colour, or a csv file of them.
         ignore_colors: Colours without a class.
         other: Label of all values or colours not named.
+        threshold: Stored value from which on a pixel is foreground, for masks of grey levels.
 
     Raises:
-        SegfocalError: Where values and colours are given.
+        SegfocalError: Where values and colours are given, or a threshold beside either.
     """
 
     root: Path
@@ -37,8 +38,14 @@ class MaskSettings:
     colors: Colors | str | None = None
     ignore_colors: Sequence[str | Sequence[int]] | None = None
     other: int | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
+        named = (self.values, self.ignore_values or None, self.colors, self.other)
+        if self.threshold is not None and any(setting is not None for setting in named):
+            raise SegfocalError(
+                "threshold splits all stored values in two: leave out values, ignore_values, colors, other."
+            )
         if self.colors is not None and (self.values is not None or self.ignore_values):
             raise SegfocalError("masks hold values or colours: give values or colors, not both.")
 
@@ -80,6 +87,8 @@ class MaskSettings:
         Raises:
             SegfocalError: For labels outside the classes and classes without a colour.
         """
+        if self.threshold is not None:
+            return threshold_coding(task=task, threshold=self.threshold)
         table = self.table()
         shared: dict[str, Any] = {"task": task, "ignore_index": ignore_index, "other": self.other}
         if table is not None:

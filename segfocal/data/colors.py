@@ -14,6 +14,8 @@ from segfocal.data.lists import separator
 from segfocal.errors import SegfocalError
 
 LISTED = 10
+COLOURED = 0.2  # of the largest value: what lossy compression leaves between channels of grey
+RARELY = 0.005
 
 
 def listing(numbers: npt.NDArray[Any], *, colors: bool) -> str:
@@ -110,6 +112,30 @@ def packed(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         stored = np.repeat(grey.astype(np.uint8) * (255 if grey.dtype == bool else 1), 3, axis=2)
     wide = stored[:, :, :3].astype(np.int64)
     return wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
+
+
+def levels(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the grey levels of a mask, one per pixel: alpha is dropped, nearly grey colours are averaged.
+
+    Args:
+        stored: ``(H, W)`` or ``(H, W, C)`` as read from a file.
+
+    Raises:
+        SegfocalError: For colours, as their lightness says nothing about classes.
+    """
+    if stored.ndim == 3 and stored.shape[2] in (2, 4):
+        stored = stored[:, :, :-1]
+    if stored.ndim == 2 or stored.shape[2] == 1:
+        return stored if stored.ndim == 2 else stored[:, :, 0]
+    planes = stored[:, :, :3].astype(np.float32)
+    spread = planes.max(axis=2) - planes.min(axis=2)
+    if np.mean(spread > COLOURED * max(float(planes.max()), 1.0)) > RARELY:
+        found = listing(packed(stored), colors=True)
+        raise SegfocalError(f"expected a mask of grey levels, got colours: {found}. Name them in colors.")
+    grey: npt.NDArray[Any] = (
+        np.rint(planes.mean(axis=2)) if stored.dtype.kind in "iu" else planes.mean(axis=2)
+    )
+    return grey
 
 
 def single(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -19,7 +19,7 @@ from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
 from segfocal.data.pairs import Pair
 from segfocal.data.preprocess import Image
-from segfocal.data.reading import read_array
+from segfocal.data.reading import PLAIN, Palette, ReadRules, read_array, read_image
 from segfocal.data.region import ignore_outside
 from segfocal.data.source import Source
 from segfocal.errors import SegfocalError
@@ -42,6 +42,9 @@ class FileData(SegmentationData):
             name, r, g, b: the masks are colour pictures.
         ignore_colors: Colours without a class.
         other: Label of all values or colours not named; null: they are an error.
+        threshold: For binary and multilabel masks that hold grey levels (resized with interpolation, JPEG):
+            stored values from this one on are the class (128 for 0 to 255), smaller ones are not; null: such
+            masks are an error.
         **settings: Everything of ``SegmentationData``: preprocess, patch_size, batch_size, augment, ...
 
     Raises:
@@ -60,10 +63,11 @@ class FileData(SegmentationData):
         colors: dict[str, str | list[int]] | str | None = None,
         ignore_colors: list[str | list[int]] | None = None,
         other: int | None = None,
+        threshold: float | None = None,
         **settings: Any,
     ) -> None:
         self.root = Path(expand(root))
-        masks = MaskSettings(self.root, values, ignore_values, colors, ignore_colors, other)
+        masks = MaskSettings(self.root, values, ignore_values, colors, ignore_colors, other, threshold)
         super().__init__(task=task, class_names=masks.names(class_names, task=task), **settings)
         self.coding = masks.coding(self.class_names, task=task, ignore_index=self.ignore_index)
         self._pairs: dict[str, list[Pair]] = {}
@@ -82,8 +86,14 @@ class FileData(SegmentationData):
             self._pairs = self.pairs()
         chosen = self._pairs[split]
         groups = [self.group_of(pair.name) for pair in chosen]
-        layered = self.task == "multilabel"
-        return FileSource(chosen, groups, self.coding, layered=layered, ignore_index=self.ignore_index)
+        return FileSource(
+            chosen,
+            groups,
+            self.coding,
+            layered=self.task == "multilabel",
+            ignore_index=self.ignore_index,
+            rules=self.preprocess.rules(),
+        )
 
 
 class FileSource(Source):
@@ -95,6 +105,7 @@ class FileSource(Source):
         coding: What the pixels of the masks mean.
         layered: Whether each class has its own file.
         ignore_index: Label of pixels outside of the regions of pairs.
+        rules: How files are read.
 
     Raises:
         SegfocalError: For pairs with regions and no such label.
@@ -108,10 +119,11 @@ class FileSource(Source):
         *,
         layered: bool,
         ignore_index: int | None = None,
+        rules: ReadRules = PLAIN,
     ) -> None:
         super().__init__([pair.name for pair in pairs], groups)
         self.files, self.coding, self.layered = list(pairs), coding, layered
-        self.ignore_index = ignore_index
+        self.ignore_index, self.rules = ignore_index, rules
         if ignore_index is None and any(pair.region for pair in pairs):
             raise SegfocalError(
                 "region needs a label for the pixels outside of it, got ignore_index: null. Set it to 255 "
@@ -119,15 +131,15 @@ class FileSource(Source):
             )
 
     def image(self, index: int) -> Image:
-        """Return the image as stored."""
-        return read_array(self.files[index].image, palette="colors")
+        """Return the image."""
+        return read_image(self.files[index].image, rules=self.rules)
 
     def mask(self, index: int) -> Mask:
         """Return labels ``(H, W)``, or ``(K, H, W)`` with zeros where a class has no file."""
         mask, region = self._whole_mask(index), self.files[index].region
         if region is None or self.ignore_index is None:
             return mask
-        return ignore_outside(mask, region, ignore_index=self.ignore_index)
+        return ignore_outside(mask, region, ignore_index=self.ignore_index, rules=self.rules)
 
     def _whole_mask(self, index: int) -> Mask:
         paths = self.files[index].masks
@@ -161,4 +173,5 @@ class FileSource(Source):
 
     def _decoded(self, path: Path) -> Mask:
         with naming(str(path)):
-            return self.coding.decode(read_array(path, palette="colors" if self.coding.colors else "indices"))
+            palette: Palette = "colors" if self.coding.colors else "indices"
+            return self.coding.decode(read_array(path, palette=palette, rules=self.rules))

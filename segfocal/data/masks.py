@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segfocal.data.colors import listing, name, pack, packed, single
+from segfocal.data.colors import levels, listing, name, pack, packed, single
 from segfocal.data.labels import Mask
 from segfocal.errors import SegfocalError, nearest
 from segfocal.imbalance.counts import Task
@@ -26,12 +26,14 @@ class MaskCoding:
         other: Label of all other numbers; None makes them an error.
         colors: Whether the numbers are colours.
         loose: Whether 1 and 255 both mean foreground, as nobody said which; they may not be mixed.
+        threshold: Stored value from which on a pixel is foreground, in place of the table; None: the table.
     """
 
     table: Table
     other: int | None = None
     colors: bool = False
     loose: bool = False
+    threshold: float | None = None
     seen: set[int] = field(default_factory=set, compare=False)
 
     def decode(self, stored: Mask) -> Mask:
@@ -40,6 +42,11 @@ class MaskCoding:
         Raises:
             SegfocalError: Listing the values or colours that stand for nothing, with their pixels.
         """
+        if self.threshold is not None:
+            light = levels(stored)
+            return (
+                light.astype(np.uint8) if light.dtype == bool else (light >= self.threshold).astype(np.uint8)
+            )
         numbers = packed(stored) if self.colors else single(stored)
         keys = np.array(sorted(self.table), dtype=np.int64)
         labels = np.array([self.table[int(key)] for key in keys] + [self.other or 0])
@@ -68,7 +75,7 @@ class MaskCoding:
         return SegfocalError(
             f"expected mask {kind} {expected}, got {found}. {self._background()}Add them to {settings} "
             f"or {ignore}, or give all the rest one class with other. Many different ones: a lossy or "
-            "resized file."
+            "resized file; for masks of one class set threshold: 128."
         )
 
     def _background(self) -> str:
@@ -123,6 +130,23 @@ def value_coding(
     _check_labels([*table.values(), *([] if other is None else [other])], classes, ignore_index)
     loose = values is None and task != "multiclass" and 255 not in ignore_values
     return MaskCoding(table, other, loose=loose)
+
+
+def threshold_coding(*, task: Task, threshold: float) -> MaskCoding:
+    """Return the coding of masks that store grey levels, of which a part is foreground.
+
+    Args:
+        task: ``"binary"`` or ``"multilabel"``.
+        threshold: Smallest stored value of the foreground.
+
+    Raises:
+        SegfocalError: For class numbers, and for a threshold that makes all pixels foreground.
+    """
+    if task == "multiclass":
+        raise SegfocalError("threshold fits binary and multilabel masks, got task 'multiclass'. Use values.")
+    if threshold <= 0:
+        raise SegfocalError(f"threshold must be above 0, got {threshold}. Set 128 for masks of 0 to 255.")
+    return MaskCoding({}, threshold=threshold)
 
 
 def color_coding(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segfocal.data.channels import check_intensities, choose_channels
+from segfocal.data.reading import Orientation, ReadRules
 from segfocal.data.settings import from_dict, to_dict
 from segfocal.errors import SegfocalError, check_choice, check_range
 
@@ -41,6 +42,11 @@ class Preprocess:
             nearest. Scores are of the size of the files, to which probabilities are resized.
         longest_side: Largest height or width in pixels after ``scale``; larger images are reduced to it.
         intensity_range: ``(low, high)`` in the file's own units, e.g. (-200, 300) for a CT window.
+        page: Which page of files that hold several (TIFF, GIF), counted from 0; ``"channels"``: each page is
+            a channel; null: such files are refused. Files of one page are read as they are.
+        orientation: ``"upright"``: images and masks are turned as their own EXIF says, so that a mask without
+            one belongs to the picture that viewers show, and predictions are upright; ``"stored"``: the
+            pixels stay as they lie in the files.
 
     Raises:
         SegfocalError: For settings that contradict each other, and when an image does not fit them.
@@ -58,6 +64,8 @@ class Preprocess:
     scale: float = 1.0
     longest_side: int | None = None
     intensity_range: tuple[float, float] | None = None
+    page: int | Literal["channels"] | None = None
+    orientation: Orientation = "upright"
 
     def __post_init__(self) -> None:
         check_choice("normalize", self.normalize, NORMALIZATIONS)
@@ -72,12 +80,17 @@ class Preprocess:
         if self.normalize == "imagenet" and self.in_channels != 3:
             raise SegfocalError(f"normalize='imagenet' has 3 channels, in_channels is {self.in_channels}.")
         _check_constants(self)
+        self.rules()
 
     def __call__(self, image: Image) -> Floats:
         """Return the network's input ``(C, H, W)``, float32, at the reduced size."""
         chosen = self.select(image)
         mean, std = self.moments(chosen)
         return self.standardize(self.unit(chosen), mean, std)
+
+    def rules(self) -> ReadRules:
+        """Return how files of images and masks are read."""
+        return ReadRules(page=self.page, orientation=self.orientation, channels=self.in_channels)
 
     def select(self, image: Image) -> Image:
         """Check the array, choose its channels and resize it; ``(H, W, C)`` in the stored type."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,40 +14,129 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from segfocal.errors import SegfocalError
+from segfocal.data.tiff import Page, TiffPicture, several, tiff_shape
+from segfocal.errors import SegfocalError, check_choice
 
 Array = npt.NDArray[Any]
 Palette = Literal["indices", "colors"]
+Orientation = Literal["upright", "stored"]
 
 PILLOW = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
 TIFF = (".tif", ".tiff")
 SUFFIXES = (*PILLOW, *TIFF, ".npy")
 
+_EXIF_ORIENTATION = 0x0112
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_LIMIT = threading.Lock()
 
-def read_array(path: Path, *, palette: Palette) -> Array:
-    """Return the pixels of a file as they are stored.
 
-    EXIF rotation is not applied, so that image and mask agree on the stored pixels.
+@dataclass(frozen=True)
+class ReadRules:
+    """Choices that files leave open; those of training are those of prediction.
+
+    Args:
+        page: Which page of files that hold several; ``"channels"``: each is a channel; None: such files are
+            refused. Files of one page are read as they are.
+        orientation: ``"upright"`` turns a file as its own EXIF (or TIFF) orientation says, as every viewer
+            does; ``"stored"`` leaves the pixels as they lie.
+        channels: Of the network, where a fourth band must not be taken for alpha; None: not known.
+    """
+
+    page: Page = None
+    orientation: Orientation = "upright"
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("orientation", self.orientation, ("upright", "stored"))
+        wrong = isinstance(self.page, str) and self.page != "channels"
+        if wrong or (isinstance(self.page, int) and self.page < 0):
+            raise SegfocalError(f"page must be a number from 0, channels or null, got {self.page!r}.")
+
+
+PLAIN = ReadRules()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The pixels of a file, and what was made of it.
+
+    Args:
+        array: As `read_array` returns it.
+        alpha: Whether the file says that its last channel is transparency.
+        orientation: 1 to 8 as EXIF counts, 1: as it lies.
+        palette: ``(N, 3)`` colours of a palette file.
+        lossy: Whether its compression changes values (JPEG).
+        notes: How it was interpreted where that was a choice.
+    """
+
+    array: Array
+    alpha: bool = False
+    orientation: int = 1
+    palette: Array | None = None
+    lossy: bool = False
+    notes: tuple[str, ...] = ()
+
+    def bands(self) -> int:
+        """Return the channels without transparency."""
+        return (1 if self.array.ndim == 2 else self.array.shape[2]) - self.alpha
+
+
+def read_array(path: Path, *, palette: Palette, rules: ReadRules = PLAIN) -> Array:
+    """Return the pixels of a file.
+
+    EXIF orientation is applied to images and masks alike, each by its own (see `ReadRules`): a mask without
+    one belongs to the upright picture, which is what annotation tools show. Masks keep their numbers as they
+    are stored, whatever their bit depth; as pictures, 2- and 4-bit grey fills the scale. Colours of CMYK,
+    YCbCr and Lab come as RGB. A palette of black and white alone means these colours, in either order.
 
     Args:
         path: A file with one of ``SUFFIXES``.
         palette: What a palette file means: ``"indices"`` (class numbers of a mask) or its ``"colors"``.
+        rules: Page and orientation.
 
     Returns:
-        ``(H, W)`` or ``(H, W, C)``: bool for 1-bit files, uint8, uint16 or floating. npy files must hold
-        one of these shapes; in TIFF stacks without named axes the shortest axis holds the channels.
+        ``(H, W)`` or ``(H, W, C)``: bool for 1-bit files, uint8, uint16, other integers or floating. npy
+        files must hold one of these shapes.
 
     Raises:
-        SegfocalError: Naming the file, when it is missing, truncated, not an image or of no readable form.
+        SegfocalError: Naming the file, when it is missing, truncated, not an image, of several pages without
+            a choice, or of no readable form.
     """
+    return read_picture(path, palette=palette, rules=rules).array
+
+
+def read_image(path: Path, *, rules: ReadRules) -> Array:
+    """Return the pixels of a picture for a network, none of its bands taken for transparency.
+
+    Args:
+        path: A file with one of ``SUFFIXES``.
+        rules: Page, orientation and the network's channels.
+
+    Raises:
+        SegfocalError: As `read_array`, and where the last of 2 or 4 bands is no transparency and the network
+            takes fewer.
+    """
+    picture = read_picture(path, palette="colors", rules=rules)
+    bands, wanted = picture.bands(), rules.channels
+    if bands in (2, 4) and wanted in (1, 3) and not picture.alpha:
+        raise SegfocalError(
+            f"{path}: expected an image of {wanted} channels, got {bands}, and the file does not say that "
+            "the last is transparency (alpha). Set preprocess.in_channels and the network's in_channels to "
+            f"{bands}."
+        )
+    return picture.array
+
+
+def read_picture(path: Path, *, palette: Palette, rules: ReadRules = PLAIN) -> Picture:
+    """Return the pixels of a file and how it was interpreted; arguments and errors as `read_array`."""
     suffix = path.suffix.lower()
     try:
         if suffix in PILLOW:
-            array = _pillow(path, palette)
+            picture = _pillow(path, palette, rules.page)
         elif suffix in TIFF:
-            array = _tiff(path, palette)
+            picture = _tiff(path, palette, rules.page)
         elif suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
+            picture = Picture(np.load(path, allow_pickle=False))
         else:
             raise SegfocalError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}.")
     except SegfocalError:
@@ -57,32 +149,43 @@ def read_array(path: Path, *, palette: Palette) -> Array:
         ) from error
     except Exception as error:  # on a damaged file decoders raise whatever they stumble over
         raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error
-    if array.ndim not in (2, 3):
+    array = picture.array
+    if array.ndim not in (2, 3) or 0 in array.shape:
         raise SegfocalError(f"{path}: expected shape (H, W) or (H, W, C), got {array.shape}.")
-    return array
+    if array.dtype.kind not in "buif":
+        raise SegfocalError(f"{path}: expected numbers, got {array.dtype}. Save real values.")
+    if picture.orientation == 1 or rules.orientation == "stored":
+        return picture
+    return replace(picture, array=_turned(array, picture.orientation))
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return height and width of a file; where Pillow reads it, its pixels are not decoded.
+def image_size(path: Path, *, rules: ReadRules = PLAIN) -> tuple[int, int]:
+    """Return height and width of a file as it is read; pixels of PNG, JPEG and TIFF are not decoded.
 
     Args:
         path: A file with one of ``SUFFIXES``.
+        rules: Page and orientation.
 
     Raises:
         SegfocalError: As `read_array`.
     """
-    if path.suffix.lower() not in PILLOW:
-        height, width = read_array(path, palette="colors").shape[:2]
+    suffix = path.suffix.lower()
+    if suffix not in (*PILLOW, *TIFF):
+        height, width = read_array(path, palette="colors", rules=rules).shape[:2]
         return height, width
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
+        if suffix in TIFF:
+            size, orientation = tiff_shape(path)
+        else:
+            with _opened(path) as image:
+                size, orientation = (image.height, image.width), _orientation(image)
+    except (OSError, tifffile.TiffFileError) as error:
         raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error
+    return size[::-1] if orientation >= 5 and rules.orientation == "upright" else size
 
 
 def picture_array(image: Image.Image, *, palette: Palette) -> Array:
-    """Return the pixels of a picture of Pillow as they are stored.
+    """Return the pixels of a picture of Pillow, upright.
 
     Args:
         image: The picture.
@@ -91,8 +194,44 @@ def picture_array(image: Image.Image, *, palette: Palette) -> Array:
     Returns:
         As `read_array`.
     """
+    array = _pixels(image, palette)
+    return _turned(array, _orientation(image))
+
+
+def _turned(array: Array, orientation: int) -> Array:
+    """The pixels upright; EXIF 2.32, tag 0x0112, says what each number means."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
+
+
+def _orientation(image: Image.Image) -> int:
+    found = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _opened(path: Path) -> Image.Image:
+    """Pillow's limit against decompression bombs is for strangers' uploads; scans and aerials exceed it."""
+    with _LIMIT:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _pixels(image: Image.Image, palette: Palette) -> Array:
     if image.mode == "P" and palette == "colors":
         array = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
+    elif image.mode == "P":
+        array = np.asarray(image)
+        white = white_indices(array, _palette(image))
+        array = array if white is None else white
     elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA", "La", "RGBa", "RGBX"):
         array = np.asarray(image.convert("RGB"))
     else:
@@ -102,19 +241,92 @@ def picture_array(image: Image.Image, *, palette: Palette) -> Array:
     return array
 
 
-def _pillow(path: Path, palette: Palette) -> Array:
-    # Pillow cuts 16-bit colour PNG to 8 bits; byte 24 of a PNG is the bit depth, byte 25 the colour type
+def white_indices(indices: Array, palette: Array) -> Array | None:
+    """Return where a mask is white, if its palette holds black and white alone; else None.
+
+    Other palettes name classes: their indices count. Grey that fills the unused rest of a palette is passed
+    over where the picture uses the first two colours only.
+
+    Args:
+        indices: ``(H, W)``.
+        palette: ``(N, 3)`` colours.
+    """
+    pair = {tuple(color) for color in palette[:2].tolist()}
+    if pair != {_BLACK, _WHITE}:
+        return None
+    rest = palette[2:]
+    plain = bool(((rest == 0).all(axis=1) | (rest == 255).all(axis=1)).all())
+    ramp = bool((rest == np.arange(2, len(palette))[:, None]).all())
+    if not plain and not (ramp and indices.max() < 2):
+        return None
+    white: Array = (palette[:, 0] == 255)[np.minimum(indices, len(palette) - 1)]
+    return white
+
+
+def _palette(image: Image.Image) -> Array:
+    return np.array(image.getpalette() or [], dtype=np.uint8).reshape(-1, 3)
+
+
+def _pillow(path: Path, palette: Palette, page: Page) -> Picture:
+    # byte 24 of a PNG is the bit depth, byte 25 the colour type
     with path.open("rb") as file:
         head = file.read(26)
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] != b"\x00":
-        return _deep_png(path)
-    with Image.open(path) as image:
-        return picture_array(image, palette=palette)
+    png = head[:8] == b"\x89PNG\r\n\x1a\n"
+    depth, grey = (head[24], head[25] == 0) if png and len(head) == 26 else (8, False)
+    with _opened(path) as image:
+        notes = _chosen_frame(path, image, page)
+        deep = depth == 16 and not grey  # Pillow cuts 16-bit colour PNG to 8 bits
+        array = _deep_png(path, image) if deep else _pixels(image, palette)
+        indexed = image.mode == "P"
+        table = _palette(image) if indexed else None
+        if indexed and array.dtype == bool:
+            notes.append("black and white palette read as its colours")
+        if image.mode == "CMYK":
+            notes.append("CMYK read as RGB")
+        alpha = image.mode in ("LA", "RGBA") or (array.ndim == 3 and array.shape[2] == 4)
+        orientation, lossy = _orientation(image), image.format in ("JPEG", "MPO")
+    if palette == "indices" and grey and depth in (2, 4):
+        array = array // np.uint8(255 // (2**depth - 1))
+    elif grey and depth in (2, 4):
+        notes.append(f"{depth}-bit grey spread over 0 to 255")
+    if head[:2] in (b"P2", b"P5", b"P3", b"P6"):
+        array = _as_stored(array, _maxval(path), palette, notes)
+    return Picture(array, alpha, orientation, table, lossy, tuple(notes))
 
 
-def _deep_png(path: Path) -> Array:
-    with Image.open(path) as image:
-        image.load()  # OpenCV would return a truncated file as if it were whole
+def _chosen_frame(path: Path, image: Image.Image, page: Page) -> list[str]:
+    """Go to the page of an animation; the second picture of a phone's JPEG (MPO) is no page."""
+    count = 1 if image.format in ("JPEG", "MPO") else int(getattr(image, "n_frames", 1))
+    if count == 1:
+        return []
+    if not isinstance(page, int):
+        raise several(path, count)
+    if page >= count:
+        raise SegfocalError(f"{path}: page must be 0 to {count - 1}, got {page}.")
+    image.seek(page)
+    return [f"page {page} of several (page: {page})"]
+
+
+def _as_stored(array: Array, maxval: int, palette: Palette, notes: list[str]) -> Array:
+    """PGM and PPM: Pillow spreads 0 to maxval over 8 or 16 bits, which a mask takes back."""
+    top = 255 if maxval < 256 else 65535
+    if maxval == top:
+        return array
+    if palette == "colors":
+        notes.append("grey of another maxval spread over the scale")
+        return array
+    numbers: Array = np.rint(array * (maxval / top)).astype(np.uint8 if top == 255 else np.uint16)
+    return numbers
+
+
+def _maxval(path: Path) -> int:
+    with path.open("rb") as file:
+        words = re.sub(rb"#[^\n\r]*", b"", file.read(4096)).split(maxsplit=4)
+    return int(words[3])
+
+
+def _deep_png(path: Path, image: Image.Image) -> Array:
+    image.load()  # OpenCV would return a truncated file as if it were whole
     array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if array is None:
         raise SegfocalError(f"{path}: cannot be read as 16-bit colour PNG. Replace or remove the file.")
@@ -122,17 +334,13 @@ def _deep_png(path: Path) -> Array:
     return np.ascontiguousarray(array[:, :, order])
 
 
-def _tiff(path: Path, palette: Palette) -> Array:
-    with tifffile.TiffFile(path) as file:
-        series, page = file.series[0], file.pages[0]
-        array: Array = series.asarray()
-        colors = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        array = ~array
-    if colors is not None and palette == "colors":
-        rgb: Array = (colors.T[array] >> 8).astype(np.uint8)
-        return rgb
-    if array.ndim == 3:
-        named = [series.axes.index(axis) for axis in "SC" if axis in series.axes]
-        array = np.moveaxis(array, named[0] if named else int(np.argmin(array.shape)), 2)
-    return array
+def _tiff(path: Path, palette: Palette, page: Page) -> Picture:
+    found = TiffPicture(path, page=page, colors=palette == "colors")
+    array, notes = found.array, found.notes
+    if palette == "indices" and found.palette is not None:
+        white = white_indices(array, found.palette)
+        if white is not None:
+            array = white
+            notes.append("black and white palette read as its colours")
+    orientation = found.orientation if 1 <= found.orientation <= 8 else 1
+    return Picture(array, found.alpha, orientation, found.palette, found.lossy, tuple(notes))

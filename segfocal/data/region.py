@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segfocal.data.labels import Mask
 from segfocal.data.pairs import Pair
-from segfocal.data.reading import SUFFIXES, read_array
+from segfocal.data.reading import PLAIN, SUFFIXES, ReadRules, read_array
 from segfocal.errors import SegfocalError
 
 LOSSY = (".jpg", ".jpeg", ".webp")
@@ -47,7 +47,7 @@ def with_regions(pairs: Sequence[Pair], *, base: Path, region: str) -> list[Pair
     return found
 
 
-def read_region(path: Path) -> npt.NDArray[np.bool_]:
+def read_region(path: Path, *, rules: ReadRules = PLAIN) -> npt.NDArray[np.bool_]:
     """Return where pixels count, ``(H, W)``.
 
     A pixel is inside where its value, or one of its colours, is above 0; alpha says nothing. Compression with
@@ -55,11 +55,12 @@ def read_region(path: Path) -> npt.NDArray[np.bool_]:
 
     Args:
         path: An image file.
+        rules: How it is read.
 
     Raises:
         SegfocalError: Naming the file, where it cannot be read or nothing is inside.
     """
-    stored = read_array(path, palette="colors")
+    stored = read_array(path, palette="colors", rules=rules)
     if stored.ndim == 3:
         colors = stored[:, :, :-1] if stored.shape[2] in (2, 4) else stored
         stored = colors.max(axis=2)
@@ -72,18 +73,19 @@ def read_region(path: Path) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def ignore_outside(mask: Mask, path: Path, *, ignore_index: int) -> Mask:
+def ignore_outside(mask: Mask, path: Path, *, ignore_index: int, rules: ReadRules = PLAIN) -> Mask:
     """Return labels with those outside of a region ignored, beside those that are so already.
 
     Args:
         mask: ``(H, W)`` or ``(K, H, W)``.
         path: File of the region.
         ignore_index: Label without a class.
+        rules: How the file is read.
 
     Raises:
         SegfocalError: Naming the file, where it is of another size than the mask.
     """
-    inside = read_region(path)
+    inside = read_region(path, rules=rules)
     if inside.shape != mask.shape[-2:]:
         raise SegfocalError(
             f"{path}: a region must have the size of its image, got {inside.shape} and {mask.shape[-2:]} "

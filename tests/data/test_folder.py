@@ -271,3 +271,40 @@ def test_every_setting_can_come_from_yaml_and_the_command_line(write_set, tmp_pa
 def test_the_background_is_a_setting_of_the_data(tmp_path, background, left_out):
     data = FolderData(str(tmp_path), "multiclass", ["Background", "a", "b"], **background)
     assert data.background == left_out
+
+
+def test_exif_of_a_picture_turns_it_to_its_mask(write_set, tmp_path):
+    """A picture taken sideways is stored turned with a note; its mask was drawn on what viewers show."""
+    write_set()
+    upright = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "images").iterdir()}
+    exif = Image.Exif()
+    exif[274] = 6  # the stored picture is shown turned clockwise
+    for path in list((tmp_path / "images").iterdir()):
+        Image.fromarray(np.rot90(upright[path.stem])).save(path, exif=exif)
+    settings = {"task": "binary", "split": Split(train=0.5, val=0.5)}
+    data = FolderData(str(tmp_path), **settings)
+    for index, name in enumerate(data.cases("train").source.names):
+        picture, labels = data.cases("train").pair(index)
+        assert_array_equal(picture.image, upright[name])
+        assert labels.mask.shape == picture.image.shape[:2]
+    stored = FolderData(str(tmp_path), **settings, preprocess=Preprocess(orientation="stored"))
+    with pytest.raises(
+        SegfocalError, match=r"image of \(50, 40\) and a mask of \(40, 50\).*orientation: stored"
+    ):
+        stored.cases("train").pair(0)
+
+
+def test_a_threshold_makes_masks_of_interpolated_ones(write_set, tmp_path):
+    write_set()
+    for path in (tmp_path / "masks").iterdir():
+        image = Image.open(path)
+        image.resize((100, 80), Image.Resampling.BILINEAR).save(path)
+        picture = Image.open(tmp_path / "images" / path.name)
+        picture.resize((100, 80)).save(tmp_path / "images" / path.name)
+    split = Split(train=0.5, val=0.5)
+    with pytest.raises(SegfocalError, match="threshold: 128"):
+        FolderData(str(tmp_path), "binary", split=split).cases("train").counts()
+    data = FolderData(str(tmp_path), "binary", split=split, threshold=128)
+    assert data.class_counts()[0, 1] == pytest.approx(
+        3 * 42 * 4, rel=0.1
+    )  # three blobs of 6 x 7, twice as large

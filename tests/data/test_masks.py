@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from segfocal.data.coding import MaskSettings
 from segfocal.data.colors import read_class_table
-from segfocal.data.masks import color_coding, value_coding
+from segfocal.data.masks import color_coding, threshold_coding, value_coding
 from segfocal.errors import SegfocalError
 
 RNG = np.random.default_rng(0)
@@ -169,3 +172,52 @@ def test_a_class_table_keeps_its_order(tmp_path):
         read_class_table(tmp_path / "bad.csv")
     with pytest.raises(SegfocalError, match="no such class table"):
         read_class_table(tmp_path / "none.csv")
+
+
+GREY = np.array([[0, 3, 127], [128, 200, 255]], dtype=np.uint8)
+ABOVE = [[0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        GREY,
+        GREY.astype(np.uint16),
+        GREY.astype(np.float32),
+        np.stack([GREY] * 3, axis=2),
+        np.stack([GREY, GREY, GREY, np.full_like(GREY, 7)], axis=2),
+        np.stack([GREY, GREY - (GREY > 9), GREY], axis=2),  # what JPEG leaves between the channels
+        GREY >= 128,
+    ],
+    ids=["grey", "uint16", "float", "rgb", "rgba", "nearly grey", "bits"],
+)
+def test_a_threshold_splits_grey_levels(task, stored):
+    found = threshold_coding(task=task, threshold=128).decode(stored)
+    assert found.dtype == np.uint8
+    assert found.tolist() == ABOVE
+
+
+def test_a_threshold_of_fractions():
+    assert threshold_coding(task="binary", threshold=0.5).decode(np.array([[0.2, 0.5, 1.0]])).tolist() == [
+        [0, 1, 1]
+    ]
+
+
+def test_what_a_threshold_does_not_fit_is_refused():
+    with pytest.raises(SegfocalError, match="binary and multilabel"):
+        threshold_coding(task="multiclass", threshold=128)
+    with pytest.raises(SegfocalError, match="above 0"):
+        threshold_coding(task="binary", threshold=0)
+    red = np.zeros((4, 4, 3), np.uint8)
+    red[..., 0] = 255
+    with pytest.raises(SegfocalError, match=r"grey levels, got colours: #ff0000"):
+        threshold_coding(task="binary", threshold=128).decode(red)
+    for other in (
+        {"values": {0: 0, 1: 1}},
+        {"other": 0},
+        {"colors": {"a": "#ff0000"}},
+        {"ignore_values": [1]},
+    ):
+        with pytest.raises(SegfocalError, match="threshold splits all stored values in two"):
+            MaskSettings(Path(), **other, threshold=128)

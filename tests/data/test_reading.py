@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.testing import assert_array_equal
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
-from segfocal.data.reading import read_array
+from segfocal.data.reading import ReadRules, image_size, read_array, read_image, read_picture
 from segfocal.errors import SegfocalError
 
 RNG = np.random.default_rng(0)
@@ -68,15 +68,66 @@ def test_a_palette_file_is_indices_or_colours(tmp_path, suffix):
     assert_array_equal(read_array(tmp_path / f"a{suffix}", palette="colors")[:, :, :3], colors[indices])
 
 
-@pytest.mark.parametrize("layout", ["channels last", "channels first", "pages", "planes"])
-def test_tiff_of_many_channels(tmp_path, layout):
+@pytest.mark.parametrize("layout", ["channels last", "channels first", "planes", "interleaved", "tiled"])
+@pytest.mark.parametrize("big", [False, True])
+def test_tiff_of_many_channels(tmp_path, layout, big):
     array = RNG.integers(0, 65536, (20, 30, 7)).astype(np.uint16)
-    stored = array if layout == "channels last" else np.ascontiguousarray(array.transpose(2, 0, 1))
-    options = {"photometric": "minisblack"}
-    if layout == "planes":
-        options["planarconfig"] = "separate"
+    first = layout in ("channels first", "planes")
+    stored = np.ascontiguousarray(array.transpose(2, 0, 1)) if first else array
+    options = {"photometric": "minisblack", "bigtiff": big} | {
+        "planes": {"planarconfig": "separate"},
+        "interleaved": {"planarconfig": "contig"},
+        "tiled": {"planarconfig": "contig", "tile": (16, 16)},
+    }.get(layout, {})
     tifffile.imwrite(tmp_path / "a.tif", stored, **options)
-    assert_array_equal(read_array(tmp_path / "a.tif", palette="colors"), array)
+    if layout == "channels first":  # several pages: nobody said what they are
+        with pytest.raises(SegfocalError, match=r"a\.tif: holds \d+ pages.*preprocess\.page"):
+            read_array(tmp_path / "a.tif", palette="colors")
+        rules = ReadRules(page="channels")
+        assert_array_equal(read_array(tmp_path / "a.tif", palette="colors", rules=rules), array)
+    else:
+        assert_array_equal(read_array(tmp_path / "a.tif", palette="colors"), array)
+
+
+def test_a_page_is_read_by_choice(tmp_path):
+    pages = RNG.integers(0, 256, (3, 20, 30), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in pages:
+            file.write(page, metadata=None)
+    frames = [Image.fromarray(page) for page in pages]
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "c.webp", save_all=True, append_images=frames[1:], lossless=True)
+    frames[0].save(tmp_path / "d.png", save_all=True, append_images=frames[1:])
+    for name in ("a.tif", "b.gif", "c.webp", "d.png"):
+        with pytest.raises(SegfocalError, match=f"{name}: holds 3 pages"):
+            read_array(tmp_path / name, palette="colors")
+        with pytest.raises(SegfocalError, match=f"{name}: page must be 0 to 2, got 5"):
+            read_array(tmp_path / name, palette="colors", rules=ReadRules(page=5))
+        found = read_array(tmp_path / name, palette="colors", rules=ReadRules(page=1))
+        assert_array_equal(found if found.ndim == 2 else found[:, :, 0], pages[1])
+    with pytest.raises(SegfocalError, match="page must be a number from 0, channels or null"):
+        ReadRules(page="all")
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_axes_that_a_file_names_are_believed(tmp_path, kind):
+    array = RNG.integers(0, 256, (3, 20, 30), dtype=np.uint8)
+    name = {"imagej": "a.tif", "ome": "a.ome.tif"}[kind]
+    for axes, channels in (("CYX", True), ("ZYX", False)):
+        tifffile.imwrite(tmp_path / name, array, imagej=kind == "imagej", metadata={"axes": axes})
+        if channels:
+            found = read_array(tmp_path / name, palette="colors")
+            assert_array_equal(found, array.transpose(1, 2, 0))
+        else:
+            with pytest.raises(SegfocalError, match="holds 3 pages"):
+                read_array(tmp_path / name, palette="colors")
+
+
+def test_overviews_and_thumbnails_are_no_pages(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(RGB, tile=(16, 16), metadata=None)
+        file.write(RGB[::2, ::2].copy(), subfiletype=1, metadata=None)
+    assert_array_equal(read_array(tmp_path / "a.tif", palette="colors"), RGB)
 
 
 def test_tiff_with_white_as_zero_is_turned(tmp_path):
@@ -131,3 +182,249 @@ def test_cut_tiff_is_named(compression, kept, tmp_path):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(SegfocalError, match=r"a\.tif: cannot be read"):
         read_array(path, palette="colors")
+
+
+def save_turned(path, array, orientation):
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, array, extratags=[(274, 3, 1, orientation, True)])
+        return path
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(array).save(path, exif=exif, **({"lossless": True} if path.suffix == ".webp" else {}))
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_orientation_is_applied_as_pillow_does(tmp_path, suffix, orientation):
+    path = save_turned(tmp_path / f"a{suffix}", RGB, orientation)
+    reference = save_turned(tmp_path / "reference.png", RGB, orientation)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(reference)))
+    assert_array_equal(read_array(path, palette="colors"), upright)
+    assert image_size(path) == upright.shape[:2]
+    stored = ReadRules(orientation="stored")
+    assert_array_equal(read_array(path, palette="colors", rules=stored), RGB)
+    assert image_size(path, rules=stored) == RGB.shape[:2]
+
+
+def test_masks_turn_by_their_own_orientation(tmp_path):
+    plane = RGB[:, :, 0]
+    turned = read_array(save_turned(tmp_path / "a.png", plane, 6), palette="indices")
+    assert_array_equal(turned, np.rot90(plane, -1))
+
+
+def test_deep_colours_turn_too(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", DEEP, extratags=[(274, 3, 1, 3, True)])
+    assert_array_equal(read_array(tmp_path / "a.tif", palette="colors"), DEEP[::-1, ::-1])
+
+
+COLORS = np.array([(200, 60, 20), (0, 0, 0), (255, 255, 255), (128, 128, 128), (10, 90, 240), (0, 200, 0)])
+PATCHES = np.repeat(np.repeat(COLORS.astype(np.uint8)[None], 4, axis=0), 8, axis=1)
+
+
+def cmyk(rgb):
+    """No black ink: what Pillow itself makes of RGB."""
+    return np.concatenate([255 - rgb, np.zeros((*rgb.shape[:2], 1), np.uint8)], axis=2)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"planarconfig": "separate"}])
+def test_cmyk_tiff_is_the_picture(tmp_path, options):
+    planes = cmyk(PATCHES)
+    stored = np.ascontiguousarray(planes.transpose(2, 0, 1)) if "planarconfig" in options else planes
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="separated", **options)
+    assert_array_equal(read_array(tmp_path / "a.tif", palette="colors"), PATCHES)
+    tifffile.imwrite(tmp_path / "b.tif", planes.astype(np.uint16) * 257, photometric="separated")
+    assert_array_equal(read_array(tmp_path / "b.tif", palette="colors"), PATCHES.astype(np.uint16) * 257)
+
+
+def test_black_ink_darkens_as_in_jpeg(tmp_path):
+    inks = RNG.integers(0, 256, (8, 8, 4), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", inks, photometric="separated")
+    expected = np.asarray(Image.fromarray(inks, mode="CMYK").convert("RGB")).astype(int)
+    assert abs(read_array(tmp_path / "a.tif", palette="colors") - expected).max() <= 1
+
+
+def ycbcr_blocks(planes, step):
+    """The bytes of baseline YCbCr with reduced colours: TIFF 6.0, section 21."""
+    wide, high = step
+    units = []
+    for top in range(0, planes.shape[0], high):
+        for left in range(0, planes.shape[1], wide):
+            block = planes[top : top + high, left : left + wide]
+            units += [*block[:, :, 0].ravel(), *np.rint(block[:, :, 1:].mean((0, 1))).astype(np.uint8)]
+    return np.array(units, dtype=np.uint8)
+
+
+def write_ifd(path, data, *, size, step, rows):
+    """A TIFF of one strip per ``rows``, written by hand: tifffile writes no reduced colours."""
+    width, height = size
+    strips = np.array_split(data, height // rows)
+    starts, place = [], 8
+    for strip in strips:
+        starts.append(place)
+        place += len(strip)
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, None), (259, 3, 1, 1), (262, 3, 1, 6)]
+    tags += [(273, 4, len(strips), None), (277, 3, 1, 3), (278, 3, 1, rows), (279, 4, len(strips), None)]
+    tags += [(530, 3, 2, step[0] | step[1] << 16)]
+    ifd, extra = place, place + 2 + 12 * len(tags) + 4
+    longs = {258: np.array([8, 8, 8], "<u2").tobytes(), 273: np.array(starts, "<u4").tobytes()}
+    longs[279] = np.array([len(strip) for strip in strips], "<u4").tobytes()
+    entries, tail = b"", b""
+    for code, kind, count, value in tags:
+        entries += np.array([code, kind], "<u2").tobytes() + np.array([count], "<u4").tobytes()
+        if value is None and len(longs[code]) <= 4:
+            entries += longs[code].ljust(4, b"\0")
+            continue
+        number = extra + len(tail) if value is None else value
+        tail += longs[code] if value is None else b""
+        entries += np.array([number], "<u4").tobytes()
+    head = b"II*\0" + np.array([ifd], "<u4").tobytes()
+    path.write_bytes(
+        head + data.tobytes() + np.array([len(tags)], "<u2").tobytes() + entries + b"\0" * 4 + tail
+    )
+
+
+@pytest.mark.parametrize("step", [(2, 2), (2, 1), (4, 2)])
+@pytest.mark.parametrize("rows", [4, 2])
+def test_ycbcr_with_reduced_colours_is_the_picture(tmp_path, step, rows):
+    planes = np.asarray(Image.fromarray(PATCHES).convert("YCbCr"))
+    size = (PATCHES.shape[1], 4)
+    write_ifd(tmp_path / "a.tif", ycbcr_blocks(planes, step), size=size, step=step, rows=rows)
+    found = read_array(tmp_path / "a.tif", palette="colors").astype(int)
+    assert abs(found - PATCHES).max() <= 2
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+def test_ycbcr_tiff_is_the_picture(tmp_path, options):
+    planes = np.asarray(Image.fromarray(PATCHES).convert("YCbCr"))
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="ycbcr", **options)
+    assert abs(read_array(tmp_path / "a.tif", palette="colors").astype(int) - PATCHES).max() <= 2
+
+
+def test_jpeg_inside_tiff_is_the_picture(tmp_path):
+    Image.fromarray(PATCHES.repeat(8, axis=0)).save(tmp_path / "a.tif", compression="jpeg", quality=95)
+    found = read_array(tmp_path / "a.tif", palette="colors").astype(int)
+    assert abs(found - PATCHES.repeat(8, axis=0)).mean() < 2
+    assert read_picture(tmp_path / "a.tif", palette="colors").lossy
+
+
+def test_lab_tiff_is_the_picture(tmp_path):
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(Image.fromarray(PATCHES), *profiles, outputMode="LAB")
+    lab.save(tmp_path / "a.tif")
+    assert (
+        abs(read_array(tmp_path / "a.tif", palette="colors").astype(int) - PATCHES).max() <= 6
+    )  # Lab in 8 bits is that coarse
+
+
+def test_extra_samples_tell_transparency_from_a_band(tmp_path):
+    four = np.concatenate([RGB, RGB[:, :, :1]], axis=2)
+    tifffile.imwrite(tmp_path / "alpha.tif", four, photometric="rgb", extrasamples=["unassalpha"])
+    tifffile.imwrite(tmp_path / "band.tif", four, photometric="rgb", extrasamples=["unspecified"])
+    tifffile.imwrite(tmp_path / "grey.tif", four, photometric="minisblack", planarconfig="contig")
+    Image.fromarray(four).save(tmp_path / "alpha.png")
+    np.save(tmp_path / "four.npy", four)
+    three = ReadRules(channels=3)
+    for name in ("alpha.tif", "alpha.png"):
+        assert_array_equal(read_image(tmp_path / name, rules=three), four)
+        assert read_picture(tmp_path / name, palette="colors").bands() == 3
+    for name in ("band.tif", "grey.tif", "four.npy"):
+        assert read_picture(tmp_path / name, palette="colors").bands() == 4
+        assert_array_equal(read_image(tmp_path / name, rules=ReadRules(channels=4)), four)
+        with pytest.raises(SegfocalError, match=f"{name}: expected an image of 3 channels, got 4.*alpha"):
+            read_image(tmp_path / name, rules=three)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".gif"])
+@pytest.mark.parametrize("white", [0, 1])
+@pytest.mark.parametrize("fill", ["none", "black", "ramp"])
+def test_a_black_and_white_palette_means_its_colours(tmp_path, suffix, white, fill):
+    truth = RGB[:, :, 0] > 150
+    indices = np.where(truth, white, 1 - white).astype(np.uint8)
+    image = Image.fromarray(indices).convert("P")
+    colors = [(255, 255, 255), (0, 0, 0)] if white == 0 else [(0, 0, 0), (255, 255, 255)]
+    more = {"none": [], "black": [(0, 0, 0)] * 254, "ramp": [(n, n, n) for n in range(2, 256)]}[fill]
+    image.putpalette([part for color in [*colors, *more] for part in color])
+    image.save(tmp_path / f"a{suffix}")
+    found = read_array(tmp_path / f"a{suffix}", palette="indices")
+    assert_array_equal(found > 0, truth)
+
+
+def test_a_palette_with_colours_keeps_its_numbers(tmp_path):
+    indices = (RGB[:, :, 0] % 2).astype(np.uint8)
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette([255, 255, 255, 0, 0, 0, 200, 0, 0])  # white is class 0, red occurs in other masks
+    image.save(tmp_path / "a.png")
+    assert_array_equal(read_array(tmp_path / "a.png", palette="indices"), indices)
+
+
+def grey_png(path, numbers, bits):
+    """A grey PNG of 2 or 4 bits, which Pillow does not write."""
+    import struct
+    import zlib
+
+    per = 8 // bits
+    padded = np.pad(numbers, ((0, 0), (0, -numbers.shape[1] % per))).reshape(len(numbers), -1, per)
+    packed = sum(padded[:, :, n].astype(int) << (8 - bits * (n + 1)) for n in range(per)).astype(np.uint8)
+    lines = b"".join(b"\0" + line.tobytes() for line in packed)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", numbers.shape[1], len(numbers), bits, 0, 0, 0, 0)
+    whole = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + whole)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_few_bits_stay_numbers_in_masks_and_fill_the_scale_in_pictures(tmp_path, bits):
+    top = 2**bits - 1
+    numbers = (RGB[:, :, 0] % (top + 1)).astype(np.uint8)
+    grey_png(tmp_path / "a.png", numbers, bits)
+    (tmp_path / "b.pgm").write_bytes(f"P5\n# a note\n30 20\n{top}\n".encode() + numbers.tobytes())
+    text = "\n".join(" ".join(map(str, line)) for line in numbers)
+    (tmp_path / "c.pgm").write_text(f"P2 30 20 {top}\n{text}\n")
+    for name in ("a.png", "b.pgm", "c.pgm"):
+        assert_array_equal(read_array(tmp_path / name, palette="indices"), numbers)
+        assert_array_equal(read_array(tmp_path / name, palette="colors"), numbers * (255 // top))
+
+
+def test_a_deep_pgm_keeps_its_numbers(tmp_path):
+    numbers = (DEEP[:, :, 0] % 1000).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 30 20 999\n" + numbers.tobytes())
+    assert_array_equal(read_array(tmp_path / "a.pgm", palette="indices"), numbers)
+
+
+def test_pictures_beyond_pillows_limit_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # 2 * 100 < 600 pixels
+    write(tmp_path / "a.png", RGB)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "a.png")
+    assert_array_equal(read_array(tmp_path / "a.png", palette="colors"), RGB)
+    assert image_size(tmp_path / "a.png") == (20, 30)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_the_second_picture_of_a_phones_jpeg_is_no_page(tmp_path):
+    main, other = Image.fromarray(PATCHES), Image.fromarray(PATCHES[::-1])
+    main.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[other])
+    assert read_array(tmp_path / "a.jpg", palette="colors").shape == PATCHES.shape
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.int32, np.float32, np.float64, np.int8])
+def test_other_numbers_come_back(tmp_path, dtype):
+    array = (RGB[:, :, 0].astype(np.float64) - 90).clip(0 if np.dtype(dtype).kind == "u" else -90, 120)
+    tifffile.imwrite(tmp_path / "a.tif", array.astype(dtype))
+    np.save(tmp_path / "a.npy", array.astype(dtype))
+    for name in ("a.tif", "a.npy"):
+        found = read_array(tmp_path / name, palette="colors")
+        assert found.dtype == dtype
+        assert_array_equal(found, array.astype(dtype))
+
+
+def test_complex_numbers_and_unknown_colour_spaces_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4), complex))
+    tifffile.imwrite(tmp_path / "b.tif", RGB[:, :, 0], photometric="cfa")
+    for name, message in (("a.npy", "expected numbers, got complex128"), ("b.tif", "colour space CFA")):
+        with pytest.raises(SegfocalError, match=f"{name}: .*{message}"):
+            read_array(tmp_path / name, palette="colors")

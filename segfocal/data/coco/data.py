@@ -93,4 +93,5 @@ class CocoData(SegmentationData):
             overlap=self.overlap,
             crowd=self.crowd,
             ignore_index=self.ignore_index,
+            rules=self.preprocess.rules(),
         )

@@ -13,7 +13,7 @@ from segfocal.data.coco.drawing import Crowd, Overlap, draw_classes, draw_layers
 from segfocal.data.coco.layout import NamedImage
 from segfocal.data.labels import Mask
 from segfocal.data.preprocess import Image
-from segfocal.data.reading import image_size, read_array
+from segfocal.data.reading import ReadRules, image_size, read_image
 from segfocal.data.source import Source
 from segfocal.errors import SegfocalError
 
@@ -28,6 +28,7 @@ class CocoSource(Source):
         overlap: As in `CocoData`.
         crowd: As in `CocoData`.
         ignore_index: Label without a class.
+        rules: How the images are read.
     """
 
     def __init__(
@@ -39,23 +40,25 @@ class CocoSource(Source):
         overlap: Overlap,
         crowd: Crowd,
         ignore_index: int | None,
+        rules: ReadRules,
     ) -> None:
         super().__init__([name for name, _ in images], groups)
         self.images = [image for _, image in images]
         self.layers, self.overlap, self.crowd = layers, overlap, crowd
-        self.ignore_index = ignore_index
+        self.ignore_index, self.rules = ignore_index, rules
 
     def image(self, index: int) -> Image:
-        """Return the image as stored."""
-        return read_array(self.images[index].file, palette="colors")
+        """Return the image."""
+        return read_image(self.images[index].file, rules=self.rules)
 
     def mask(self, index: int) -> Mask:
         """Return labels ``(H, W)``, or ``(K, H, W)`` for multilabel."""
         image = self.images[index]
-        stored = image_size(image.file)
+        stored = image_size(image.file, rules=self.rules)
         if stored != image.size_px:
             turned = (
-                " The file is stored on its side: apply its EXIF rotation to it."
+                " The file is on its side for them: its EXIF orientation is wrong or missing, or they were "
+                "made on its pixels as they are stored (preprocess.orientation: stored)."
                 if (stored[::-1] == image.size_px)
                 else ""
             )

@@ -68,10 +68,11 @@ class ForeignData(SegmentationData):
         colors: dict[str, str | list[int]] | str | None = None,
         ignore_colors: list[str | list[int]] | None = None,
         other: int | None = None,
+        threshold: float | None = None,
         **settings: Any,
     ) -> None:
         check_parts(datasets)
-        masks = MaskSettings(Path(), values, ignore_values, colors, ignore_colors, other)
+        masks = MaskSettings(Path(), values, ignore_values, colors, ignore_colors, other, threshold)
         super().__init__(task=task, class_names=masks.names(class_names, task=task), **settings)
         self.coding = masks.coding(self.class_names, task=task, ignore_index=self.ignore_index)
         self.datasets, self.split, self.image_files = datasets, split, image_files

@@ -15,7 +15,7 @@ from segfocal.data.lanes.frames import LaneFrame, divide_frames, frame_group
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
 from segfocal.data.preprocess import Image
-from segfocal.data.reading import image_size, read_array
+from segfocal.data.reading import PLAIN, ReadRules, image_size, read_image
 from segfocal.data.source import Source
 from segfocal.data.splits import Split
 from segfocal.data.transforms import Augmentation
@@ -34,6 +34,7 @@ class LaneSource(Source):
         labelled_px: Height and width that the points refer to; None: those of each image.
         positions: Lanes with a class of their own, 0: all are one class.
         points: Whether samples carry the points.
+        rules: How the images are read.
     """
 
     def __init__(
@@ -45,14 +46,16 @@ class LaneSource(Source):
         labelled_px: tuple[int, int] | None,
         positions: int,
         points: bool = False,
+        rules: ReadRules = PLAIN,
     ) -> None:
         super().__init__([frame.name for frame in frames], groups)
         self.frames, self.width_px = list(frames), width_px
         self.labelled_px, self.positions, self.points = labelled_px, positions, points
+        self.rules = rules
 
     def image(self, index: int) -> Image:
-        """Return the image as stored."""
-        return read_array(self.frames[index].image, palette="colors")
+        """Return the image."""
+        return read_image(self.frames[index].image, rules=self.rules)
 
     def lanes(self, index: int) -> list[Points]:
         """Return the lanes in px of the image: ``(K, 2)`` points x, y each."""
@@ -100,7 +103,7 @@ class LaneSource(Source):
 
     def _scaled(self, index: int) -> tuple[list[Points], tuple[int, int], float]:
         """Return lanes and size of an image, and its width over the labelled one."""
-        height, width = image_size(self.frames[index].image)
+        height, width = image_size(self.frames[index].image, rules=self.rules)
         labelled = self.labelled_px or (height, width)
         factor = (width / labelled[1], height / labelled[0])
         lanes = [scaled(lane, factor) for lane in self.frames[index].lanes]
@@ -177,4 +180,5 @@ class LaneData(SegmentationData):
             labelled_px=self.labelled_px,
             positions=self.positions,
             points=self.points,
+            rules=self.preprocess.rules(),
         )

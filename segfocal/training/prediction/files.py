@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segfocal.data.reading import SUFFIXES, read_array
+from segfocal.data.preprocess import Preprocess
+from segfocal.data.reading import PLAIN, SUFFIXES, read_image
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
 from segfocal.training.prediction.overlay import overlay
@@ -130,7 +131,9 @@ def _predict_one(
     options: PredictOptions,
     reference: Callable[[Path], Array | None] | None,
 ) -> dict[str, bytes]:
-    image = read_array(path, palette="colors")
+    # predictions of volumes have files of their own
+    rules = predictor.preprocess.rules() if isinstance(predictor.preprocess, Preprocess) else PLAIN
+    image = read_image(path, rules=rules)
     try:
         prediction = predictor(
             image,
