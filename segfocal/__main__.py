@@ -98,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after ``segfocal``; None takes those of the process.
 
     Returns:
-        Exit code: 0 done, 2 wrong input or a failed write, 130 interrupted, 141 nobody reads the output.
+        Exit code: 0 done, 1 done in part (the rest is named), 2 wrong input or a failed write,
+        130 interrupted, 141 nobody reads the output.
 
     Example:
         >>> main(["--version"])

@@ -195,6 +195,19 @@ class SegfocalCLI(LightningCLI):
             if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val"):
                 check_monitor("the monitor of EarlyStopping", callback.monitor, known)
 
+    def check_no_monitors(self) -> None:
+        """Raise where a callback waits for a score of validation, but there are no validation images.
+
+        Raises:
+            SegfocalError: Naming the callback.
+        """
+        for callback in _listed(self._get(self.config_init, "trainer")["callbacks"]):
+            if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val"):
+                raise SegfocalError(
+                    f"EarlyStopping monitors {callback.monitor}, but the data have no validation images. "
+                    "Give the split val of the data some, or leave that callback out."
+                )
+
     def build_trainer(
         self,
         *,

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pytorch_lightning import Trainer
 
+from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError, nearest
 from segfocal.runs.history import (
     Change,
@@ -67,6 +68,8 @@ def new_run(argv: Sequence[str], *, verb: str, wanted: str | None) -> RunPaths:
 def prepare(cli: SegfocalCLI) -> None:
     """Meet every contradiction of network, loss, data and monitors before anything is written.
 
+    What the data lack is said here as well, before the training and not after it.
+
     Args:
         cli: With task and data.
 
@@ -79,6 +82,25 @@ def prepare(cli: SegfocalCLI) -> None:
     facts = cli.model.facts
     assert facts is not None
     cli.check_monitors(validation_names(task=facts.task, class_names=facts.class_names))
+    if isinstance(cli.datamodule, CaseData):
+        missing = missing_splits(cli.datamodule)
+        if "val" in missing:
+            cli.check_no_monitors()
+        for line in missing.values():
+            say(line)
+
+
+def missing_splits(data: CaseData) -> dict[str, str]:
+    """Return the splits without images, and what a training without them cannot do.
+
+    Args:
+        data: Set up.
+    """
+    lacks = {
+        "val": "no validation images: best.ckpt is the last state, and no threshold is chosen for predictions",
+        "test": "no test images: `segfocal test` has nothing to score",
+    }
+    return {split: line for split, line in lacks.items() if split not in data.splits()}
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,7 @@ def test_run_of_another_version_is_refused(run_copy, capsys):
 
 def test_changed_data_are_not_resumed(run_copy, capsys):
     assert main(["fit", "--resume", str(run_copy), "--data.init_args.foreground", "0.15"]) == 2
-    assert "The data differ" in capsys.readouterr().err
+    assert "data.init_args.foreground 0.1 -> 0.15" in capsys.readouterr().err
 
 
 def test_full_disk_is_named(config, tmp_path, monkeypatch, capsys):

@@ -97,3 +97,31 @@ def test_lanes_of_nan_are_named(tmp_path, capsys):
     folder = str(tmp_path)
     assert main(["evaluate", "culane", "--predictions", folder, "--labels", folder]) == 2
     assert "line 1 must be finite numbers, got NaN or infinity" in capsys.readouterr().err
+
+
+def test_culane_names_images_without_predictions_and_predictions_without_labels(tmp_path, capsys):
+    lane = "100 590 100 300\n"
+    for number in range(9):
+        for folder, given in (("labels", number < 8), ("guesses", number in (0, 8))):
+            file = tmp_path / folder / "clip" / f"{number}.lines.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if given:
+                file.write_text(lane)
+    words = [
+        "evaluate",
+        "culane",
+        "--predictions",
+        str(tmp_path / "guesses"),
+        "--labels",
+        str(tmp_path / "labels"),
+    ]
+    assert main([*words, "--json"]) == 0
+    shown = capsys.readouterr()
+    missing, odd = shown.err.splitlines()
+    assert "7 of 8 images have no file" in missing
+    assert missing.endswith("clip/1, clip/2, clip/3, clip/4, clip/5 and 2 more")
+    assert "1 prediction files are not scored" in odd
+    assert odd.endswith("clip/8")
+    found = json.loads(shown.out)
+    assert (found["without_prediction"], found["not_scored"]) == (7, 1)
+    assert (found["categories"][0]["tp"], found["categories"][0]["fn"]) == (1, 7)

@@ -1,6 +1,7 @@
 """What ``predict`` says before it loads a network, and while it works."""
 
 import io
+import shutil
 
 import pytest
 
@@ -97,3 +98,54 @@ def test_generate_says_where_it_cannot_write(out, tmp_path, capsys):
 def test_generate_asks_for_at_least_one_picture(tmp_path, capsys):
     assert main(["generate", "--out", str(tmp_path / "set"), "--count", "0"]) == 2
     assert "--count must lie in [1, inf], got 0." in capsys.readouterr().err
+
+
+def damage(path, how):
+    content = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "empty":
+        path.write_bytes(b"")
+    else:
+        path.write_text("no image")
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "text"])
+def test_prediction_goes_on_past_damaged_pictures(how, finished_run, images, tmp_path, capsys):
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for number in range(4):
+        shutil.copy(images / f"test_{number:05}.png", folder)
+    (folder / "notes.txt").write_text("")
+    (folder / "more").mkdir()
+    for number in (0, 2):
+        damage(folder / f"test_{number:05}.png", how)
+    assert main(["predict", "--run", str(finished_run), "--images", str(folder), "--out", str(out)]) == 1
+    shown = capsys.readouterr()
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["test_00001.png", "test_00003.png"]
+    assert "2 images predicted, 2 files written" in shown.out
+    assert f"not predicted: more/, notes.txt of {folder}" in shown.out
+    head, *named = shown.err.splitlines()
+    assert head == "segfocal: 2 of 4 images could not be predicted:"
+    assert [line.split(":")[0] for line in named] == [f"  {folder}/test_0000{n}.png" for n in (0, 2)]
+
+
+def test_nothing_but_damaged_pictures(finished_run, images, tmp_path, capsys):
+    picture = tmp_path / "one.png"
+    picture.write_bytes(b"")
+    words = ["predict", "--run", str(finished_run), "--images", str(picture), "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "0 images predicted" in capsys.readouterr().out
+
+
+def test_what_the_data_lack_is_said_before_training(config, tmp_path, capsys):
+    words = ["fit", "--config", str(config), "--trainer.max_steps", "1"]
+    words += ["--data.init_args.val_images", "0", "--data.init_args.test_images", "0"]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("run directory"))
+    assert [line.split(":")[0] for line in lines[:first]] == ["no validation images", "no test images"]
+    stopping = "{class_path: EarlyStopping, init_args: {monitor: val/dice}}"
+    assert main([*words, "--run", str(tmp_path / "other"), "--trainer.callbacks", f"[{stopping}]"]) == 2
+    assert "EarlyStopping monitors val/dice" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

@@ -152,7 +152,7 @@ def test_a_dicom_series_is_predicted_like_its_nifti_file(volume_run, tmp_path):
 
 def test_a_folder_may_be_the_series_itself(tmp_path):
     write_series(np.zeros((3, 3, 2)), tmp_path / "scan_0000", np.eye(4))
-    found = list_volumes(tmp_path / "scan_0000", channels=1)
+    found = list_volumes(tmp_path / "scan_0000")
     assert [(case.name, case.paths, case.ending) for case in found] == [
         ("scan", (tmp_path / "scan_0000",), ".nii.gz")
     ]
@@ -205,15 +205,13 @@ def test_scores_of_test_equal_those_of_written_predictions(volume_run, tmp_path)
 def test_volumes_are_found_and_their_channels_joined(tmp_path):
     for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
         save(np.zeros((2, 2, 2), np.float32), tmp_path / f"{name}.nii.gz")
-    found = list_volumes(tmp_path, channels=2)
+    found = list_volumes(tmp_path)
     assert [(case.name, len(case.paths)) for case in found] == [("a", 2), ("b", 2)]
-    with pytest.raises(SegfocalError, match=r"a must have 1 file or 3, one per channel, got a_0000\.nii\.gz"):
-        list_volumes(tmp_path, channels=3)
     with pytest.raises(SegfocalError, match="found no such file or folder"):
-        list_volumes(tmp_path / "none", channels=1)
+        list_volumes(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(SegfocalError, match="found 0 other files"):
-        list_volumes(tmp_path / "empty", channels=1)
+        list_volumes(tmp_path / "empty")
 
 
 def test_stored_scaling_of_the_image_does_not_scale_labels(tmp_path):

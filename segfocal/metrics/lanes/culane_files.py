@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial, reduce
 from multiprocessing import get_context
@@ -86,6 +86,28 @@ def count_files(
     fresh = get_context("spawn")  # a fork inherits the locks of threads that it does not have
     with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         return reduce(CULaneCounts.plus, pool.map(one, names, chunksize=64), CULaneCounts(0, 0, 0))
+
+
+def without_predictions(predictions: str | Path, names: Sequence[str]) -> list[str]:
+    """Return the images that have no prediction file, and so count as images without lanes.
+
+    Args:
+        predictions: Folder laid out as the labels.
+        names: From ``label_names``.
+    """
+    return [name for name in names if not (Path(predictions) / f"{name}{SUFFIX}").is_file()]
+
+
+def not_scored(predictions: str | Path, names: Iterable[str]) -> list[str]:
+    """Return the prediction files of images that are not scored, without ``.lines.txt``, sorted.
+
+    Args:
+        predictions: Folder with ``.lines.txt`` files at any depth.
+        names: Images that are scored.
+    """
+    root = Path(predictions)
+    found = {path.relative_to(root).as_posix().removesuffix(SUFFIX) for path in root.rglob(f"*{SUFFIX}")}
+    return sorted(found - set(names))
 
 
 def _count_image(

@@ -102,11 +102,15 @@ def _check_same(guesses: dict[str, Any], truth: dict[str, Any], *, predictions: 
     missing = [name for name in truth if name not in guesses]
     if unknown:
         raise SegfocalError(
-            f"{predictions} has {len(unknown)} frames that {labels} does not label, first {unknown[0]}. "
+            f"{predictions} has {len(unknown)} frames that {labels} does not label: {_first(unknown)}. "
             "Give the predictions and labels of the same frames."
         )
     if missing:
         raise SegfocalError(
-            f"{predictions} lacks {len(missing)} of the {len(truth)} frames of {labels}, the first is "
-            f"{missing[0]}. A frame without lanes is written with lanes: []."
+            f"{predictions} lacks {len(missing)} of the {len(truth)} frames of {labels}: "
+            f"{_first(missing)}. A frame without lanes is written with lanes: []."
         )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

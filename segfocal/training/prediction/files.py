@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from segfocal.training.prediction.pictures import mask_pictures, png, probabilit
 from segfocal.training.prediction.predictor import Array, Prediction, Predictor
 from segfocal.training.prediction.tiles import Tiling
 from segfocal.training.prediction.tta import Symmetry
+
+Failed = Callable[[Path, str], None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ def predict_files(
     options: PredictOptions | None = None,
     reference: Callable[[Path], Array | None] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    failed: Failed | None = None,
 ) -> list[Path]:
     """Predict images one after the other; each result file appears whole or not at all.
 
@@ -58,14 +62,16 @@ def predict_files(
         options: What to write; ``None``: masks alone.
         reference: Gives the true labels of an image file where they are known, for the overlays.
         progress: Called after each image with how many are done, how many there are, and its name.
+        failed: Called for an image that cannot be read or predicted, with its file and why; the others go on.
+            ``None``: it ends the prediction.
 
     Returns:
         The files written.
 
     Raises:
         SegfocalError: If there are no images, two share a stem, the options do not fit the predictor, one
-            image cannot be read or predicted (it is named, and none of its files are written), or
-            ``out_dir`` cannot be written.
+            image cannot be read or predicted and ``failed`` is not given (it is named, and none of its files
+            are written), or ``out_dir`` cannot be written.
     """
     options = options or PredictOptions()
     paths = list_images(images)
@@ -73,13 +79,49 @@ def predict_files(
     make_folder(out_dir, option="--out")
     written: list[Path] = []
     for number, path in enumerate(paths, start=1):
-        pictures = _predict_one(predictor, path, options, reference)
+        pictures: dict[str, bytes] = {}
+        with passing_over(path, failed):
+            pictures = _predict_one(predictor, path, options, reference)
         for name, content in pictures.items():
             write_bytes(Path(out_dir) / name, content, option="--out")
             written.append(Path(out_dir) / name)
         if progress is not None:
             progress(number, len(paths), path.name)
     return written
+
+
+@contextmanager
+def passing_over(path: Path, failed: Failed | None) -> Iterator[None]:
+    """Hand what goes wrong with one image to ``failed``.
+
+    Args:
+        path: Its file.
+        failed: As in `predict_files`; ``None`` lets errors pass.
+    """
+    try:
+        yield
+    except Exception as error:  # of a damaged file decoders raise whatever they stumble over
+        if failed is None:
+            raise
+        words = " ".join(str(error).split()) or type(error).__name__
+        failed(path, words.removeprefix(f"{path}: "))
+
+
+def passed_over(images: str | Path, used: Collection[Path]) -> str:
+    """Return which files of a folder are not predicted, in a line; empty where all are.
+
+    Args:
+        images: What the user named.
+        used: Files and folders that are predicted.
+    """
+    folder = Path(images)
+    if not folder.is_dir():
+        return ""
+    within = {folder / path.relative_to(folder).parts[0] for path in used if folder in path.parents}
+    rest = sorted(p for p in folder.iterdir() if p not in within and not p.name.startswith("."))
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in rest]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"not predicted: {', '.join(names[:5])}{more} of {folder}" if names else ""
 
 
 def list_images(images: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -18,7 +18,7 @@ from segfocal.data.volumes.reading import Volume, open_nifti, read_volume
 from segfocal.data.volumes.series import find_series
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
-from segfocal.training.prediction.files import PredictOptions
+from segfocal.training.prediction.files import Failed, PredictOptions, passing_over
 from segfocal.training.prediction.predictor import Array, Prediction, Predictor
 
 _CHANNEL = re.compile(r"_\d{4}$")
@@ -39,20 +39,19 @@ class VolumeInput:
     ending: str
 
 
-def list_volumes(images: str | Path, *, channels: int) -> list[VolumeInput]:
+def list_volumes(images: str | Path) -> list[VolumeInput]:
     """Find the volumes that a user means.
 
     Args:
         images: A NIfTI file, or a folder of them; or a DICOM series, or a folder with series in folders of
             their own at any depth, whose parts make the name (``patient1_ct``). nnU-Net's channel numbers
             (``_0000``) are taken off the names; what differs in nothing else are the channels of one case.
-        channels: Of the network.
 
     Returns:
-        The cases in order of their names.
+        The cases in order of their names; whether each has all its channels is seen when it is read.
 
     Raises:
-        SegfocalError: If there are none, or a case has another number of channels.
+        SegfocalError: If there are none.
     """
     given = Path(images)
     files = sorted(p for p in given.iterdir() if p.is_file()) if given.is_dir() else [given]
@@ -69,12 +68,6 @@ def list_volumes(images: str | Path, *, channels: int) -> list[VolumeInput]:
             if given.exists()
             else f"expected volumes at {given}, found no such file or folder."
         )
-    for name, paths in found.items():
-        if len(paths) not in {1, channels}:
-            raise SegfocalError(
-                f"{name} must have 1 file or {channels}, one per channel, got "
-                f"{', '.join(path.name for path in paths)}."
-            )
     return [VolumeInput(name, tuple(paths), _ending(paths[0])) for name, paths in sorted(found.items())]
 
 
@@ -86,6 +79,7 @@ def predict_volumes(
     values: Sequence[Sequence[int]],
     options: PredictOptions | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    failed: Failed | None = None,
 ) -> list[Path]:
     """Predict volumes one after the other; each result file appears whole or not at all.
 
@@ -98,12 +92,14 @@ def predict_volumes(
         values: Label values of each class of the training, the background first.
         options: What to write; ``None``: masks alone.
         progress: Called after each volume with how many are done, how many there are, and its name.
+        failed: As in ``predict_files``.
 
     Returns:
         The files written.
 
     Raises:
-        SegfocalError: If an image cannot be read or predicted (it is named), or ``out_dir`` not be written.
+        SegfocalError: If an image cannot be read or predicted (it is named) and ``failed`` is not given, or
+            ``out_dir`` not be written.
     """
     options = options or PredictOptions()
     if options.overlay:
@@ -112,7 +108,10 @@ def predict_volumes(
     make_folder(out_dir, option="--out")
     written: list[Path] = []
     for number, case in enumerate(cases, start=1):
-        for name, content in _predict_one(predictor, case, values, options).items():
+        maps: dict[str, bytes] = {}
+        with passing_over(case.paths[0], failed):
+            maps = _predict_one(predictor, case, values, options)
+        for name, content in maps.items():
             path = Path(out_dir) / f"{name}{case.ending}"
             packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
             write_bytes(path, packed, option="--out")

@@ -73,9 +73,17 @@ def _culane(argv: Sequence[str]) -> None:
     options.add_argument("--width", type=int, default=1640, metavar="PX", help="of the images (1640)")
     options.add_argument("--height", type=int, default=590, metavar="PX", help="of the images (590)")
     given = options.parse_args(argv)
-    rows = [_culane_row(given, only) for only in given.list or [None]]
+    from segfocal.metrics.lanes.culane_files import label_names, not_scored, without_predictions
+
+    lists = {only: label_names(given.labels, only=only) for only in given.list or [None]}
+    rows = [_culane_row(given, only, names) for only, names in lists.items()]
+    scored = sorted({name for names in lists.values() for name in names})
+    missing, odd = without_predictions(given.predictions, scored), not_scored(given.predictions, scored)
+    where = "in none of the lists" if given.list else f"not labelled in {given.labels}"
+    _note(missing, f"of {len(scored)} images have no file in {given.predictions} and count as without lanes")
+    _note(odd, f"prediction files are not scored: their images are {where}")
     if given.json:
-        _print_json({"categories": rows})
+        _print_json({"categories": rows, "without_prediction": len(missing), "not_scored": len(odd)})
         return
     sys.stdout.write(
         f"{'category':20} {'images':>7} {'TP':>7} {'FP':>7} {'FN':>7} {'P':>7} {'R':>7} {'F1':>7}\n"
@@ -88,10 +96,16 @@ def _culane(argv: Sequence[str]) -> None:
         sys.stdout.write(f"{row['category']:20} {numbers} {scores}\n")
 
 
-def _culane_row(given: argparse.Namespace, only: str | None) -> dict[str, Any]:
-    from segfocal.metrics.lanes.culane_files import count_files, label_names
+def _note(names: Sequence[str], what: str) -> None:
+    """Say on stderr which images are behind the scores in another way than most."""
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        sys.stderr.write(f"segfocal: {len(names)} {what}: {', '.join(names[:5])}{more}\n")
 
-    names = label_names(given.labels, only=only)
+
+def _culane_row(given: argparse.Namespace, only: str | None, names: Sequence[str]) -> dict[str, Any]:
+    from segfocal.metrics.lanes.culane_files import count_files
+
     counts = count_files(
         given.predictions,
         given.labels,

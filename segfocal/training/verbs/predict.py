@@ -101,10 +101,10 @@ def predict(argv: Sequence[str]) -> int:
         argv: Words after ``predict``.
 
     Returns:
-        Exit code 0.
+        Exit code 0, or 1 where images could not be read or predicted: they are named, the others are done.
 
     Raises:
-        SegfocalError: For wrong options, a folder that is no run, or an image that cannot be read.
+        SegfocalError: For wrong options, a folder that is no run or holds no images, or a full disk.
     """
     given = parser().parse_args(argv)
     # brings torch, which --help does not need
@@ -116,6 +116,7 @@ def predict(argv: Sequence[str]) -> int:
     job = _job(given)
     predictor = load(given.run, checkpoint=given.checkpoint, device=given.device)
     stop, progress = StopSignal(), Progress(sys.stdout)
+    failed: dict[Path, str] = {}
 
     def after(done: int, total: int, name: str) -> None:
         progress.show(done, total, name)
@@ -123,13 +124,28 @@ def predict(argv: Sequence[str]) -> int:
 
     try:
         with stop.listening():
-            written = job.predict(predictor, out_dir=given.out, options=options, progress=after)
+            written = job.predict(
+                predictor, out_dir=given.out, options=options, progress=after, failed=failed.__setitem__
+            )
     finally:
         progress.close()
+    example = f", e.g. {written[-1]}" if written else ""
     sys.stdout.write(
-        f"{job.count} images predicted, {len(written)} files written to {given.out}, e.g. {written[-1]}\n"
+        f"{job.count - len(failed)} images predicted, {len(written)} files written to {given.out}{example}\n"
     )
-    return 0
+    if job.note:
+        sys.stdout.write(f"{job.note}\n")
+    return _say_failed(failed, job.count)
+
+
+def _say_failed(failed: dict[Path, str], count: int) -> int:
+    """Name the images without a prediction, and return the exit code."""
+    if not failed:
+        return 0
+    lines = [f"  {path}: {reason}" for path, reason in failed.items()]
+    head = f"segfocal: {len(failed)} of {count} images could not be predicted:"
+    sys.stderr.write("\n".join([head, *lines]) + "\n")
+    return 1
 
 
 @dataclass(frozen=True)
@@ -138,22 +154,24 @@ class _Job:
 
     predict: Callable[..., list[Path]]
     count: int
+    note: str
 
 
 def _job(given: argparse.Namespace) -> _Job:
     """Find the images, or the volumes where the run was trained on those."""
     from segfocal.runs.info import read_info
+    from segfocal.training.prediction.files import list_images, passed_over, predict_files
 
     settings = read_info(given.run).get("preprocess", {})
     if "volume" not in settings:
-        from segfocal.training.prediction.files import list_images, predict_files
-
         paths = list_images(given.images)
-        return _Job(partial(predict_files, images=paths), len(paths))
+        return _Job(partial(predict_files, images=paths), len(paths), passed_over(given.images, paths))
     from segfocal.training.prediction.volumes import list_volumes, predict_volumes
 
-    cases = list_volumes(given.images, channels=settings["volume"]["in_channels"])
-    return _Job(partial(predict_volumes, cases=cases, values=settings["values"]), len(cases))
+    cases = list_volumes(given.images)
+    used = [path for case in cases for path in case.paths]
+    predict = partial(predict_volumes, cases=cases, values=settings["values"])
+    return _Job(predict, len(cases), "" if Path(given.images) in used else passed_over(given.images, used))
 
 
 def _options(given: argparse.Namespace) -> PredictOptions:

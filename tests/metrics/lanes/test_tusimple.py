@@ -134,10 +134,10 @@ def test_files_are_joined_by_name(files):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda guesses: guesses.pop(), "lacks 1 of the 3 frames .* the first is clips/0/20.jpg"),
+        (lambda guesses: guesses.pop(), "lacks 1 of the 3 frames .*: clips/0/20.jpg"),
         (
             lambda guesses: guesses[0].update(raw_file="clips/9/20.jpg"),
-            "does not label, first clips/9/20.jpg",
+            "does not label: clips/9/20.jpg",
         ),
         (lambda guesses: guesses.append(guesses[0]), "line 4: the frame clips/2/20.jpg is there twice"),
         (lambda guesses: guesses[1].pop("run_time"), "line 2 must have the keys .* run_time is missing"),
