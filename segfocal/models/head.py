@@ -24,7 +24,12 @@ CONVOLUTIONS = (
 
 
 def head_width(
-    network: nn.Module, *, in_channels: int, spatial_dims: int = 2, divisor: int | None = None
+    network: nn.Module,
+    *,
+    in_channels: int,
+    spatial_dims: int = 2,
+    divisor: int | None = None,
+    size: Sequence[int] | None = None,
 ) -> int:
     """Return the number of logit channels, measured by running the network on a small image of zeros.
 
@@ -33,6 +38,7 @@ def head_width(
         in_channels: Channels of its images.
         spatial_dims: 2 or 3.
         divisor: Multiple of the input sizes, found by ``size_divisor`` where not given.
+        size: Of the image, where the network does not take a small one.
 
     Returns:
         C.
@@ -44,19 +50,18 @@ def head_width(
         >>> head_width(nn.Conv2d(3, 5, 1), in_channels=3)
         5
     """
-    images = _small_input(network, in_channels, spatial_dims, divisor)
+    images = small_input(network, in_channels, spatial_dims=spatial_dims, divisor=divisor, size=size)
     with probing(network):
-        try:
-            output = network(images)
-        except (RuntimeError, AssertionError, IndexError) as error:
-            raise other_channels(str(error), in_channels) or SegfocalError(
-                f"The network cannot be run on an image of shape {tuple(images.shape)}: {error}"
-            ) from error
-        return main_output(output).shape[1]
+        return main_output(network(images)).shape[1]
 
 
 def find_head(
-    network: nn.Module, *, in_channels: int, spatial_dims: int = 2, divisor: int | None = None
+    network: nn.Module,
+    *,
+    in_channels: int,
+    spatial_dims: int = 2,
+    divisor: int | None = None,
+    size: Sequence[int] | None = None,
 ) -> nn.Module:
     """Find the layer whose bias adds to the logits and to nothing else.
 
@@ -68,6 +73,7 @@ def find_head(
         in_channels: As in ``head_width``.
         spatial_dims: As in ``head_width``.
         divisor: As in ``head_width``.
+        size: As in ``head_width``.
 
     Returns:
         The convolution, transposed convolution or linear layer.
@@ -79,7 +85,7 @@ def find_head(
         >>> find_head(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1)), in_channels=3)
         Conv2d(8, 2, kernel_size=(1, 1), stride=(1, 1))
     """
-    images = _small_input(network, in_channels, spatial_dims, divisor)
+    images = small_input(network, in_channels, spatial_dims=spatial_dims, divisor=divisor, size=size)
     with probing(network):
         executed, logits = _trace(network, images)
         for layer in reversed(executed):
@@ -102,6 +108,7 @@ def set_head_bias(
     in_channels: int,
     spatial_dims: int = 2,
     divisor: int | None = None,
+    size: Sequence[int] | None = None,
 ) -> None:
     """Set the bias of the last layer, so that a new head starts at the class frequencies.
 
@@ -114,6 +121,7 @@ def set_head_bias(
         in_channels: As in ``head_width``.
         spatial_dims: As in ``head_width``.
         divisor: As in ``head_width``.
+        size: As in ``head_width``.
 
     Raises:
         SegfocalError: If ``prior`` is not finite or not as long as the logits are wide, or no such layer
@@ -131,7 +139,7 @@ def set_head_bias(
             f"The bias prior must be finite, got {values.tolist()}. A class without a single pixel has none: "
             f"give its frequency, or leave the class out."
         )
-    layer = find_head(network, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
+    layer = find_head(network, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor, size=size)
     bias = layer.bias
     assert isinstance(bias, Tensor)
     if len(values) != len(bias):
@@ -142,12 +150,41 @@ def set_head_bias(
         bias.copy_(values)
 
 
-def _small_input(network: nn.Module, in_channels: int, spatial_dims: int, divisor: int | None) -> Tensor:
+def small_input(
+    network: nn.Module,
+    in_channels: int,
+    *,
+    spatial_dims: int,
+    divisor: int | None,
+    size: Sequence[int] | None = None,
+) -> Tensor:
+    """Return an image of zeros that the network takes, a small one where it can be.
+
+    Args:
+        network: As in ``head_width``.
+        in_channels: As in ``head_width``.
+        spatial_dims: As in ``head_width``.
+        divisor: As in ``head_width``.
+        size: As in ``head_width``.
+
+    Raises:
+        SegfocalError: With the network's own complaint.
+    """
     multiple = size_divisor(network, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
     edge = multiple * max(1, -(-32 // multiple))
+    # twice as long along one axis: instance norms refuse a single pixel at the bottom
+    sizes = [(2 * edge, *[edge] * (spatial_dims - 1)), *([] if size is None else [tuple(size)])]
     with probing(network) as example:
-        # twice as long along one axis: instance norms refuse a single pixel at the bottom
-        return example.new_zeros(1, in_channels, 2 * edge, *[edge] * (spatial_dims - 1))
+        for tried in sizes:
+            images = example.new_zeros(1, in_channels, *tried)
+            try:
+                network(images)
+                return images
+            except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+                complaint = error
+        raise other_channels(str(complaint), in_channels) or SegfocalError(
+            f"The network cannot be run on an image of shape {tuple(images.shape)}: {complaint}"
+        ) from complaint
 
 
 def _trace(network: nn.Module, images: Tensor) -> tuple[list[nn.Module], Tensor]:

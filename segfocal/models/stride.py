@@ -20,7 +20,12 @@ _CHANNELS = re.compile(r"expected input\[.*\] to have (\d+) channels, but got (\
 
 
 def size_divisor(
-    network: nn.Module, *, in_channels: int, spatial_dims: int = 2, divisor: int | None = None
+    network: nn.Module,
+    *,
+    in_channels: int,
+    spatial_dims: int = 2,
+    divisor: int | None = None,
+    window: Sequence[int] | None = None,
 ) -> int:
     """Find the smallest multiple that the network's input sizes must have.
 
@@ -34,6 +39,8 @@ def size_divisor(
         in_channels: Channels of its images.
         spatial_dims: 2 or 3.
         divisor: The answer where it is known; nothing is run then.
+        window: The one size in which all cases are run, as volumes are; None: whole images are. A network
+            that takes this size alone, such as ``UNETR``, gets a multiple that divides it.
 
     Returns:
         The multiple, in pixels.
@@ -51,9 +58,11 @@ def size_divisor(
         return divisor
     complaint = ""
     least = _declared_stride(network)
+    sizes = {c: _odd_multiples(c, spatial_dims) for c in CANDIDATES if c % least == 0}
+    if window is not None and (inside := _dividing(window)):
+        sizes[-inside] = tuple(window)  # the last, and no multiple that others hold
     with probing(network) as example:
-        for candidate in (number for number in CANDIDATES if number % least == 0):
-            size = _odd_multiples(candidate, spatial_dims)
+        for candidate, size in sizes.items():
             try:
                 found = main_output(network(example.new_zeros(1, in_channels, *size))).shape[2:]
             except SegfocalError:
@@ -64,46 +73,12 @@ def size_divisor(
                 complaint = f"{type(error).__name__}: {str(error).strip()[:300]}"
                 continue
             if tuple(found) == size:
-                return candidate
+                return abs(candidate)
             complaint = f"an input of size {size} gave logits of size {tuple(found)}"
     raise SegfocalError(
         f"No input size that is a multiple of {', '.join(map(str, CANDIDATES))} gives logits of the same "
         f"size with {in_channels} input channels; the last attempt: {complaint}. Give the multiple as "
-        f"divisor=, or wrap the network so that it resizes its logits to its input."
-    )
-
-
-def check_patch(network: nn.Module, size: Sequence[int], *, divisor: int, in_channels: int) -> None:
-    """Raise where a network does not take patches of a size.
-
-    It is tried only where that is in doubt: where a side is no multiple of ``divisor``, or less than two.
-
-    Args:
-        network: Images ``(N, in_channels, *S)`` to logits ``(N, C, *S)``.
-        size: Of a patch, in pixels.
-        divisor: From `size_divisor`.
-        in_channels: Channels of the images.
-
-    Raises:
-        SegfocalError: With the network's own complaint.
-
-    Example:
-        >>> check_patch(nn.Conv2d(3, 2, 3, padding=1), (17, 17), divisor=1, in_channels=3)
-    """
-    if all(side % divisor == 0 and side >= 2 * divisor for side in size):
-        return
-    with probing(network) as example:
-        try:
-            found = tuple(main_output(network(example.new_zeros(1, in_channels, *size))).shape[2:])
-        except _COMPLAINTS as error:
-            complaint = str(error).strip().splitlines()[0][:300]
-        else:
-            if found == tuple(size):
-                return
-            complaint = f"logits of {found} pixels"
-    raise SegfocalError(
-        f"patch_size {list(size)} does not suit {type(network).__name__}, which takes multiples of {divisor} "
-        f"from {2 * divisor} on for certain; got: {complaint}"
+        f"divisor=, wrap the network so that it resizes its logits to its input, or take one for any size."
     )
 
 
@@ -176,6 +151,13 @@ def _declared_stride(network: nn.Module) -> int:
         return 1
     parts = (module for module in network.modules() if isinstance(module, smp.base.SegmentationModel))
     return max((int(part.encoder.output_stride) for part in parts), default=1)
+
+
+def _dividing(window: Sequence[int]) -> int | None:
+    """Return the largest step at which windows of a size can overlap by half, and stay of that size."""
+    steps = (32, 16, 8, 4, 2, 1) if min(window) < 128 else (32,)
+    fitting = (step for step in steps if min(window) >= 2 * step and all(w % step == 0 for w in window))
+    return next(fitting, None)
 
 
 def _odd_multiples(candidate: int, spatial_dims: int) -> tuple[int, ...]:

@@ -153,8 +153,9 @@ class SegfocalCLI(LightningCLI):
         """Return one line per thing that is trained, how, and on what."""
         network, data = self.model.network, self.datamodule
         weights = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        note = f"{self.model.note}\n" if self.model.note else ""
         return (
-            f"network {type(network).__name__}, {weights:,} weights; data {type(data).__name__}\n"
+            f"network {type(network).__name__}, {weights:,} weights; data {type(data).__name__}\n{note}"
             f"loss {self.model.loss!r}"
             f"{self.model.penalties.summary(network)}"
         )

@@ -15,8 +15,10 @@ from segfocal.errors import SegfocalError
 from segfocal.imbalance import bias_prior
 from segfocal.imbalance.background import background_class
 from segfocal.losses.base import SegmentationLoss
-from segfocal.models.head import head_width, set_head_bias
-from segfocal.models.stride import check_patch
+from segfocal.losses.deep import DeepSupervision
+from segfocal.models.head import head_width, set_head_bias, small_input
+from segfocal.models.stride import size_divisor
+from segfocal.models.trainable import accepts, check_activation, check_training
 from segfocal.training.prediction.tiles import Tiling
 
 Task = Literal["binary", "multiclass", "multilabel"]
@@ -84,20 +86,100 @@ def check_tasks(*, task: str | None, loss: nn.Module, data_task: Task) -> Task:
     return data_task
 
 
-def check_patches(network: nn.Module, data: Any, *, divisor: int) -> None:
-    """Raise where the network does not take the patches of the data.
+def find_divisor(network: nn.Module, data: Any, *, divisor: int | None, spatial_dims: int) -> int:
+    """Return the multiple of the sizes that a network takes, or say that it takes one size alone.
 
     Args:
         network: The network.
+        data: A data module; volumes are run in windows of one size.
+        divisor: Where it is known.
+        spatial_dims: 2 or 3.
+
+    Raises:
+        SegfocalError: With the network's own complaint, or the one size.
+    """
+    window, channels = data.tile if isinstance(data, CaseData) else None, data.in_channels
+    try:
+        return size_divisor(
+            network, in_channels=channels, spatial_dims=spatial_dims, divisor=divisor, window=window
+        )
+    except SegfocalError as error:
+        if "No input size" in str(error):
+            _refuse_one_size(network, data, window=window, axes=spatial_dims)
+        raise
+
+
+def _refuse_one_size(network: nn.Module, data: Any, *, window: tuple[int, ...] | None, axes: int) -> None:
+    squares = [(edge,) * axes for edge in range(16, 513 if axes == 2 else 161, 16)]
+    channels, patch = data.in_channels, window or patch_of(data)
+    tried = ([] if patch is None else [patch]) + squares
+    alone = next((size for size in tried if accepts(network, (1, channels, *size))), None)
+    if alone is None:
+        return
+    name, edge = type(network).__name__, alone[0]
+    if accepts(network, (1, channels, *(3 * side for side in alone))):
+        raise SegfocalError(f"{name} takes multiples of {edge} pixels only. Set model.divisor: {edge}.")
+    if window is not None:
+        raise SegfocalError(
+            f"{name} takes volumes of {list(alone)} voxels alone. Set data.init_args.patch_size to that; "
+            "from 128 voxels on its sides must be multiples of 32, so that windows overlap."
+        )
+    raise SegfocalError(
+        f"{name} takes images of {list(alone)} pixels alone, but validation, test and predict run on whole "
+        "images. Take a network for any size, such as segfocal.models.SmallUNet, smp.Unet or SwinUNETR; "
+        f"or set model.divisor: {edge} and data.init_args.patch_size: {edge} where no image is larger."
+    )
+
+
+def patch_of(data: Any) -> tuple[int, ...] | None:
+    """Return the size of the patches of a data module; None for one without."""
+    size = getattr(data, "patch_size", None)
+    return size if isinstance(size, tuple) else None
+
+
+def check_patches(network: nn.Module, loss: nn.Module, data: Any, *, divisor: int) -> str | None:
+    """Raise where a network cannot be trained on the patches and batches of the data.
+
+    Args:
+        network: The network.
+        loss: Any loss.
         data: A data module; one without a ``patch_size`` is not checked.
         divisor: Multiple of the sizes that the network takes.
 
+    Returns:
+        A sentence about outputs that are not scored; None where there is one output.
+
     Raises:
-        SegfocalError: With the network's own complaint.
+        SegfocalError: With the network's own complaint, or what it returns, and the way out.
     """
-    size = getattr(data, "patch_size", None)
-    if isinstance(size, tuple):
-        check_patch(network, size, divisor=divisor, in_channels=data.in_channels)
+    size = patch_of(data)
+    if size is None:
+        return None
+    return check_training(
+        network,
+        size=size,
+        batch=data.batch_size,
+        in_channels=data.in_channels,
+        divisor=divisor,
+        outputs=None if isinstance(loss, DeepSupervision) else 1,
+    )
+
+
+def check_logits(
+    network: nn.Module,
+    *,
+    in_channels: int,
+    spatial_dims: int,
+    divisor: int,
+    size: tuple[int, ...] | None = None,
+) -> None:
+    """Raise where a network returns probabilities in place of logits; arguments as in `check_head`.
+
+    Raises:
+        SegfocalError: Naming the way out.
+    """
+    images = small_input(network, in_channels, spatial_dims=spatial_dims, divisor=divisor, size=size)
+    check_activation(network, in_channels=in_channels, size=images.shape[2:])
 
 
 def check_ignored(loss: nn.Module, ignore_index: int | None) -> None:
@@ -125,7 +207,13 @@ def check_ignored(loss: nn.Module, ignore_index: int | None) -> None:
 
 
 def check_head(
-    network: nn.Module, *, num_classes: int, in_channels: int, spatial_dims: int, divisor: int
+    network: nn.Module,
+    *,
+    num_classes: int,
+    in_channels: int,
+    spatial_dims: int,
+    divisor: int,
+    size: tuple[int, ...] | None = None,
 ) -> None:
     """Raise unless the network makes one logit channel per class of the data.
 
@@ -135,11 +223,14 @@ def check_head(
         in_channels: Channels of its images.
         spatial_dims: 2 or 3.
         divisor: Multiple of the image sizes that it takes.
+        size: Of an image that it takes, for networks that do not take a small one.
 
     Raises:
         SegfocalError: With both numbers.
     """
-    width = head_width(network, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
+    width = head_width(
+        network, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor, size=size
+    )
     if width != num_classes:
         raise SegfocalError(
             f"The network makes {width} logit channels, but the data have {num_classes} "
@@ -199,6 +290,7 @@ def start_at_prior(
     in_channels: int,
     spatial_dims: int,
     divisor: int,
+    size: tuple[int, ...] | None = None,
 ) -> list[float]:
     """Set the head's bias so that the first scores equal the class frequencies.
 
@@ -210,6 +302,7 @@ def start_at_prior(
         in_channels: Of the images.
         spatial_dims: 2 or 3.
         divisor: Multiple of the image sizes that it takes.
+        size: As in `check_head`.
 
     Returns:
         The bias.
@@ -218,7 +311,9 @@ def start_at_prior(
         SegfocalError: On any other word, or where the head has no bias.
     """
     bias = prior_bias(prior, task=task, counts=counts)
-    set_head_bias(network, bias, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor)
+    set_head_bias(
+        network, bias, in_channels=in_channels, spatial_dims=spatial_dims, divisor=divisor, size=size
+    )
     return bias
 
 

@@ -17,7 +17,7 @@ from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses import SegmentationLoss
 from segfocal.models.changes import Change
-from segfocal.models.stride import size_divisor
+from segfocal.models.outputs import as_supervised
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
@@ -35,8 +35,11 @@ from segfocal.training.prepare import (
     background_of,
     check_head,
     check_ignored,
+    check_logits,
     check_patches,
     check_tasks,
+    find_divisor,
+    patch_of,
     plain_settings,
     resolve_loss,
     spatial_dims,
@@ -126,6 +129,7 @@ class SegmentationTask(ScoringModule):
         self.thresholds: list[float] | None = None
         self.class_counts: list[Any] | None = None
         self.facts: DataFacts | None = None
+        self.note: str | None = None
         self.scores: StageScores | None = None
         self.temperature: float | None = None
         self.fitting: TakesLogits | None = None
@@ -174,19 +178,21 @@ class SegmentationTask(ScoringModule):
         task = check_tasks(task=self.task, loss=self.loss, data_task=data.task)
         check_ignored(self.loss, data.ignore_index)
         self.test_scores.check(data.class_names, background=background_of(data))
-        shape = {"in_channels": data.in_channels, "spatial_dims": spatial_dims(self.network)}
-        divisor = size_divisor(self.network, divisor=self.divisor, **shape)
-        check_head(self.network, num_classes=data.num_classes, divisor=divisor, **shape)
+        axes = spatial_dims(self.network)
+        divisor = find_divisor(self.network, data, divisor=self.divisor, spatial_dims=axes)
+        shape: dict[str, Any] = {"in_channels": data.in_channels, "spatial_dims": axes, "divisor": divisor}
+        shape["size"] = patch_of(data)
         if stage == "fit":
-            check_patches(self.network, data, divisor=divisor)
+            self.note = check_patches(self.network, self.loss, data, divisor=divisor)
+        check_head(self.network, num_classes=data.num_classes, **shape)
+        if stage == "fit":
+            check_logits(self.network, **shape)
             counts = np.asarray(data.class_counts())
             self.class_counts = counts.tolist()
             self.loss = resolve_loss(self.loss, counts)
             self.loss_schedule.check(self.loss)
             if self.head_prior is not None:
-                start_at_prior(
-                    self.network, self.head_prior, task=task, counts=counts, divisor=divisor, **shape
-                )
+                start_at_prior(self.network, self.head_prior, task=task, counts=counts, **shape)
         known = isinstance(data, CaseData)
         tiling = scoring_tiling(data.tile if known else None)
         restored = data.restored if known else None
@@ -224,7 +230,8 @@ class SegmentationTask(ScoringModule):
             SegfocalError: If the loss is no number.
         """
         facts = self._facts()
-        output = self.network(self._formatted(batch["image"]))
+        images = self._formatted(batch["image"])
+        output = as_supervised(self.network(images), axes=images.ndim - 2)
         found = evaluate_loss(
             self.loss, output, batch["mask"], task=facts.task, ignore_index=facts.ignore_index
         )

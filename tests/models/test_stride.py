@@ -8,7 +8,6 @@ from torch.testing import assert_close
 
 from segfocal.errors import SegfocalError
 from segfocal.models import SmallUNet, SmpNetwork, crop_to, head_width, pad_to_multiple, size_divisor
-from segfocal.models.stride import check_patch
 
 
 class Shrinks(nn.Module):
@@ -77,26 +76,6 @@ def test_other_channels_are_named_with_the_remedy(network):
         size_divisor(network, in_channels=4, spatial_dims=dims)
     with pytest.raises(SegfocalError, match=said):  # nothing is run to find a divisor that is given
         head_width(network, in_channels=4, spatial_dims=dims, divisor=32)
-
-
-@pytest.mark.parametrize(
-    ("size", "fits"), [((32, 48), True), ((4, 8), True), ((17, 32), False), ((6, 8), False)]
-)
-def test_patches_that_do_not_suit_are_named(size, fits):
-    network = UNet(2, 1, 1, channels=(4, 8, 16), strides=(2, 2))
-    if fits:
-        check_patch(network, size, divisor=4, in_channels=1)
-        assert network(torch.zeros(1, 1, *size)).shape[2:] == size
-    else:
-        with pytest.raises(SegfocalError, match=rf"patch_size \[{size[0]}, {size[1]}\] does not suit UNet"):
-            check_patch(network, size, divisor=4, in_channels=1)
-
-
-def test_patches_with_one_voxel_at_the_bottom_are_tried():
-    network = UNet(3, 1, 1, channels=(4, 8, 16), strides=(2, 2), norm="instance")
-    with pytest.raises(SegfocalError, match="got: Expected more than 1 spatial element"):
-        check_patch(network, (4, 4, 4), divisor=4, in_channels=1)
-    check_patch(network, (4, 4, 8), divisor=4, in_channels=1)
 
 
 def test_probing_leaves_no_trace():

@@ -89,10 +89,14 @@ class Predictor:
         axes = spatial_dims(network)
         self.memory_format = torch.channels_last if axes == 2 else torch.channels_last_3d
         self.network = network.to(self.device).to(memory_format=self.memory_format).eval()
-        self.divisor = size_divisor(
-            self.network, in_channels=preprocess.in_channels, spatial_dims=axes, divisor=divisor
-        )
         self.tiling = _tiling_of(preprocess)
+        self.divisor = size_divisor(
+            self.network,
+            in_channels=preprocess.in_channels,
+            spatial_dims=axes,
+            divisor=divisor,
+            window=self.tiling.edges(axes) if self.tiling.pad else None,
+        )
 
     def __call__(
         self,
