@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,8 @@ class RunCheckpoints(Checkpoint):
     """Keeps the last state of a run and the one that scored best on validation.
 
     ``last.ckpt`` is written after every validation, every ``every_n_steps`` optimizer steps, when a signal
-    asks to stop, and at the end; ``best.ckpt`` when the monitored metric improved.
+    asks to stop, and at the end; ``best.ckpt`` when the monitored metric improved or is as good as before: of
+    equal ones the later weights, which have trained longer. NaN, where nothing could be scored, is no score.
 
     Args:
         monitor: Name of a logged validation metric.
@@ -49,6 +51,8 @@ class RunCheckpoints(Checkpoint):
         self.mode = mode
         self.every_n_steps = every_n_steps
         self.best_score: float | None = None
+        self.best_step: int | None = None
+        self.nan_step: int | None = None
         self.saved_step = -1
         self.total_steps = math.inf
         self.due = False
@@ -77,18 +81,20 @@ class RunCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know."""
-        return {"best_score": self.best_score}
+        return {"best_score": self.best_score, "best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best score so far, as far as its checkpoint was kept."""
         self.best_score = self._kept_score()
+        self.best_step = read_info(self.run).get("checkpoints", {}).get("best", {}).get("step")
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Note a validation to repeat: cut short, killed before ``best.ckpt``, or where a new best begins."""
-        stored = checkpoint["callbacks"].get(self.state_key, {}).get("best_score")
-        lost = stored is not None and stored != self._kept_score()
+        state = checkpoint["callbacks"].get(self.state_key, {})
+        stored = state.get("best_score")
+        lost = stored is not None and (stored != self._kept_score() or self._other_step(state))
         if self._was_validated() if self._begins_anew() else lost:
             checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = _VALIDATION_PENDING
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
@@ -173,8 +179,9 @@ class RunCheckpoints(Checkpoint):
         score = self.monitored(trainer.callback_metrics)
         improved = self._improves(score)
         if improved:
-            self.best_score = score
-        self.save_last(trainer, score=score)
+            self.best_score, self.best_step = score, trainer.global_step
+        self.nan_step = trainer.global_step if math.isnan(score) else None
+        self.save_last(trainer, score=None if math.isnan(score) else score)
         if improved:
             self._keep_as_best(trainer, score)
             if self.on_best is not None:
@@ -188,6 +195,11 @@ class RunCheckpoints(Checkpoint):
             self.save_last(trainer)
         if self.best_score is None:
             self._keep_as_best(trainer, None)
+            if self.nan_step is not None and trainer.is_global_zero:
+                sys.stdout.write(
+                    f"{self.monitor} was nan at every validation (nothing could be scored): best.ckpt holds "
+                    "the last weights\n"
+                )
 
     def monitored(self, metrics: Mapping[str, Any]) -> float:
         """Return the value of the monitored metric.
@@ -232,12 +244,16 @@ class RunCheckpoints(Checkpoint):
     def _kept_score(self) -> float | None:
         return read_info(self.run).get("checkpoints", {}).get("best", {}).get("score")
 
+    def _other_step(self, state: dict[str, Any]) -> bool:
+        best = read_info(self.run).get("checkpoints", {}).get("best", {})
+        return state.get("best_step", best.get("step")) != best.get("step")
+
     def _improves(self, score: float) -> bool:
         if math.isnan(score):
             return False
         if self.best_score is None:
             return True
-        return score > self.best_score if self.mode == "max" else score < self.best_score
+        return score >= self.best_score if self.mode == "max" else score <= self.best_score
 
     def _keep_as_best(self, trainer: Trainer, score: float | None) -> None:
         if not trainer.is_global_zero:

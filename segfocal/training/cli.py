@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import copy
 import io
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ import yaml
 from jsonargparse import Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningDataModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 
+from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
 from segfocal.models.downloads import asked_weights, fetching, without_downloads
 from segfocal.training.arguments import check_config_files, config_files, lift_nulls
 from segfocal.training.checkpoints import RunCheckpoints, check_monitor
 from segfocal.training.messages import explain
+from segfocal.training.monitors import Presence, passes_nan
 from segfocal.training.phases.settings import ActivePhase, Finetune
 from segfocal.training.phases.trainer import PhaseTrainer
 from segfocal.training.task import SegmentationTask
@@ -209,6 +212,25 @@ class SegfocalCLI(LightningCLI):
                     "Give the split val of the data some, or leave that callback out."
                 )
 
+    def monitor_notes(self, known: Collection[str]) -> list[str]:
+        """Return what the monitored scores of validation cover and do not see, one line each.
+
+        Args:
+            known: Names that our own validation logs.
+
+        Raises:
+            SegfocalError: Where one of them can see nothing at all.
+        """
+        settings, data, facts = self._get(self.config_init, "trainer"), self.datamodule, self.model.facts
+        limit = settings["limit_val_batches"]
+        if not isinstance(data, CaseData) or facts is None or settings["fast_dev_run"] or limit == 0:
+            return []
+        given = [c for c in _listed(settings["callbacks"]) if isinstance(c, EarlyStopping | ModelCheckpoint)]
+        names = [self.checkpoints.monitor, *(str(callback.monitor) for callback in given)]
+        most = limit * data.val_batch_size if isinstance(limit, int) else math.inf
+        presence = Presence.of(data, facts, most=most)
+        return presence.notes([name for name in names if name in known], empty=self.model.empty)
+
     def build_trainer(
         self,
         *,
@@ -231,7 +253,7 @@ class SegfocalCLI(LightningCLI):
             The trainer.
         """
         settings = dict(self._get(self.config_init, "trainer"))
-        given = _listed(settings["callbacks"]) if training else []
+        given = [passes_nan(each) for each in _listed(settings["callbacks"])] if training else []
         own = _listed(settings["logger"]) if training else []
         settings["callbacks"] = [*given, *callbacks]
         settings["logger"] = [*loggers, *own] or False

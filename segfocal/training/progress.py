@@ -61,6 +61,16 @@ class PlainProgress(Callback):
         sys.stdout.flush()
 
 
+def shown(value: float | None) -> str:
+    """Return a score in four digits; "-" where nothing could be scored.
+
+    Example:
+        >>> shown(0.5), shown(float("nan"))
+        ('0.5000', '-')
+    """
+    return "-" if value is None or value != value else f"{value:.4f}"
+
+
 def progress_line(trainer: Trainer, monitor: str, start: tuple[float, int]) -> str:
     """Return one line on how far a training is.
 
@@ -77,7 +87,7 @@ def progress_line(trainer: Trainer, monitor: str, start: tuple[float, int]) -> s
     metrics: dict[str, Any] = trainer.callback_metrics
     for name in ("train/loss", "val/loss", monitor):
         if name in metrics:
-            parts.append(f"{name} {float(metrics[name]):.4f}")
+            parts.append(f"{name} {shown(float(metrics[name]))}")
     done = trainer.global_step - start[1]
     if done > 0 and total != float("inf"):
         left = (time.monotonic() - start[0]) / done * max(0.0, total - trainer.global_step)

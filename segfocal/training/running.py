@@ -81,13 +81,16 @@ def prepare(cli: SegfocalCLI) -> None:
     cli.model.prepare(cli.datamodule, "fit")
     facts = cli.model.facts
     assert facts is not None
-    cli.check_monitors(validation_names(task=facts.task, class_names=facts.class_names))
+    names = validation_names(task=facts.task, class_names=facts.class_names)
+    cli.check_monitors(names)
     if isinstance(cli.datamodule, CaseData):
         missing = missing_splits(cli.datamodule)
         if "val" in missing:
             cli.check_no_monitors()
         for line in missing.values():
             say(line)
+    for line in cli.monitor_notes(names):
+        say(line)
 
 
 def missing_splits(data: CaseData) -> dict[str, str]:

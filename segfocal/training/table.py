@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
+
+from segfocal.runs.scores import mean_over_classes
+from segfocal.training.progress import shown
 
 _COLUMNS = (
     ("class", "left"),
@@ -26,6 +30,7 @@ def score_table(
     thresholds: Sequence[float] | None,
     argmax: bool = False,
     bayes_dice: Sequence[float] | None = None,
+    background: int | None = None,
 ) -> Table:
     """Lay out Dice and IoU of every class, AUPR and ECE.
 
@@ -36,10 +41,11 @@ def score_table(
         thresholds: Those chosen on validation, one per class; None: none are known.
         argmax: Whether the task is multiclass, which has no thresholds.
         bayes_dice: Best Dice per image that anyone can reach, by class, where the data know it.
+        background: Number of the class that the means leave out; None: none.
 
     Returns:
         A table for a rich console: per class one row at 0.5 (or of the argmax) and one at the tuned
-        threshold; last the means over classes.
+        threshold; last the means over all classes but the background. "-" where nothing could be scored.
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     for name, side in _COLUMNS:
@@ -52,7 +58,7 @@ def score_table(
         _add(table, name, values, f"/{name}", tuned=tuned, argmax=argmax, bayes=known)
     if len(class_names) > 1:
         table.add_section()
-        mean = None if bayes_dice is None else sum(bayes_dice) / len(bayes_dice)
+        mean = None if bayes_dice is None else mean_over_classes(bayes_dice, background=background)
         tuned = None if thresholds is None else "tuned"
         _add(table, "mean", values, "", tuned=tuned, argmax=argmax, bayes=mean)
     return table
@@ -73,7 +79,7 @@ def calibration_line(values: Mapping[str, float]) -> str:
     if "temperature" in values:
         kinds = {"raw": "", f"temperature (T = {values['temperature']:.3f})": "temperature_"} | kinds
     parts = [
-        f"{name} {values[f'{prefix}ece']:.4f} / {values[f'{prefix}nll']:.4f}"
+        f"{name} {shown(values[f'{prefix}ece'])} / {shown(values[f'{prefix}nll'])}"
         for name, prefix in kinds.items()
         if f"{prefix}ece" in values
     ]
@@ -96,7 +102,7 @@ def surface_line(
         'HD95 / NSD at 1 mm: a 2.50 mm / 0.9000'
     """
     parts = [
-        f"{name} {values[f'hd95/{name}']:.2f} {unit} / {values[f'nsd/{name}']:.4f}"
+        f"{name} {_length(values[f'hd95/{name}'], unit)} / {shown(values[f'nsd/{name}'])}"
         for name in class_names
         if f"hd95/{name}" in values
     ]
@@ -115,7 +121,7 @@ def lesion_line(values: Mapping[str, float], class_names: Sequence[str]) -> str:
         'lesion F1, data set / FROC: MA 0.5000 / 0.2500'
     """
     parts = [
-        f"{name} {values[f'dataset_lesion_f1/{name}']:.4f} / {values[f'froc/{name}']:.4f}"
+        f"{name} {shown(values[f'dataset_lesion_f1/{name}'])} / {shown(values[f'froc/{name}'])}"
         for name in class_names
         if f"froc/{name}" in values
     ]
@@ -129,7 +135,9 @@ def centreline_line(values: Mapping[str, float], class_names: Sequence[str]) -> 
         >>> centreline_line({"cldice/vessel": 0.8}, ["vessel"])
         'clDice: vessel 0.8000'
     """
-    parts = [f"{name} {values[f'cldice/{name}']:.4f}" for name in class_names if f"cldice/{name}" in values]
+    parts = [
+        f"{name} {shown(values[f'cldice/{name}'])}" for name in class_names if f"cldice/{name}" in values
+    ]
     return f"clDice: {', '.join(parts)}" if parts else ""
 
 
@@ -156,5 +164,9 @@ def _overlaps(values: Mapping[str, float], prefix: str, suffix: str) -> list[str
     return [_number(values.get(f"{prefix}{name}{suffix}")) for name in names]
 
 
+def _length(value: float, unit: str) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f} {unit}"
+
+
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    return "" if value is None else shown(value)

@@ -1,6 +1,7 @@
 """Published data sets of medical pictures."""
 
 import numpy as np
+
 from layouts.layout import DRAWN, SIZE, Layout, Truth, blob, photo, save, text
 
 
