@@ -23,9 +23,11 @@ from segfocal.training.interrupt import StopSignal
 from segfocal.training.previews import FINAL_CASES, Previews
 from segfocal.training.record import groups_of, write_scores
 from segfocal.training.table import (
+    absent_line,
     calibration_line,
     centreline_line,
     lesion_line,
+    mean_line,
     score_table,
     surface_line,
 )
@@ -99,6 +101,7 @@ def _print(
     data: Any = cli.datamodule
     short = {name.removeprefix(f"{stage}/"): value for name, value in values.items()}
     assert cli.model.scores is not None
+    background = cli.model.scores.fixed.background
     images = len(groups_of(data, stage)) or len(cli.model.scores.fixed.image_names())
     table = score_table(
         short,
@@ -107,6 +110,7 @@ def _print(
         argmax=data.task == "multiclass",
         thresholds=cli.model.thresholds,
         bayes_dice=_bayes(data, stage),
+        background=background,
     )
     console = Console()
     # a pipe has no width to respect
@@ -114,6 +118,8 @@ def _print(
     unit = "mm" if isinstance(data, CaseData) and data.tile is not None else "px"
     tolerance = cli.model.test_scores.tolerance
     lines = (
+        mean_line(data.class_names, background=background, argmax=data.task == "multiclass"),
+        absent_line(short, data.class_names, background=background, stage=stage),
         surface_line(short, data.class_names, unit=unit, tolerance=tolerance),
         lesion_line(short, data.class_names),
         centreline_line(short, data.class_names),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from segfocal.imbalance.background import covered
 from segfocal.runs.scores import mean_over_classes
 from segfocal.training.progress import shown
 
@@ -62,6 +63,55 @@ def score_table(
         tuned = None if thresholds is None else "tuned"
         _add(table, "mean", values, "", tuned=tuned, argmax=argmax, bayes=mean)
     return table
+
+
+def mean_line(class_names: Sequence[str], *, background: int | None, argmax: bool) -> str:
+    """Return which classes means cover, and which one has no distances or colour; empty for one class.
+
+    Args:
+        class_names: One per logit channel.
+        background: Number of the class that they leave out; None: none.
+        argmax: Whether the task is multiclass, where overlays leave class 0 as it is.
+
+    Example:
+        >>> mean_line(["background", "MA", "HE"], background=0, argmax=True)
+        'mean over: MA, HE; without background (nor has it distances, lesion scores, or a colour in overlays)'
+        >>> mean_line(["road", "sky"], background=None, argmax=True)
+        'mean over: road, sky; overlays leave class 0 (road) without a colour'
+    """
+    if len(class_names) == 1:
+        return ""
+    line = covered(class_names, background)
+    if background is not None:
+        colour = ", or a colour in overlays" if argmax and background == 0 else ""
+        line += f" (nor has it distances, lesion scores{colour})"
+    if argmax and background != 0:
+        line += f"; overlays leave class 0 ({class_names[0]}) without a colour"
+    return line
+
+
+def absent_line(
+    values: Mapping[str, float], class_names: Sequence[str], *, background: int | None, stage: str
+) -> str:
+    """Return which classes no scored image holds, so that they have no scores of their own.
+
+    Args:
+        values: As `StageScores.compute` names them.
+        class_names: One per logit channel.
+        background: Number of the background class; None: there is none.
+        stage: "val" or "test".
+
+    Example:
+        >>> absent_line({"dice/a": 0.5, "dice/b": float("nan")}, ["a", "b"], background=None, stage="test")
+        'in none of the test images: b; "-" where nothing can be scored'
+    """
+    absent = [
+        name
+        for index, name in enumerate(class_names)
+        if index != background and math.isnan(values.get(f"dice/{name}", 0.0))
+    ]
+    where = f"in none of the {'validation' if stage == 'val' else stage} images"
+    return f'{where}: {", ".join(absent)}; "-" where nothing can be scored' if absent else ""
 
 
 def calibration_line(values: Mapping[str, float]) -> str:

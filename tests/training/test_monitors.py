@@ -146,3 +146,18 @@ def test_nan_is_never_better(mode):
 def test_lightning_still_asks_where_we_answer():
     """The hook that lets nan pass is one that Lightning calls."""
     assert "_evaluate_stopping_criteria" in EarlyStopping._run_early_stopping_check.__code__.co_names
+
+
+def test_a_class_in_no_test_image_has_a_dash(folder, tmp_path, capsys):
+    words = folder(**THREE, train=[[1, 2, 3]] * 2, val=[[1, 2, 3]], test=[[1], [1, 3]])
+    assert main(words) == 0
+    assert main(["test", "--run", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert 'in none of the test images: b; "-" where nothing can be scored' in shown
+    assert "mean over: a, b, c; without background (nor has it distances" in shown
+    row = next(line for line in shown.splitlines() if line.startswith("│ b "))
+    assert [cell.strip() for cell in row.split("│")][3] == "-"
+    assert "b - / -" in next(line for line in shown.splitlines() if line.startswith("HD95"))
+    log = pl.read_csv(tmp_path / "run/metrics.csv").filter(pl.col("name").str.starts_with("test/"))
+    values = dict(zip(log["name"], log["value"].cast(pl.Float64), strict=True))
+    assert values["test/dice"] == pytest.approx((values["test/dice/a"] + values["test/dice/c"]) / 2, abs=1e-6)
