@@ -53,12 +53,13 @@ def study(argv: Sequence[str]) -> int:
 def _plan(argv: Sequence[str]) -> int:
     from segfocal.study.contrasts import contrast_lines
     from segfocal.study.plan import plan_study
+    from segfocal.study.validation import check_arms
 
     parser = OptionParser(prog="segfocal study plan", description="Names the cells of a study.")
     parser.add_argument("study", metavar="STUDY.yaml", help="what is compared")
     parser.add_argument("--out", required=True, metavar="DIR", help="new folder of the study")
     options = parser.parse_args(argv)
-    folder = plan_study(Path(options.study), out=Path(options.out))
+    folder = plan_study(Path(options.study), out=Path(options.out), check=check_arms)
     plan = folder.plan
     kinds = [cell["kind"] for cell in plan["cells"]]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("arm", "shared", "search") if kind in kinds)

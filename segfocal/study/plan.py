@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ from segfocal.study.keys import check_config
 from segfocal.study.merge import Config, digest
 from segfocal.study.sources import check_leaking, fingerprint, test_groups
 
+KEPT = "validated.json"  # what `segfocal.study.validation` has seen to be sound
 
-def plan_study(file: Path, *, out: Path) -> StudyFolder:
+
+def plan_study(file: Path, *, out: Path, check: Callable[[StudyFolder], None] | None = None) -> StudyFolder:
     """Plan a study into a folder.
 
     Args:
         file: The study file.
         out: A new or empty folder, or one that holds this very plan.
+        check: Raises where a plan must not be written, of which it is given a draft; None: none.
 
     Returns:
         The folder.
@@ -56,8 +61,26 @@ def plan_study(file: Path, *, out: Path) -> StudyFolder:
             f"{len(folder.plan['cells'])} cells, and {file} makes "
             f"{len(content['cells'])} cells that differ. Choose another --out."
         )
+    checked = _checked(content, folder, check)
     _write(folder, study, text, content)
+    for name, found in checked.items():
+        write_bytes(folder.root / name, found, option="--out")
     return folder
+
+
+def _checked(
+    content: dict[str, Any], folder: StudyFolder, check: Callable[[StudyFolder], None] | None
+) -> dict[str, bytes]:
+    """Check a draft of the plan elsewhere, and return what the check wants to be kept beside it."""
+    if check is None:
+        return {}
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = StudyFolder(Path(scratch))
+        write_json(draft.plan_file, content)
+        if (folder.root / KEPT).is_file():
+            write_bytes(draft.root / KEPT, (folder.root / KEPT).read_bytes())
+        check(draft)
+        return {KEPT: (draft.root / KEPT).read_bytes()} if (draft.root / KEPT).is_file() else {}
 
 
 class _DataFacts:

@@ -1,4 +1,4 @@
-"""Every arm read once by the real parser, in a process of its own, before the first cell runs."""
+"""Every arm read once by the real parser, and each loss tried on its data, in a process of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,32 @@ from segfocal.study.folder import StudyFolder
 from segfocal.study.merge import digest
 from segfocal.study.progress import describe
 from segfocal.study.training import cell_config
-from segfocal.study.yaml_text import to_yaml
+from segfocal.study.yaml_text import read_mapping, to_yaml
 
 
 def check_arms(folder: StudyFolder) -> None:
-    """Build network, loss and data of each arm once, unless that was done before.
+    """Build network, loss and data of each arm once, and try each loss on each data set, unless done before.
 
-    Data sets are no reason to build an arm again, unless they change more than the data.
+    Data sets are no reason to build a network again, unless they change more than the data.
 
     Args:
         folder: The study.
 
     Raises:
-        SegfocalError: Naming the arm, and what the parser said.
+        SegfocalError: Naming the arm and its data set, and what the parser or the loss said.
     """
     remembered = folder.root / "validated.json"
     known: dict[str, str] = json.loads(remembered.read_text("utf-8")) if remembered.is_file() else {}
-    wanted = {cell["base"]: cell for cell in _representatives(folder) if cell["base"] not in known}
+    whole = {cell["base"]: cell for cell in _representatives(folder) if cell["base"] not in known}
+    every = {cell["base"]: cell for cell in reversed(folder.plan["cells"]) if cell["base"] not in known}
+    wanted = whole | {base: cell for base, cell in every.items() if base not in whole}
     if not wanted:
         return
-    found = _parsed(folder, wanted)
+    found = _parsed(folder, wanted, whole=whole)
     for base, cell in wanted.items():
         if "error" in found[base]:
             raise SegfocalError(f"{describe(cell)}: {found[base]['error']}")
-    _check_distinct(folder, wanted, {base: found[base]["config"] for base in wanted})
+    _check_distinct(folder, whole, {base: found[base]["config"] for base in whole})
     write_json(remembered, known | {base: found[base]["config"] for base in wanted})
 
 
@@ -55,18 +57,34 @@ def _representatives(folder: StudyFolder) -> Iterator[dict[str, Any]]:
             yield cell
 
 
-def _parsed(folder: StudyFolder, cells: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+def _parsed(
+    folder: StudyFolder, cells: Mapping[str, dict[str, Any]], *, whole: Collection[str]
+) -> dict[str, dict[str, str]]:
     with tempfile.TemporaryDirectory() as scratch:
         for base, cell in cells.items():
             config = cell_config(folder, cell, overrides=cell["overrides"])
             (Path(scratch) / f"{base}.yaml").write_text(to_yaml(config), "utf-8")
-        verbs = {base: folder.plan["stages"][cell["stage"]]["verb"] for base, cell in cells.items()}
+        jobs = {
+            base: {
+                "verb": folder.plan["stages"][cell["stage"]]["verb"],
+                "splits": _splits(folder, cell),
+                "whole": base in whole,
+            }
+            for base, cell in cells.items()
+        }
         words = [sys.executable, "-m", "segfocal.study.validation", scratch]
-        done = subprocess.run(words, input=json.dumps(verbs), capture_output=True, text=True, check=False)
+        done = subprocess.run(words, input=json.dumps(jobs), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SegfocalError(f"the arms could not be checked:\n{done.stderr.strip()[-2000:]}")
     found: dict[str, dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def _splits(folder: StudyFolder, cell: Mapping[str, Any]) -> list[str]:
+    """The splits that a cell needs beside train: only the last stage is tested, and searched."""
+    if cell["kind"] == "shared":
+        return []
+    return ["test", *(["val"] if folder.plan["search"] else [])]
 
 
 def _check_distinct(folder: StudyFolder, cells: dict[str, dict[str, Any]], configs: dict[str, str]) -> None:
@@ -88,18 +106,31 @@ def _check_distinct(folder: StudyFolder, cells: dict[str, dict[str, Any]], confi
 
 
 def _main(folder: Path) -> None:
-    """Parse the configurations of a folder; in the child process."""
-    from segfocal.study.parsing import resolved
+    """Check the configurations of a folder; in the child process."""
     from segfocal.training.quiet import quiet_lightning
 
     result: dict[str, dict[str, str]] = {}
+    known: dict[str, Any] = {}  # data by the hash of their section
     with quiet_lightning():
-        for base, verb in json.loads(sys.stdin.read()).items():
+        for base, job in json.loads(sys.stdin.read()).items():
             try:
-                result[base] = {"config": digest(resolved(folder / f"{base}.yaml", verb=verb))}
+                result[base] = {"config": _checked(folder / f"{base}.yaml", job, known)}
             except SegfocalError as error:
                 result[base] = {"error": str(error)}
     sys.stdout.write("\n" + json.dumps(result) + "\n")
+
+
+def _checked(file: Path, job: Mapping[str, Any], known: dict[str, Any]) -> str:
+    """Return the hash of a whole configuration; where network and data were built before, try the loss."""
+    from segfocal.study.parsing import resolved, try_section
+
+    config = read_mapping(file, what="the configuration of a cell")
+    key = digest([config.get("data"), job["splits"]])
+    if not job["whole"] and key in known:
+        try_section(config["model"], known[key])
+        return digest(config)
+    text, known[key] = resolved(file, verb=job["verb"], splits=job["splits"])
+    return digest(text)
 
 
 if __name__ == "__main__":

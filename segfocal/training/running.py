@@ -100,7 +100,7 @@ def missing_splits(data: CaseData) -> dict[str, str]:
         data: Set up.
     """
     lacks = {
-        "val": "no validation images: best.ckpt is the last state, and no threshold is chosen for predictions",
+        "val": "no validation images: best.ckpt is the last state, and no threshold is chosen for masks",
         "test": "no test images: `segfocal test` has nothing to score",
     }
     return {split: line for split, line in lacks.items() if split not in data.splits()}
