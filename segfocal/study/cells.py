@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from segfocal.study.document import Dataset, Study
+from segfocal.study.keys import with_modules
 from segfocal.study.merge import Config, digest, merged, nested
 from segfocal.study.stages import Stage
 
@@ -147,6 +148,7 @@ class _Builder:
             dataset = self._data(place)
             config = merged(stage.config, dataset.overrides)
             config = merged(config, self.study.arms[place.arm] if place.arm is not None else {})
+            config = with_modules(config)
             name = digest(config)
             self.found.bases[name] = config
             if place.arm is not None:

@@ -15,6 +15,8 @@ SECTIONS = {
     "finetune": "segfocal.training.phases.settings.Finetune",
 }
 FREE = ("seed_everything", "data")
+# where a class without its module is looked for, as the command line does
+ROOMS = {"model.network": "segfocal.models", "model.loss": "segfocal.losses", "data": "segfocal.data"}
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
@@ -41,6 +43,28 @@ def check_config(config: Mapping[str, Any], *, where: str) -> None:
                 _check_arguments(value, found, where=where, key=key)
         elif key == "data":
             _check_value(value, Parameter(""), where=where, key=key)
+
+
+def with_modules(value: Any, *, key: str = "") -> Any:
+    """Return a configuration in which classes of segfocal named without their module have it.
+
+    Args:
+        value: The configuration, or a part of it.
+        key: Of that part.
+
+    Example:
+        >>> with_modules({"model": {"loss": {"class_path": "FocalLoss"}}})
+        {'model': {'loss': {'class_path': 'segfocal.losses.FocalLoss'}}}
+    """
+    if isinstance(value, list):
+        return [with_modules(item, key=key) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {name: with_modules(part, key=f"{key}.{name}".strip(".")) for name, part in value.items()}
+    room = next((room for part, room in ROOMS.items() if f"{key}.".startswith(f"{part}.")), None)
+    if room is not None and found.get("class_path") in names_in(room):
+        found["class_path"] = f"{room}.{found['class_path']}"
+    return found
 
 
 def _check_arguments(arguments: Mapping[str, Any], found: Found, *, where: str, key: str) -> None:

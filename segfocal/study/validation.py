@@ -122,7 +122,7 @@ def _main(folder: Path) -> None:
 
 def _checked(file: Path, job: Mapping[str, Any], known: dict[str, Any]) -> str:
     """Return the hash of a whole configuration; where network and data were built before, try the loss."""
-    from segfocal.study.parsing import resolved, try_section
+    from segfocal.training.preflight import resolved, try_section
 
     config = read_mapping(file, what="the configuration of a cell")
     key = digest([config.get("data"), job["splits"]])

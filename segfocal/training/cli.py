@@ -7,6 +7,7 @@ import contextlib
 import copy
 import io
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, Progress
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 
+from segfocal import data
 from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
 from segfocal.models.downloads import asked_weights, fetching, without_downloads
@@ -89,6 +91,7 @@ class SegfocalCLI(LightningCLI):
             SegfocalError: As the class.
         """
         check_config_files(self.argv)
+        _import_data(self.argv)
         try:
             with contextlib.redirect_stderr(io.StringIO()):
                 self.config = parser.parse_args(args)
@@ -281,6 +284,14 @@ def _mentions_weights(argv: Sequence[str]) -> bool:
     """Return whether the user chose pretrained weights or none; smp would download some by default."""
     texts = [*argv, *(Path(file).read_text("utf-8-sig") for file in config_files(argv))]
     return any("weights" in text or "pretrained" in text for text in texts)
+
+
+def _import_data(argv: Sequence[str]) -> None:
+    """Import the data modules that are named without their package: the parser finds what is imported."""
+    texts = [*argv, *(Path(file).read_text("utf-8") for file in config_files(argv))]
+    words = {word for text in texts for word in re.findall(r"(?<![.\w])[A-Z]\w+", text)}
+    for name in words & set(data.__all__):
+        getattr(data, name)
 
 
 def _listed(value: Any) -> list[Any]:

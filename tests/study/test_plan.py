@@ -285,3 +285,15 @@ def test_status_counts_as_json(tmp_path, capsys):
 def test_folder_without_a_plan_is_named(tmp_path):
     with pytest.raises(SegfocalError, match=r"is no study: it holds no plan\.json"):
         _ = StudyFolder(tmp_path).plan
+
+
+def test_names_without_their_module_make_the_same_plan(tmp_path, images):
+    """Cells, clusters and folds: the data module is recognised."""
+    study = STUDY.replace("segfocal.losses.", "").replace("seeds: [0, 1]", "seeds: [0, 1]\nfolds: 2")
+    folded = STUDY.replace("seeds: [0, 1]", "seeds: [0, 1]\nfolds: 2")
+    long = planned(tmp_path / "long", study=folded, config=on_folder(images))
+    config = on_folder(images).replace("segfocal.data.", "").replace("segfocal.models.", "")
+    short = planned(tmp_path / "short", study=study, config=config)
+    assert short.plan["bases"] == long.plan["bases"]
+    assert short.plan["cells"] == long.plan["cells"]
+    assert short.plan["datasets"] == long.plan["datasets"]

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from study_fakes import CONFIG, STUDY, planned
 
+from segfocal.__main__ import main
 from segfocal.errors import SegfocalError
 from segfocal.runs import RunPaths, read_info
 from segfocal.study.folder import StudyFolder
@@ -123,3 +124,35 @@ def test_regularisers_plan_on_the_real_images(real_data, tmp_path, monkeypatch):
     folds = {"chase": 7, "nuclei": 5, "hippocampus": 5}
     sets = 2 * sum(folds.values())
     assert len(plan["cells"]) == sets * (3 + 24 * 3 + 24 * 6)
+
+
+def test_plan_tries_each_loss_on_each_data_set(tmp_path, monkeypatch, capsys):
+    """Of two data sets one has unlabelled pixels, of two arms one knows about them."""
+    monkeypatch.chdir(tmp_path)
+    study = """\
+name: ignored
+seeds: [0]
+stages: [{name: train, config: base.yaml}]
+datasets:
+  whole: {data.init_args.ignore_index: null, model.loss.init_args.ignore_index: null}
+  parts: {}
+arms:
+  dice: {}
+  focal: {model.loss: {class_path: FocalLoss, init_args: {task: binary}}}
+baseline: dice
+contrasts: [[focal, dice]]
+"""
+    (tmp_path / "base.yaml").write_text(CONFIG)
+    (tmp_path / "study.yaml").write_text(study)
+    words = ["study", "plan", "study.yaml", "--out", "out"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "focal parts seed 0: FocalLoss has ignore_index=None, but the data mark" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "study.yaml").write_text(study.replace("ignore_index: null, model", "test_images: 0, model"))
+    assert main(words) == 2
+    assert "the data have no test images, and arms are compared on them" in capsys.readouterr().err
+    (tmp_path / "study.yaml").write_text(study.replace("binary}}", "binary, ignore_index: 255}}"))
+    assert main(words) == 0
+    assert (tmp_path / "out" / "validated.json").is_file()
