@@ -8,6 +8,7 @@ from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.classes import judge_classes
 from segfocal.data.fingerprint.config import config_text, needs_table
 from segfocal.data.fingerprint.groups import guess_groups
+from segfocal.data.fingerprint.legends import find_legend
 from segfocal.data.fingerprint.listing import list_folders
 from segfocal.data.fingerprint.page import make_page
 from segfocal.data.fingerprint.pairing import Match, find_match
@@ -34,7 +35,7 @@ def look_at_folders(root: Path, *, processes: int | None) -> Report:
     totals = scan(match.files(), processes=processes)
     if not totals.digests:
         raise SegfocalError(f"none of the {len(totals.names)} images can be read: {totals.problems[0]}")
-    classes = judge_classes(totals, folders=match.classes)
+    classes = judge_classes(totals, folders=match.classes, legend=find_legend(root))
     groups = guess_groups(totals.names)
 
     def files(out: Path) -> dict[Path, str]:

@@ -13,6 +13,7 @@ from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.classes import judge_classes
 from segfocal.data.fingerprint.config import compose, label_lines, split_lines
 from segfocal.data.fingerprint.groups import Groups, guess_groups
+from segfocal.data.fingerprint.legends import find_legend
 from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
 from segfocal.data.fingerprint.pairing import Match
 from segfocal.data.fingerprint.report import Report
@@ -56,7 +57,7 @@ def look_at_table(path: Path, *, processes: int | None) -> Report:
     totals = scan(cases, processes=processes)
     if not totals.digests:
         raise SegfocalError(f"none of the {len(totals.names)} images can be read: {totals.problems[0]}")
-    judged = judge_classes(totals, folders=folders)
+    judged = judge_classes(totals, folders=folders, legend=find_legend(path.parent))
     groups = None if "group" in columns else guess_groups(totals.names)
     splits = ", ".join(f"{part} {count}" for part, count in totals.splits.items() if part)
     rows = {"table": str(path), "images": f"{len(totals.names)}" + (f" ({splits})" if splits else "")}
