@@ -171,12 +171,10 @@ def test_grey_levels_of_several_classes_share_a_threshold(tmp_path, capsys):
     assert chosen["class_path"] in ("segfocal.data.FolderData", "segfocal.data.TableData")
 
 
-@pytest.mark.parametrize("lesion", [255, 1, 7])
-@pytest.mark.parametrize("stray", [1, 254, 255, 3])
+@pytest.mark.parametrize(
+    ("lesion", "stray"), [(a, b) for a in (255, 1, 7) for b in (1, 254, 255, 3) if a != b]
+)
 def test_stray_pixels_do_not_make_the_lesion_unlabelled(tmp_path, capsys, lesion, stray):
-    if stray == lesion:
-        pytest.skip("no stray value")
-
     def make(seed):
         plane = ((discs(seed) > 0) * lesion).astype(np.uint8)
         if seed < 3:
