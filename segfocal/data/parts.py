@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from segfocal.data.splits import Split
@@ -13,7 +13,12 @@ AS_GIVEN = Split(train="train")  # whose groups are the names
 
 
 def divide_parts(
-    parts: Mapping[str, Sequence[str]], split: Split | None, *, root: Path, allowed: Sequence[str] = ()
+    parts: Mapping[str, Sequence[str]],
+    split: Split | None,
+    *,
+    root: Path,
+    allowed: Sequence[str] = (),
+    group_of: Callable[[str], str] | None = None,
 ) -> dict[str, list[str]]:
     """Return the names of train, val and test.
 
@@ -22,6 +27,7 @@ def divide_parts(
         split: Divides what the data set calls train; None: all stay where they are.
         root: Where list files of ``split`` are.
         allowed: Names and groups that may lie in two splits.
+        group_of: Group of a name; None: by the pattern of ``split``.
 
     Raises:
         SegfocalError: For a split that has images of its own and a rule, and for groups in two splits.
@@ -32,9 +38,10 @@ def divide_parts(
         {'train': ['a', 'b'], 'val': ['c'], 'test': ['d']}
     """
     rule = split or AS_GIVEN
+    grouped = group_of or rule.group_of
     names = {part: list(found) for part, found in parts.items()}
     if split is not None:
-        drawn = split.divide(sorted(names.pop("train", [])), root=root)
+        drawn = split.divide(sorted(names.pop("train", [])), root=root, group_of=grouped)
         drawn = {part: found for part, found in drawn.items() if found}
         both = sorted(set(drawn) & set(names))
         if both or (split.val_from_train() and "val" in names):
@@ -44,7 +51,7 @@ def divide_parts(
                 "of them out."
             )
         names |= drawn
-    return rule.finish(names, group_of=rule.group_of, allowed=allowed)
+    return rule.finish(names, group_of=grouped, allowed=allowed)
 
 
 def names_below(files: Sequence[Path]) -> list[str]:

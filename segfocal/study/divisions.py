@@ -14,13 +14,15 @@ from segfocal.data.lanes.frames import tusimple_frames as read_tusimple
 from segfocal.data.lanes.lines import SUFFIX
 from segfocal.data.leaks import Member
 from segfocal.data.pairs import Pair
+from segfocal.data.parts import AS_GIVEN, divide_parts
 from segfocal.data.rows import TableLayout
 from segfocal.data.splits import Split
-from segfocal.data.volumes.layout import read_volume_set
+from segfocal.data.volumes.layout import read_volume_set, read_volume_table
 from segfocal.data.volumes.series import image_files
 
 Arguments = Mapping[str, Any]
 Usual = Split | None
+FIFTH = Split(test_folds=5, test_fold=0)  # of volumes, where the configuration does not say it
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,18 @@ def _table(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
 
 
 def _volumes(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
-    assert split is not None
-    every = {case.name: case for case in read_volume_set(root).cases}
-    names = split.finish(split.divide(sorted(every), root=root), allowed=_allowed(arguments))
+    table, labels, channels = (arguments.get(key) for key in ("table", "labels", "channels"))
+    found = read_volume_set(root) if table is None else read_volume_table(root, table, labels, channels)
+    if split is None and not found.splits:
+        split = FIFTH
+    every, rule = {case.name: case for case in found.cases}, split or AS_GIVEN
+
+    def group_of(name: str) -> str:
+        return found.groups.get(name) or rule.group_of(name)
+
+    names = divide_parts(found.parts(), split, root=root, allowed=_allowed(arguments), group_of=group_of)
     return [
-        Case(Member(part, name, split.group_of(name), image_files(every[name])), (every[name].mask,))
+        Case(Member(part, name, group_of(name), image_files(every[name])), (every[name].mask,))
         for part, chosen in names.items()
         for name in chosen
     ]
@@ -153,7 +162,7 @@ _READERS: dict[str, tuple[Usual, Callable[[Path, Arguments, Usual], list[Case]]]
     "segfocal.data.coco.data.CocoData": (None, _coco),
     "segfocal.data.folder.FolderData": (STANDARD, _folder),
     "segfocal.data.table.TableData": (None, _table),
-    "segfocal.data.volumes.data.NiftiData": (Split(test_folds=5, test_fold=0), _volumes),
+    "segfocal.data.volumes.data.NiftiData": (None, _volumes),
     "segfocal.data.lanes.tusimple.TuSimpleData": (TENTH, _tusimple),
     "segfocal.data.lanes.culane.CULaneData": (None, _culane),
 }

@@ -155,7 +155,7 @@ BAD = {
     ),
     "unknown label": (
         lambda image, labels: save(np.full((16, 18, 14), 7, np.uint8), labels),
-        r"knows the labels 0, 1, 2, the file holds 7 \(4032 voxels\)",
+        r"said to be 0, 1, 2, the file holds 7 \(4032 voxels\)",
     ),
     "fractions": (
         lambda image, labels: save(np.full((16, 18, 14), 0.5, np.float32), labels),
@@ -219,3 +219,111 @@ def test_splits_by_folder_are_refused_and_folds_repeat(tmp_path):
         assert not set(held) & set(data.cases("train").source.names)
         seen += held
     assert sorted(seen) == [f"case_{index:03d}" for index in range(6)]
+
+
+def scaled(path, labels, *, dtype, slope=None):
+    """Write labels as nibabel does for data that its dtype does not fit, or with a factor of another file."""
+    image = nibabel.Nifti1Image(labels if slope else labels.astype(np.float64), np.eye(4))
+    image.set_data_dtype(dtype)
+    if slope:
+        image.header.set_slope_inter(slope, 0)
+    nibabel.save(image, path)
+    if slope:  # nibabel takes the factor out while it writes
+        raw = bytearray(path.read_bytes())
+        raw[112:116] = np.float32(slope).tobytes()
+        raw[352 : 352 + labels.size] = labels.tobytes(order="F")
+        path.write_bytes(bytes(raw))
+    return path
+
+
+@pytest.mark.parametrize("known", [(0, 1, 2, 4), None])
+@pytest.mark.parametrize("highest", [1, 2, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_labels_that_were_scaled_while_saving_are_whole_again(tmp_path, dtype, highest, known):
+    """The truth is the array that was saved; 8 bits that reach to 2 make .9961 of 1."""
+    labels = np.random.default_rng(highest).choice([0, 1, highest], size=(6, 5, 4))
+    path = scaled(tmp_path / "a.nii", labels, dtype=dtype)
+    values, _, note = read_labels(path, known=known)
+    np.testing.assert_array_equal(values, labels)
+    stored = np.asarray(nibabel.load(path).dataobj)
+    assert bool(note) == bool((stored != labels).any())
+    if note and dtype != np.float32:
+        assert f"slope {nibabel.load(path).dataobj.slope:.4g}" in note
+
+
+@pytest.mark.parametrize("known", [(0, 1, 2), None])
+@pytest.mark.parametrize("slope", [0.5, 0.1, 2.3])
+def test_a_factor_that_makes_fractions_of_labels_is_left_out(tmp_path, slope, known):
+    labels = np.random.default_rng(0).integers(0, 3, size=(6, 5, 4)).astype(np.uint8)
+    values, _, note = read_labels(
+        scaled(tmp_path / "a.nii", labels, dtype=np.uint8, slope=slope), known=known
+    )
+    np.testing.assert_array_equal(values, labels)
+    assert f"slope {slope:.4g}" in note
+    assert "left out" in note
+
+
+def test_fractions_of_resampled_labels_stay_refused(tmp_path):
+    near = np.array([0.0, 1.0, 0.9999999, 0.7]).reshape(2, 2, 1)
+    with pytest.raises(SegfocalError, match=r"got 1 voxels such as \[0\.[67]"):
+        read_labels(save(near.astype(np.float32), tmp_path / "a.nii"), known=[0, 1])
+
+
+TABLE = "name,image_t1,image_t2,mask,group,split\n"
+
+
+def write_table(root, rows, head=TABLE):
+    write_nnunet(root, count=4, channels=2)
+    (root / "t.csv").write_text(head + "".join(f"{row}\n" for row in rows))
+    return {"table": "t.csv", "labels": {"background": 0, "front": 1, "back": [2]}, **SMALL}
+
+
+def row_of(number, group="", split="", name=None):
+    stem = f"case_{number:03}"
+    files = (f"imagesTr/{stem}_0001.nii.gz", f"imagesTr/{stem}_0000.nii.gz", f"labelsTr/{stem}.nii.gz")
+    return ",".join((name or f"n{number}", *files, group, split))
+
+
+def test_a_table_gives_channels_groups_and_splits(tmp_path):
+    parts = ("train", "train", "val", "test")
+    settings = write_table(tmp_path, [row_of(n, f"p{n}", part) for n, part in enumerate(parts)])
+    data = NiftiData(str(tmp_path), **settings)
+    assert data.class_names == ["background", "front", "back"]
+    assert (data.in_channels, data.set.channels) == (2, ("t1", "t2"))
+    assert data.cases("train").source.groups == ["p0", "p1"]
+    assert [len(data.cases(part)) for part in ("train", "val", "test")] == [2, 1, 1]
+    volume = data.cases("train").source.volume(0)
+    np.testing.assert_allclose(volume.array[0] - volume.array[1], 1.0, atol=1e-4)  # t1 is file 0001
+    truth = sum(np.bincount(cube_case(number)[1].ravel(), minlength=3) for number in (0, 1))
+    np.testing.assert_array_equal(data.class_counts(), truth)
+
+
+def test_groups_of_a_table_lie_in_one_split(tmp_path):
+    from segfocal.data import Split
+
+    settings = write_table(tmp_path, [row_of(number, f"p{number // 2}") for number in range(4)])
+    for fold in range(2):
+        data = NiftiData(str(tmp_path), split=Split(test_folds=2, test_fold=fold), **settings)
+        assert len(set(data.cases("test").source.groups)) == 1
+        assert not set(data.cases("test").source.groups) & set(data.cases("train").source.groups)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "message"),
+    [
+        (lambda: [row_of(0).replace("_0000", "_0009")], TABLE, r"row 2: there is no file .*_0009\.nii\.gz"),
+        (lambda: [row_of(0, split="trian")], TABLE, "split of 'n0' must be train, val or test, got 'trian'"),
+        (lambda: [row_of(0, name="a"), row_of(1, name="a")], TABLE, "names of their own, got a twice"),
+        (lambda: [row_of(0).replace("labelsTr/case_000.nii.gz", "")], TABLE, "the column mask is empty"),
+        (lambda: ["a,b"], "image,label\n", r"must have the columns image .* and mask, got image, label"),
+    ],
+    ids=["file", "split", "twice", "empty", "columns"],
+)
+def test_wrong_tables_of_volumes_are_named(tmp_path, rows, head, message):
+    settings = write_table(tmp_path, rows(), head)
+    with pytest.raises(SegfocalError, match=message):
+        NiftiData(str(tmp_path), **settings)
+    with pytest.raises(SegfocalError, match=r"labels must map each class|must have|there is no|empty|twice"):
+        NiftiData(str(tmp_path), **(settings | {"labels": None}))
+    with pytest.raises(SegfocalError, match="belong to a table"):
+        NiftiData(str(tmp_path), labels={"a": 1}, **SMALL)

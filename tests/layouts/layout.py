@@ -26,6 +26,7 @@ class Truth:
         unused: Path to a word that the reason must hold.
         choose: Words of the command line that a choice between equals needs, such as ``--masks X``.
         predict: A folder of images to predict on.
+        channels: Of volumes whose channels are files: the image in ``pairs`` to all of its files, in order.
     """
 
     pairs: dict[str, dict[str, tuple]] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Truth:
     unused: dict[str, str] = field(default_factory=dict)
     choose: tuple[str, ...] = ()
     predict: str = ""
+    channels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def pair(self, split: str, image: str, *masks: str | tuple | None) -> None:
         """Add a case."""
@@ -48,6 +50,7 @@ class Truth:
     def files(self) -> set[str]:
         """Return every path that is named."""
         found = set(self.unused) | set(self.region.values())
+        found |= {path for paths in self.channels.values() for path in paths}
         for cases in self.pairs.values():
             for image, masks in cases.items():
                 found.add(image)

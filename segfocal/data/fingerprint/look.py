@@ -9,15 +9,18 @@ from segfocal.data.fingerprint.folders import look_at_folders
 from segfocal.data.fingerprint.lanes import find_lanes, look_at_lanes
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.tables import SUFFIXES, look_at_table
+from segfocal.data.fingerprint.volume_folders import holds_volumes
 from segfocal.data.fingerprint.volumes import look_at_volumes
 
 
-def look(root: Path, *, processes: int | None) -> Report:
+def look(root: Path, *, processes: int | None, images: str | None = None, masks: str | None = None) -> Report:
     """Look at a data set.
 
     Args:
         root: Its folder, or the table that lists it.
         processes: Readers; None takes one per processor.
+        images: Pattern of the paths below the root that are images, where names do not tell.
+        masks: Pattern of the paths that are masks or label maps.
 
     Returns:
         Page and configuration.
@@ -27,8 +30,8 @@ def look(root: Path, *, processes: int | None) -> Report:
     """
     if root.is_file() and root.suffix.lower() in SUFFIXES:
         return look_at_table(root, processes=processes)
-    if (root / "dataset.json").is_file():
-        return look_at_volumes(root, processes=processes)
+    if holds_volumes(root):
+        return look_at_volumes(root, processes=processes, images=images, masks=masks)
     lanes = find_lanes(root) if root.is_dir() else None
     if lanes is not None:
         return look_at_lanes(lanes, processes=processes)

@@ -38,6 +38,7 @@ class VolumeFacts:
         voxels: Label to voxels.
         component_vx: Sizes of the connected pieces of each label but 0, at most 1000.
         digest: Of the voxels: equal for equal volumes, however they are packed.
+        note: What was rounded in the label map, or "".
     """
 
     name: str
@@ -53,22 +54,23 @@ class VolumeFacts:
     voxels: dict[int, int] = field(default_factory=dict)
     component_vx: tuple[int, ...] = ()
     digest: bytes = b""
+    note: str = ""
 
 
-def measure_volume(case: VolumeFiles, *, channels: int, known: Sequence[int]) -> VolumeFacts:
+def measure_volume(case: VolumeFiles, *, channels: int, known: Sequence[int] | None) -> VolumeFacts:
     """Read a volume and its label map.
 
     Args:
         case: Their files.
         channels: Of the image.
-        known: Labels that dataset.json names.
+        known: Labels that dataset.json names; None: any.
 
     Returns:
         Its facts; what training would refuse is named among the problems.
     """
     try:
         volume = read_volume(case.images, channels=channels)
-        labels, affine = read_labels(case.mask, known=known)
+        labels, affine, note = read_labels(case.mask, known=known)
         series = volume.path.is_dir()
         if series:  # as in training
             planes, affine = turned(labels[None], affine, like=volume.affine)
@@ -94,6 +96,7 @@ def measure_volume(case: VolumeFiles, *, channels: int, known: Sequence[int]) ->
         voxels=dict(zip(values.tolist(), counts.tolist(), strict=True)),
         component_vx=_pieces(labels),
         digest=hashlib.blake2b(volume.array.tobytes(), digest_size=16).digest(),
+        note=note,
     )
 
 

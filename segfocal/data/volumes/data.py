@@ -31,13 +31,14 @@ FIFTH = Split(test_folds=5, test_fold=0)
 
 
 class NiftiData(CaseData):
-    r"""Volumes in the folders of the Medical Segmentation Decathlon or of nnU-Net's raw data.
+    r"""Volumes in the folders of the Medical Segmentation Decathlon or of nnU-Net's raw data, or in a table.
 
     ``dataset.json`` says which files there are, what their channels are and what the labels mean. Volumes of
     all splits come from imagesTr and labelsTr. Samples are as in `SegmentationData`, with three axes, right,
     anterior, superior, and ``spacing``, the edges of a voxel in mm. Whole volumes are scored on the grid of
-    their files, also where ``preprocess.spacing_mm`` gives the network another. An image may be a
-    folder of the name its file would have, without ending, that holds a DICOM series. With MONAI's download::
+    their files, also where ``preprocess.spacing_mm`` gives the network another. An image may be a folder of
+    the name its file would have, without ending, that holds a DICOM series. Other folders (one per patient, a
+    file per channel) are listed in a ``table``, which ``segfocal fingerprint`` writes. With MONAI::
 
         datasets:
           train: {class_path: monai.apps.DecathlonDataset,
@@ -46,8 +47,15 @@ class NiftiData(CaseData):
                 init_args: {root_dir: data, task: Task04_Hippocampus, section: validation}}
 
     Args:
-        root: Folder with dataset.json; ``$SEGFOCAL_DATA`` in it stands for that environment variable. Null
-            with ``datasets``.
+        root: Folder with dataset.json, or what the paths of ``table`` start from; ``$SEGFOCAL_DATA`` in it
+            stands for that environment variable. Null with ``datasets``.
+        table: CSV, TSV or Parquet file, below ``root`` or anywhere, with the columns ``image`` (or
+            ``image_<channel>`` for each channel; a folder is a DICOM series), ``mask``, and where wanted
+            ``name``, ``group`` (patient) and ``split`` (train, val, test; ``split`` then divides those of
+            train). Null: dataset.json.
+        labels: For a table: class name to the value, or values, that stand for it in the label maps, such as
+            ``{background: 0, edema: 2, tumour: [1, 4]}``; ``ignore``: values without a class.
+        channels: For a table whose images hold channels on a fourth axis: their names.
         task: Null: ``"multilabel"`` where labels are regions that overlap, else ``"multiclass"``;
             ``"binary"`` takes every label but the background for the foreground.
         split: How the cases are divided; null: five folds, the first of which is the test split. With
@@ -84,6 +92,9 @@ class NiftiData(CaseData):
         self,
         root: str | None = None,
         *,
+        table: str | None = None,
+        labels: dict[str, int | list[int]] | None = None,
+        channels: list[str] | None = None,
         task: Task | None = None,
         split: Split | None = None,
         datasets: dict[str, dict[str, Any]] | None = None,
@@ -103,7 +114,7 @@ class NiftiData(CaseData):
         allow_leaks: list[str] | None = None,
         background: Background = "auto",
     ) -> None:
-        self.set, self.parts = find_volumes(root, datasets)
+        self.set, self.parts = find_volumes(root, datasets, table=table, labels=labels, channels=channels)
         if task is None:
             task = "multilabel" if self.set.regions else "multiclass"
         self.values = class_values(self.set, task)
@@ -129,7 +140,7 @@ class NiftiData(CaseData):
         x, y, z = given.tile or self.patch_size
         self.preprocess = replace(given, in_channels=self.in_channels, tile=(x, y, z))
         self.tile = (x, y, z)
-        self.split = split if split is not None or datasets else FIFTH
+        self.split = split if split is not None or datasets or self.set.splits else FIFTH
         self.cache, self.cache_dir = cache, cache_dir
         self.augmentation = VolumeAugmentation(augment, ignore_index=ignore_index)
         CachePlan(cache)
@@ -142,7 +153,7 @@ class NiftiData(CaseData):
         if split not in self._cases:
             source = VolumeSource(
                 self._divided()[split],
-                split=self.split or AS_GIVEN,
+                group_of=self.group_of,
                 task=self.task,
                 values=self.values,
                 ignored=self.set.ignored,
@@ -188,7 +199,15 @@ class NiftiData(CaseData):
 
     def preprocess_settings(self) -> dict[str, Any]:
         """Return the settings of ``preprocess`` and the label values, under the name ``volume``."""
-        return {"volume": self.preprocess.to_dict(), "values": [list(values) for values in self.values]}
+        return {
+            "volume": self.preprocess.to_dict(),
+            "values": [list(values) for values in self.values],
+            "channels": list(self.set.channels),
+        }
+
+    def group_of(self, name: str) -> str:
+        """Return the group of a volume: its patient in the table, else what ``split`` finds in the name."""
+        return self.set.groups.get(name) or (self.split or AS_GIVEN).group_of(name)
 
     def _divided(self) -> dict[str, list[VolumeFiles]]:
         if not self._files:
@@ -198,6 +217,12 @@ class NiftiData(CaseData):
                     f"{self.split.rules()}."
                 )
             every = {case.name: case for case in self.set.cases}
-            names = divide_parts(self.parts, self.split, root=self.set.root, allowed=self.allow_leaks)
+            names = divide_parts(
+                self.parts,
+                self.split,
+                root=self.set.root,
+                allowed=self.allow_leaks,
+                group_of=self.group_of,
+            )
             self._files = {part: [every[name] for name in chosen] for part, chosen in names.items()}
         return self._files

@@ -17,6 +17,8 @@ from segfocal.data.volumes.grid import Affine, check_affine, check_same_grid
 from segfocal.errors import SegfocalError
 
 Values = npt.NDArray[Any]
+FEW = 32  # values of a label map whose labels nobody names
+NEAR = 0.005  # of a whole number: what 1 becomes in 8 bits that reach to 2 is .0039 away
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,30 +61,85 @@ def read_volume(paths: Sequence[Path], *, channels: int) -> Volume:
     return Volume(array, read[0][1], paths[0])
 
 
-def read_labels(path: Path, *, known: Sequence[int]) -> tuple[Values, Affine]:
+def read_labels(path: Path, *, known: Sequence[int] | None) -> tuple[Values, Affine, str]:
     """Read a label map.
+
+    Programs that store labels with a factor make .9961 of 1; such values are read as the whole numbers that
+    they stand for.
 
     Args:
         path: The file.
-        known: The values that may occur.
+        known: The values that may occur; None: any.
 
     Returns:
-        Whole numbers ``(X, Y, Z)`` as stored, and the affine.
+        Whole numbers ``(X, Y, Z)`` as stored, the affine, and what was rounded ("" where nothing was).
 
     Raises:
         SegfocalError: Naming the file: as `read_volume`, or with fractions, or other values.
     """
     image = open_nifti(path)
     values = _three_axes(_values(image, path), path)
-    if values.dtype.kind == "f":
-        whole = np.isfinite(values) & (values == np.round(values))
-        if not whole.all():
-            odd = np.unique(values[~whole])[:5].tolist()
-            raise SegfocalError(
-                f"{path}: labels must be whole numbers, got {np.count_nonzero(~whole)} voxels such as {odd}. "
-                "Resample label maps with nearest neighbours."
-            )
-        values = values.astype(np.int32)
+    note = ""
+    if values.dtype.kind == "f" or _factor(image) is not None:
+        values, note = _whole(values, image, path, known)
+    if known is not None:
+        _check_known(values, known, path)
+    return values, np.asarray(image.affine, dtype=np.float64), note
+
+
+def _whole(
+    values: Values, image: Any, path: Path, known: Sequence[int] | None
+) -> tuple[npt.NDArray[np.int32], str]:
+    """Return labels without the traces of a factor: rounded, or as the file stores them."""
+    factor = _factor(image)
+    finite = np.isfinite(values)
+    rounded = np.where(finite, np.round(np.where(finite, values, 0)), 0).astype(np.int32)
+    whole = finite & (np.abs(values - rounded) <= _tolerance(factor))
+    scale = f" with slope {factor[0]:.4g} and intercept {factor[1]:.4g}" if factor else ""
+    if whole.all() and (factor is None or known is None or np.isin(rounded, known).all()):
+        odd = np.unique(values[values != rounded])
+        shown = ", ".join(f"{value:.8g}" for value in odd[:3].tolist())
+        return rounded, f"stored{scale}, values such as {shown} are rounded" if odd.size else ""
+    stored = _stored(image)
+    # a factor that makes fractions, or other numbers than the labels, was never meant for them
+    if factor is not None and stored is not None and _could_be_labels(stored, known):
+        return stored, f"stored{scale}, which is left out: the stored whole numbers are the labels"
+    if whole.all():
+        return rounded, ""
+    odd = np.unique(values[~whole])[:5]
+    raise SegfocalError(
+        f"{path}: labels must be whole numbers, got {np.count_nonzero(~whole)} voxels such as {odd.tolist()}"
+        f"{f' (stored{scale})' if scale else ''}. Resample label maps with nearest neighbours."
+    )
+
+
+def _tolerance(factor: tuple[float, float] | None) -> float:
+    """Return how far a label may lie from a whole number: half a step of what the file can store."""
+    step = abs(factor[0]) if factor else 0.0
+    return max(NEAR, step / 2 if step <= 0.5 else 0.0)
+
+
+def _could_be_labels(stored: Values, known: Sequence[int] | None) -> bool:
+    if known is not None:
+        return bool(np.isin(stored, known).all())
+    return int(stored.min()) >= 0 and len(np.unique(stored)) <= FEW
+
+
+def _factor(image: Any) -> tuple[float, float] | None:
+    """Return slope and intercept of a file, None where they change nothing."""
+    slope, intercept = getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)
+    return None if (slope, intercept) == (1.0, 0.0) else (float(slope), float(intercept))
+
+
+def _stored(image: Any) -> npt.NDArray[np.int32] | None:
+    stored = np.asanyarray(image.dataobj.get_unscaled())
+    if stored.dtype.kind not in "iu":
+        return None
+    plain: npt.NDArray[np.int32] = (stored[..., 0] if stored.ndim == 4 else stored).astype(np.int32)
+    return plain
+
+
+def _check_known(values: Values, known: Sequence[int], path: Path) -> None:
     found, counts = np.unique(values, return_counts=True)
     wrong = ~np.isin(found, known)
     if wrong.any():
@@ -90,10 +147,9 @@ def read_labels(path: Path, *, known: Sequence[int]) -> tuple[Values, Affine]:
             f"{v} ({n} voxels)" for v, n in zip(found[wrong][:10], counts[wrong][:10], strict=True)
         )
         raise SegfocalError(
-            f"{path}: dataset.json knows the labels {', '.join(map(str, known))}, the file holds {listed}. "
-            "Name them there or repair the file."
+            f"{path}: the labels are said to be {', '.join(map(str, known))}, the file holds {listed}. Name "
+            "them in dataset.json (or in labels, where a table lists the volumes), or repair the file."
         )
-    return values, np.asarray(image.affine, dtype=np.float64)
 
 
 def open_nifti(path: Path) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from segfocal.data.source import Array, Source
-from segfocal.data.splits import Split
 from segfocal.data.volumes.grid import Affine, check_same_grid, turned
 from segfocal.data.volumes.layout import VolumeFiles
 from segfocal.data.volumes.reading import Volume, read_labels, read_volume
@@ -22,7 +21,7 @@ class VolumeSource(Source):
 
     Args:
         files: Images and label maps.
-        split: Knows the groups.
+        group_of: Group of a case's name.
         task: What the masks mean.
         values: The label values of each class, the background first.
         ignored: Label values without a class.
@@ -34,14 +33,14 @@ class VolumeSource(Source):
         self,
         files: Sequence[VolumeFiles],
         *,
-        split: Split,
+        group_of: Callable[[str], str],
         task: Task,
         values: Sequence[tuple[int, ...]],
         ignored: Sequence[int],
         ignore_index: int | None,
         channels: int,
     ) -> None:
-        super().__init__([case.name for case in files], [split.group_of(case.name) for case in files])
+        super().__init__([case.name for case in files], [group_of(case.name) for case in files])
         self.files, self.task, self.channels = list(files), task, channels
         self.values, self.ignored, self.ignore_index = list(values), list(ignored), ignore_index
 
@@ -52,7 +51,7 @@ class VolumeSource(Source):
     def labels(self, index: int) -> tuple[Array, Affine]:
         """Return labels ``(1, X, Y, Z)``, or 0/1 ``(K, X, Y, Z)`` for multilabel, and the affine."""
         known = [value for values in self.values for value in values]
-        stored, affine = read_labels(self.files[index].mask, known=sorted({*known, *self.ignored}))
+        stored, affine, _ = read_labels(self.files[index].mask, known=sorted({*known, *self.ignored}))
         planes = self.values[1:] if self.task != "multiclass" else self.values
         dtype = np.int32 if len(planes) > 255 or (self.ignore_index or 0) > 255 else np.uint8
         found = np.stack([np.isin(stored, values) for values in planes]).astype(dtype)

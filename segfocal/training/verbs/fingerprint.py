@@ -32,12 +32,15 @@ def fingerprint(argv: Sequence[str]) -> int:
     options.add_argument("path", metavar="PATH", help="the folder, or a table (CSV, TSV, Parquet)")
     options.add_argument("--out", metavar="X.yaml", help="write a configuration that trains as it is")
     options.add_argument("--processes", type=int, metavar="N", help="readers (default: one per processor)")
+    options.add_argument("--images", metavar="PATTERN", help="which paths below PATH are images")
+    options.add_argument("--masks", metavar="PATTERN", help="which paths below PATH are masks or label maps")
     given = options.parse_args(argv)
     from rich.console import Console
 
     from segfocal.data.fingerprint.look import look
 
-    report = look(Path(given.path).expanduser().resolve(), processes=given.processes)
+    root = Path(given.path).expanduser().resolve()
+    report = look(root, processes=given.processes, images=given.images, masks=given.masks)
     Console(soft_wrap=not sys.stdout.isatty()).print(report.page)
     if given.out is not None:
         _write(report, Path(given.out))
