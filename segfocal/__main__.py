@@ -10,6 +10,7 @@ from importlib import import_module
 from segfocal.errors import SegfocalError, nearest
 from segfocal.training.help import write_help
 from segfocal.training.interrupt import Interrupted
+from segfocal.training.messages import explain_failure
 
 _USAGE = """usage: segfocal VERB [options]
 
@@ -122,6 +123,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # OSError prints its errno, reason and file, which is what a full or read-only disk needs
         sys.stderr.write(f"segfocal: error: {error}\n")
         return 2
+    except Exception as error:  # trainers, callbacks and networks raise whatever they like
+        if os.environ.get("SEGFOCAL_DEBUG") == "1":
+            raise
+        line, code = explain_failure(error)
+        sys.stderr.write(f"segfocal: error: {line}\n")
+        return code
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningDataModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 
@@ -186,7 +186,7 @@ class SegfocalCLI(LightningCLI):
             )
 
     def check_monitors(self, known: Collection[str]) -> None:
-        """Raise where a metric of validation is monitored that ours does not log.
+        """Raise where a metric of validation is monitored that ours does not log, or rates are searched.
 
         Args:
             known: Names that our own validation logs; callbacks from elsewhere may log any others.
@@ -195,6 +195,11 @@ class SegfocalCLI(LightningCLI):
             SegfocalError: With the nearest name.
         """
         given = _listed(self._get(self.config_init, "trainer")["callbacks"])
+        if any(isinstance(callback, LearningRateFinder) for callback in given):
+            raise SegfocalError(
+                "trainer.callbacks: LearningRateFinder trains with rates of its own in place of "
+                "model.schedule and cannot be used. Set model.learning_rate, or search it: segfocal tune."
+            )
         if not all(type(callback).__module__.startswith("pytorch_lightning.") for callback in given):
             return
         check_monitor("checkpoint.monitor", self.checkpoints.monitor, known)

@@ -7,7 +7,9 @@ import difflib
 import importlib
 import inspect
 import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from segfocal.errors import SegfocalError, nearest
@@ -22,6 +24,8 @@ _SUBTYPES = re.compile(r"Subtypes: \[<class '([\w.]+)'>")
 _GIVEN = re.compile(r"(?:Got value|Given value|Expected a dot import path string): (.+)")
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 _OTHER_CLASS = re.compile(r"Import path .*does not correspond to a subclass of (\w+)")
+_NO_MEMORY = re.compile(r"out of memory|not enough memory|[Cc]annot allocate memory|can't allocate memory")
+_DEBUG = "SEGFOCAL_DEBUG=1 shows the traceback."
 # what the parser says of a word or a list where a class or a mapping of its arguments belongs
 _NO_OBJECT = ("Expected a dot import path", "Not a valid subclass of", "has no attribute 'keys'")
 
@@ -61,6 +65,34 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
         return _wrong_value(message, ".".join(keys))
     where = f"{'.'.join(keys)}: " if keys else ""
     return SegfocalError(where + _last_reason(message))
+
+
+def explain_failure(error: Exception) -> tuple[str, int]:
+    """Return one line for what another package raised, such as Lightning or a network, and an exit code.
+
+    Args:
+        error: Anything but an error of ours.
+
+    Returns:
+        The line, with the place and the way to the traceback; 2 where settings or packages are at fault, else
+        1.
+
+    Example:
+        >>> line, code = explain_failure(ModuleNotFoundError("No module named 'wandb'"))
+        >>> line.partition(". ")[0], code
+        ("ModuleNotFoundError: No module named 'wandb'", 2)
+    """
+    kind, text = type(error).__name__, str(error)
+    if "Original Traceback" in text:  # of a loader process
+        text = text.strip().splitlines()[-1]
+    said = " ".join(text.split())[:600] or "no words"
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _NO_MEMORY.search(text):
+        remedy = "Lower data.init_args.batch_size or patch_size, or set trainer.precision to 16-mixed"
+        return f"out of memory ({said.rstrip('.')}). {remedy}. {_DEBUG}", 2
+    steps = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(steps[-1].filename).name}, line {steps[-1].lineno})" if steps else ""
+    wrong = isinstance(error, (ImportError, NotImplementedError)) or kind == "MisconfigurationException"
+    return f"{kind}: {said.rstrip('.')}{place}. {_DEBUG}", 2 if wrong else 1
 
 
 def losses() -> dict[str, str]:

@@ -1,10 +1,14 @@
 """One short message per wrong configuration; a test per form that the parser's complaints take."""
 
 import pytest
+import torch
+import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from segfocal.__main__ import main
 from segfocal.errors import SegfocalError
 from segfocal.training.arguments import config_files, lift_nulls, new_run_dir, take_option
-from segfocal.training.messages import explain, losses
+from segfocal.training.messages import explain, explain_failure, losses
 
 KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.max_steps"]
 
@@ -143,3 +147,49 @@ def test_empty_folder_may_be_named(tmp_path):
         new_run_dir(str(tmp_path), config="x.yaml")
     with pytest.raises(SegfocalError, match="got the file"):
         new_run_dir(str(tmp_path / "file"), config="x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("error", "shown", "code"),
+    [
+        (MisconfigurationException("SWA with\n a float is not supported."), "SWA with a float", 2),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "patch_size", 2),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes"), "batch_size", 2),
+        (ModuleNotFoundError("No module named 'wandb'"), "'wandb'", 2),
+        (ZeroDivisionError("integer modulo by zero"), "ZeroDivisionError: integer", 1),
+        (
+            RuntimeError("Caught\nOriginal Traceback (most\n  File x\nKeyError: 'a'"),
+            "RuntimeError: KeyError",
+            1,
+        ),
+        (KeyError(), "KeyError: no words", 1),
+    ],
+)
+def test_what_other_packages_raise_is_one_line(error, shown, code):
+    line, found = explain_failure(error)
+    assert shown in line
+    assert "\n" not in line
+    assert line.endswith("SEGFOCAL_DEBUG=1 shows the traceback.")
+    assert found == code
+
+
+CALLBACKS = {
+    "StochasticWeightAveraging": ({"swa_lrs": 0.01, "device": None}, "swa_epoch_start", 2),
+    "ModelCheckpoint": ({"monitor": "val/dicee", "save_top_k": 1}, "could not find the monitored key", 2),
+    "EarlyStopping": ({"monitor": "nope"}, "metric `nope` which is not available", 1),
+    "LearningRateFinder": ({}, "LearningRateFinder", 2),
+    "BackboneFinetuning": ({}, "backbone", 1),
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callbacks_that_do_not_fit_end_in_one_line(name, config, tmp_path, capsys):
+    arguments, shown, code = CALLBACKS[name]
+    given = {"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": arguments}
+    settings = yaml.safe_load(config.read_text())
+    settings["trainer"] |= {"callbacks": [given], "max_steps": 6}
+    config.write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run")]) == code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert shown in lines[-1]
+    assert not any(line.startswith("Traceback") for line in lines)
