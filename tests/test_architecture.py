@@ -50,7 +50,7 @@ MAY_IMPORT = {
         {"losses", "imbalance", "runs", "metrics", "models", "data"},
         STACK - {"plotly", "dash", "triton", "pydicom", "pycocotools"},
     ),
-    "study": ({"runs", "training", "data"}, {"polars", "scipy"}),
+    "study": ({"runs", "training", "data", "imbalance"}, {"polars", "scipy"}),
     "report": ({"runs"}, {"polars", "plotly", "dash"}),
 }
 LINES_PER_MODULE = 650

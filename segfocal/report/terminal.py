@@ -10,7 +10,7 @@ from rich.text import Text
 from segfocal.report.names import clean
 from segfocal.report.page.markup import NOTHING, TITLES, number
 from segfocal.report.sources import Sources
-from segfocal.report.tables.leaderboard import leaderboard, run_board
+from segfocal.report.tables.leaderboard import covered, leaderboard, run_board
 
 _COLUMNS = (
     *("rank", "arm", "data", "runs", "images", "dice", "dice_low", "dice_high", "dataset_dice", "iou"),
@@ -31,6 +31,7 @@ def print_leaderboard(sources: Sources, console: Console | None = None) -> None:
     board = leaderboard(run_board(sources.scores, sources.runs, scalars=sources.scalars))
     if board.height:
         target.print(_table(board, title=f"{sources.stage} split at {sources.threshold}"))
+        target.print(Text(clean(covered(sources.scores), longest=300)), soft_wrap=True)
     else:
         target.print(f"No run has scores: {sources.runs.height} runs were found.")
     for name, reason in sources.left_out:

@@ -17,7 +17,7 @@ from segfocal.report.pixel_views import calibration_parts, concentration_part
 from segfocal.report.section import Section, Table
 from segfocal.report.sources import Sources
 from segfocal.report.tables.configs import arm_settings
-from segfocal.report.tables.leaderboard import class_board, heat_map, leaderboard, run_board
+from segfocal.report.tables.leaderboard import class_board, covered, heat_map, leaderboard, run_board
 from segfocal.report.tables.learning import learning_curves
 from segfocal.report.tables.paired import image_scores, paired
 from segfocal.report.tables.provenance import class_counts, provenance
@@ -84,7 +84,8 @@ def _ranking(sources: Sources, board: pl.DataFrame) -> Section:
         return Section("leaderboard", "Leaderboard", "")
     text = (
         f"Scores of the {sources.stage} split at {sources.threshold}: Dice of each image, averaged over "
-        "images, classes and seeds. Intervals are Student's over seeds. Runs that differ only in their seed "
+        f"images, then classes ({covered(sources.scores)}), then seeds. Intervals are Student's over seeds. "
+        "Runs that differ only in their seed "
         "form one arm. Arms with different data are ranked apart."
     )
     known = [name for name in _BOARD if board[name].null_count() < board.height]

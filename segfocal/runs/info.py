@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from segfocal.errors import SegfocalError, check_choice, nearest
+from segfocal.imbalance.background import says_background
 from segfocal.runs.layout import RunPaths, open_run
 from segfocal.runs.provenance import file_sha256, git_state, package_versions
 from segfocal.runs.write import locked, write_json
@@ -154,6 +155,23 @@ def checkpoint_info(
     known = {"epoch": epoch, "step": step, "score": score}
     entry: Any = {"file": Path(path).name, "sha256": file_sha256(path)}
     return entry | {key: value for key, value in known.items() if value is not None}  # type: ignore[no-any-return]
+
+
+def background_of_run(info: Mapping[str, Any]) -> int | None:
+    """Return the class that means over classes leave out; None where all count.
+
+    Args:
+        info: Content of run.json; where it is from before the key, the class names decide.
+
+    Example:
+        >>> background_of_run({"task": "multiclass", "class_names": ["background", "a"]})
+        0
+    """
+    if "background" in info:
+        found: int | None = info["background"]
+        return found
+    names = info.get("class_names") or ["0"]
+    return 0 if info.get("task") == "multiclass" and says_background(str(names[0])) else None
 
 
 def _now() -> str:

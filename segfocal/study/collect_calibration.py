@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from segfocal.runs.info import background_of_run
 from segfocal.runs.read import scan_calibration, scan_curves
 from segfocal.study.collect import Collection
 from segfocal.study.collect_logs import arms_of, seeds_interval
@@ -18,7 +19,7 @@ KINDS = ("raw", "posterior", "temperature")
 SCORES = ("ece", "brier", "nll")
 _ABSENT = {"raw": "not recorded", "posterior": "not valid for this loss", "temperature": "not fitted"}
 _RUNS_AT_ONCE = 20
-_ARM = ("dataset", "fraction", "arm", "multiclass")
+_ARM = ("dataset", "fraction", "arm", "multiclass", "background")
 _WHAT = ("kind", "region", "class_index", "class_name")
 
 Row = dict[str, Any]
@@ -99,6 +100,7 @@ def _per_run(
             "checkpoint": cell.checkpoint,
             **{name: getattr(cell, name) for name in ("dataset", "fraction", "arm", "seed")},
             "multiclass": cell.info.get("task") == "multiclass",
+            "background": -1 if (left_out := background_of_run(cell.info)) is None else left_out,
         }
         for cell in cells
     ]
@@ -108,15 +110,15 @@ def _per_run(
 def _long(table: pl.DataFrame, scores: tuple[str, ...]) -> pl.DataFrame:
     """Divide by pixels, and add the mean over the classes as class "mean", index -1."""
     parts = []
-    ours = (pl.col("region") != "foreground") | ~pl.col("multiclass") | (pl.col("class_index") > 0)
     keys = [*_ARM, "seed", "kind", "region"]
     for score in scores:
         each = table.with_columns((pl.col(score) / pl.col("pixels")).alias("value"))
         several = pl.col("class_index").n_unique().over(*_ARM) > 1
-        mean = pl.col("value").mean()
+        mean, ours = pl.col("value").mean(), pl.col("class_index") != pl.col("background")
         if score == "nll":  # of the true class, each pixel once
             true = pl.col("nll_positive").sum() / pl.col("positives").sum()
             mean = pl.when(pl.col("multiclass").first()).then(true).otherwise(mean)
+            ours = ours | ((pl.col("region") != "foreground") & pl.col("multiclass"))
         means = (
             each.filter(ours).sort("class_index").group_by(keys, maintain_order=True).agg(mean.alias("value"))
         )

@@ -10,13 +10,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from segfocal.imbalance.background import covered
 from segfocal.runs.read import scan_cases
 from segfocal.study.collect import Cell, Collection
 from segfocal.study.document import METRICS
 from segfocal.study.equal_seeds import distinct_seeds, equal_seeds
 
 COUNTS = ("tp", "fp", "fn")
-_COLUMNS = ("threshold_kind", "name", "group", "class_index", "class_name", *METRICS, *COUNTS)
+_COLUMNS = (
+    "threshold_kind",
+    "name",
+    "group",
+    "class_index",
+    "class_name",
+    "background",
+    "empty",
+    *METRICS,
+    *COUNTS,
+)
 
 Array = NDArray[np.float64]
 
@@ -31,7 +42,7 @@ class Scores:
         clusters: Names of patients or sequences, of images where there are none; sorted.
         starts: Where each cluster's images begin; images are sorted by cluster.
         classes: Names by class index.
-        foreground: Indices of the classes whose mean is reported: all but class 0 in multiclass.
+        foreground: Indices of the classes whose mean is reported: all but the background.
         values: Kind of threshold, then score, to (arms, seeds, images, classes); NaN where there is none.
         counts: Kind of threshold to tp, fp, fn, (arms, seeds, clusters, classes, 3); NaN likewise.
     """
@@ -51,6 +62,15 @@ class Scores:
         number = np.add.reduceat(known.astype(np.float64), self.starts, axis=-1)
         return _divide(np.add.reduceat(np.where(known, table, 0.0), self.starts, axis=-1), number)
 
+    def mean(self, table: Array, index: int | None) -> Array:
+        """Return the mean over images of (..., images, classes): of a class or over the foreground ones.
+
+        This is the Dice of every other command (``docs/scores.md``): images first, then classes.
+        """
+        known = np.isfinite(table)
+        number = known.sum(axis=-2, dtype=np.float64)
+        return self.of_class(_divide(np.where(known, table, 0.0).sum(axis=-2), number), index)
+
     def of_class(self, table: Array, index: int | None) -> Array:
         """Return one class of (..., classes), or with None the mean over the foreground classes scored."""
         if index is not None:
@@ -67,6 +87,12 @@ class Scores:
     def distinct(self, *arms: str) -> NDArray[np.intp]:
         """Return the places of the seeds to use for arms: of those that are equal for all of them, one."""
         return distinct_seeds(self.repeats[[self.arms.index(arm) for arm in arms]])
+
+    @property
+    def covers(self) -> str:
+        """Which classes the mean covers, in words."""
+        left_out = [index for index in range(len(self.classes)) if index not in self.foreground]
+        return covered(self.classes, left_out[0] if left_out else None)
 
     @property
     def class_choices(self) -> dict[str, int | None]:
@@ -136,18 +162,20 @@ def _scores(arms: Sequence[str], cells: Sequence[Cell], rows: pl.DataFrame) -> S
     seeds = tuple(sorted({cell.seed for cell in cells}))
     merged = _merged(rows, cells, arms=present, seeds=seeds)
     images = merged.group_by("name").agg(pl.col("cluster").min()).sort("cluster", "name")
-    classes = merged.group_by("class_index").agg(pl.col("class_name").min()).sort("class_index")
+    classes = (
+        merged.group_by("class_index")
+        .agg(pl.col("class_name").min(), pl.col("background").any())
+        .sort("class_index")
+    )
     starts = np.flatnonzero(images["cluster"].to_numpy() != images["cluster"].shift(1).to_numpy())
     filled = _filled(merged, images, classes, shape=(len(present), len(seeds)))
-    background = {0} if cells[0].info.get("task") == "multiclass" else set()
-    indices = classes["class_index"].to_list()
     return Scores(
         arms=present,
         seeds=seeds,
         clusters=tuple(images["cluster"].gather(starts).to_list()),
         starts=starts,
         classes=tuple(classes["class_name"].to_list()),
-        foreground=tuple(place for place, index in enumerate(indices) if index not in background),
+        foreground=tuple(place for place, left_out in enumerate(classes["background"]) if not left_out),
         values={
             kind: dict(zip(METRICS, np.moveaxis(full, -1, 0), strict=False)) for kind, full in filled.items()
         },
@@ -168,12 +196,17 @@ def _merged(
     )
     keys = ("threshold_kind", "arm", "seed", "name", "class_index")
     own = rows.join(where, on="run", maintain_order="left")
-    return own.group_by(keys, maintain_order=True).agg(  # in order: the same input, the same bytes
+    merged = own.group_by(keys, maintain_order=True).agg(  # in order: the same input, the same bytes
         pl.coalesce("group", "name").min().alias("cluster"),
         pl.col("class_name").min(),
+        pl.col("background").fill_null(False).any(),
+        (pl.col("empty") == "one").fill_null(False).any().alias("one"),
         *[pl.col(name).fill_nan(None).mean() for name in METRICS],
         *[pl.col(name).sum().cast(pl.Float64) for name in COUNTS],
     )
+    held = ((pl.col("tp") + pl.col("fn")).sum() > 0) | pl.col("one").any()  # else it has no mean of its own
+    known = held.over("class_index")
+    return merged.with_columns(pl.when(known).then(pl.col(name)).alias(name) for name in METRICS)
 
 
 def _filled(

@@ -27,8 +27,9 @@ def build_report(folder: str | Path) -> dict[str, Any]:
 
     Returns:
         The content of report.json: ``schema_version``, ``name``, ``metric``, ``baseline``, ``level`` (0.05),
-        ``arms`` in the order of the plan, ``counts`` (planned, done, failed, missing, unusable),
-        ``conclusions`` (a sentence per primary contrast), and ``tables``: name to rows, with the columns of
+        ``arms`` in the order of the plan, ``counts`` (planned, done, failed, missing, unusable), ``classes``
+        (by data set, which classes the means cover), ``conclusions`` (a sentence per primary contrast), and
+        ``tables``: name to rows, with the columns of
         `segfocal.study.report_schema.TABLES`. The same folder gives the same report.
 
     Raises:
@@ -71,6 +72,7 @@ def _build(planned: Collection, folder: str | Path) -> dict[str, Any]:
         "level": LEVEL,
         "arms": list(found.arms),
         "counts": _counts(found),
+        "classes": {dataset: scores.covers for (dataset, _), scores in places.items()},
         "conclusions": [row["sentence"] for row in comparisons if row["role"] == "primary"],
         "tables": {name: complete(rows, name) for name, rows in tables.items()},
     }

@@ -19,10 +19,11 @@ _EQUAL = (
     "(seed_keys of a data set names the keys that get a cell's seed)"
 )
 _WHAT = {
-    "metric": "score: dice, iou, precision, recall per image, averaged over each cluster's images, then over "
-    "seeds and clusters; dataset_... from counts summed over all images of a seed",
+    "metric": "score: dice, iou, precision, recall per image, in scores averaged over images, classes, then "
+    "seeds, in comparisons over each cluster's images, then seeds and clusters; dataset_... from counts "
+    "summed over all images of a seed",
     "threshold": "fixed (0.5), tuned (on validation), or argmax",
-    "class": "a class, or foreground: the mean over the foreground classes",
+    "class": "a class, or foreground: the mean over all classes but the background",
 }
 
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -92,7 +93,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     | {
         "kind": "raw scores, posterior (the focal loss undone), temperature (scaled on validation)",
         "region": "all pixels, foreground (labelled with the class), band (5 pixels around its boundary)",
-        "class": "a class, or mean: over the classes, for region foreground the foreground ones",
+        "class": "a class, or mean: over all classes but the background",
         "score": "ece (15 equal-width bins), brier, nll (nats); pooled over the pixels of a seed's images",
         **_MEAN,
         "seeds": "seeds in the mean",

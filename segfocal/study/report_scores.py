@@ -23,8 +23,9 @@ Row = dict[str, Any]
 def score_rows(places: Places) -> list[Row]:
     """Return every score of every arm with its interval.
 
-    An arm's own seeds and clusters count, so that means of arms with different ones are not compared with one
-    another: that is what ``comparisons`` are for.
+    Means are over images, then over classes; intervals are around them, as wide as clusters and seeds
+    spread. An arm's own seeds and clusters count, so that means of arms with different ones are not compared
+    with one another: that is what ``comparisons`` are for.
 
     Args:
         places: Scores by data set and fraction.
@@ -86,7 +87,8 @@ def _image_mean(scores: Scores, table: Array, index: int | None) -> Row:
     seeds, clusters = complete_block(np.isfinite(values))
     if not len(seeds):
         return {}
-    found = crossed_interval(values[np.ix_(seeds, clusters)])
+    centre = float(np.nanmean(scores.mean(table, index)[seeds]))
+    found = crossed_interval(values[np.ix_(seeds, clusters)], centre=centre)
     return limited(interval_columns(found, name="mean"), low=0.0, high=1.0) | {
         "degrees_of_freedom": number(found.degrees_of_freedom),
         "seeds_left_out": values.shape[0] - len(seeds),

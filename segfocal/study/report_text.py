@@ -79,10 +79,11 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     rows = report["tables"]["comparisons"]
     primary = sum(row["role"] == "primary" for row in rows)
     found = [
-        f"Scores are means over seeds and clusters (patients, sequences; images where there are none), of "
-        f"{report['metric']} per image and the foreground classes. Intervals are 95 %, two-way random "
-        f"effects. Differences are paired by seed and image, in points (hundredths), against "
-        f"{report['baseline']}.",
+        f"Scores are {report['metric']} per image, averaged over images, then classes, then seeds; "
+        f"{'; '.join(f'{name}: {line}' for name, line in report.get('classes', {}).items())}. Intervals are "
+        "95 %, two-way random effects over seeds and clusters (patients, sequences; images where there are "
+        "none), whose means the differences compare. These are paired by seed and image, in points "
+        f"(hundredths), against {report['baseline']}.",
         f"p: Wilcoxon signed-rank on the clusters' seed-averaged differences; Holm: adjusted over the "
         f"primary contrasts named in advance ({primary}). Rows without a Holm p are exploratory: their p is "
         "not adjusted, and they can suggest, not show. The test takes the seeds as given, the interval does "

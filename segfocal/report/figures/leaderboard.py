@@ -23,7 +23,9 @@ def leaderboard_figure(board: pl.DataFrame) -> Shown:
         The view; its data is the whole table.
     """
     top = board.head(MOST_ARMS)
-    figure = empty_figure(x="Dice per image, mean over classes", y="", height_px=170 + 26 * top.height)
+    figure = empty_figure(
+        x="Dice per image, mean over classes but the background", y="", height_px=170 + 26 * top.height
+    )
     sets = top["data"].fill_null("unknown").unique(maintain_order=True).to_list()
     for name, style in styles(sets).items():
         rows = top.filter(pl.col("data").fill_null("unknown") == name)

@@ -25,17 +25,18 @@ def run_board(scores: pl.DataFrame, runs: pl.DataFrame, *, scalars: pl.DataFrame
         scalars: Of ``last_scalars``.
 
     Returns:
-        run, name, arm, seed, data (8 digits of its fingerprint), images; means over classes of
-        ``FROM_CASES``; distance_unit (of hd95); worst_class and worst_dice;
+        run, name, arm, seed, data (8 digits of its fingerprint), images; means over all classes
+        but the background of ``FROM_CASES``; distance_unit (of hd95); worst_class and worst_dice;
         ``EXTRA_SCORES``; ``COSTS``.
     """
+    counted = scores.filter(~pl.col("background"))
     worst = (
-        scores.filter(pl.col("dice").is_not_null())
+        counted.filter(pl.col("dice").is_not_null())
         .sort("dice", "class_index")
         .group_by("run", maintain_order=True)
         .agg(pl.col("class_name").first().alias("worst_class"), pl.col("dice").first().alias("worst_dice"))
     )
-    means = scores.group_by("run", maintain_order=True).agg(
+    means = counted.group_by("run", maintain_order=True).agg(
         pl.col("images").max(), *(pl.col(name).fill_nan(None).mean() for name in FROM_CASES), _UNIT
     )
     facts = runs.select("run", "name", "arm", "seed", pl.col("data").str.head(8), *COSTS)
@@ -43,6 +44,30 @@ def run_board(scores: pl.DataFrame, runs: pl.DataFrame, *, scalars: pl.DataFrame
     for table in (worst, scalars):
         joined = joined.join(table, on="run", how="left", maintain_order="left")
     return joined
+
+
+def covered(scores: pl.DataFrame) -> str:
+    """Return which classes the means of ``run_board`` cover, in words.
+
+    Args:
+        scores: Of ``pick``.
+
+    Returns:
+        As ``mean over: MA, HE; without background``; where runs differ, what each kind covers.
+    """
+    lines: dict[str, None] = {}
+    kept = pl.col("class_name").filter(~pl.col("background"))
+    left = pl.col("class_name").filter("background")
+    for names, without in (
+        scores.sort("class_index")
+        .group_by("run", maintain_order=True)
+        .agg(kept.alias("kept"), left.alias("left"))
+        .select("kept", "left")
+        .iter_rows()
+    ):
+        shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+        lines[f"mean over: {shown}" + (f"; without {', '.join(without)}" if without else "")] = None
+    return " | ".join(list(lines)[:4]) + (f" | {len(lines) - 4} more sets" if len(lines) > 4 else "")
 
 
 def leaderboard(board: pl.DataFrame, *, by: str = "dice", level: float = 0.95) -> pl.DataFrame:

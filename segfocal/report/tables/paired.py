@@ -43,25 +43,35 @@ def image_scores(
         runs: Of ``runs_table``; only those with readable scores.
         stage: "val" or "test".
         score: A column of ``cases.parquet``.
-        class_name: One class; None averages over those that the empty-mask policy scores.
+        class_name: One class; None averages over all but the background, as far as some image holds them and
+            the empty-mask policy scores them.
         tuned: At the threshold chosen on validation.
 
     Returns:
         run, arm, name (of the image), group, seed, value; without images that the policy leaves out.
     """
     cases = scan_cases([Path(run) for run in runs["run"].to_list()])
-    columns = ["run", "stage", "checkpoint", "threshold_kind", "name", "group", "class_name", score]
+    columns = ["run", "stage", "checkpoint", "threshold_kind", "name", "group", "class_name", "background"]
+    columns += ["tp", "fn", "empty", score]
     rows = cases.select(columns).filter(pl.col("stage") == stage)
     if class_name is not None:
         rows = rows.filter(pl.col("class_name") == class_name)
     table = rows.collect().rename({"name": "image"})
     chosen = pick(table, runs, stage=stage, tuned=tuned)
+    if class_name is None:
+        chosen = chosen.filter(~pl.col("background").fill_null(False) & _held())
     means = chosen.group_by("run", "arm", "image", maintain_order=True).agg(
         pl.col("group").first(), pl.col(score).fill_nan(None).mean().alias("value")
     )
     seeds = runs.select("run", "seed")
     known = means.filter(pl.col("value").is_not_null()).join(seeds, on="run", maintain_order="left")
     return known.select("run", "arm", pl.col("image").alias("name"), "group", "seed", "value")
+
+
+def _held() -> pl.Expr:
+    """Whether some image holds the class (or both-empty counts as 1)."""
+    held = (pl.col("tp") + pl.col("fn")).sum().over("run", "class_name") > 0
+    return held | (pl.col("empty") == "one").fill_null(False)
 
 
 def paired(values: pl.DataFrame, *, arm: str, baseline: str) -> Paired:

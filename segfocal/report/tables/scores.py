@@ -24,8 +24,9 @@ class Gathered:
     """Scores of many runs, with what is needed to read only what changed.
 
     Args:
-        table: One row per ``KEYS``: ``images``, the means over images of ``SCORES`` (null where the policy
-            leaves every image out) and of ``MEASURED`` with the ``distance_unit`` of hd95, and
+        table: One row per ``KEYS``: ``images``, ``background`` (whether means over classes leave it out), the
+            means over images of ``SCORES`` (null where no image holds the class) and of ``MEASURED`` with the
+            ``distance_unit`` of hd95, and
             ``dataset_dice``, ``dataset_iou`` from summed counts.
         stamps: Run to the file's state when it was read.
         problems: Run to why its file cannot be read.
@@ -88,7 +89,8 @@ def _means(cases: pl.LazyFrame) -> pl.DataFrame:
         cases.group_by(KEYS)
         .agg(
             pl.len().cast(pl.Int64).alias("images"),
-            *(pl.col(score).mean() for score in (*SCORES, *MEASURED)),
+            *(pl.when(~_absent()).then(pl.col(score).mean()).alias(score) for score in (*SCORES, *MEASURED)),
+            pl.col("background").fill_null(False).any(),
             pl.col("distance_unit").drop_nulls().first(),
             *(pl.col(count).sum() for count in counts),
             pl.col("epoch").max(),
@@ -99,6 +101,12 @@ def _means(cases: pl.LazyFrame) -> pl.DataFrame:
     summed = [means[count] for count in counts]
     together = {"dataset_dice": dice(*summed), "dataset_iou": iou(*summed)}
     return means.with_columns(pl.Series(name, values) for name, values in together.items()).drop("fp", "fn")
+
+
+def _absent() -> pl.Expr:
+    """Whether no image of a group holds the class, so that it has no mean (but under the policy "one")."""
+    one = (pl.col("empty") == "one").fill_null(False).any()
+    return (pl.col("tp").sum() + pl.col("fn").sum() == 0) & ~one
 
 
 def _empty() -> pl.DataFrame:
