@@ -53,7 +53,8 @@ def covered(scores: pl.DataFrame) -> str:
         scores: Of ``pick``.
 
     Returns:
-        As ``mean over: MA, HE; without background``; where runs differ, what each kind covers.
+        As ``mean over: MA, HE; without background``; where runs differ, what each kind covers; and
+        how many runs were scored under an older definition.
     """
     lines: dict[str, None] = {}
     kept = pl.col("class_name").filter(~pl.col("background"))
@@ -67,7 +68,13 @@ def covered(scores: pl.DataFrame) -> str:
     ):
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         lines[f"mean over: {shown}" + (f"; without {', '.join(without)}" if without else "")] = None
-    return " | ".join(list(lines)[:4]) + (f" | {len(lines) - 4} more sets" if len(lines) > 4 else "")
+    told = " | ".join(list(lines)[:4]) + (f" | {len(lines) - 4} more sets" if len(lines) > 4 else "")
+    older = scores.filter("older")["run"].n_unique()
+    note = (
+        f"; {older} runs are from before that definition: Dice, IoU and distances are counted anew, AUPR, "
+        "ECE and tuned Dice are as they were logged then"
+    )
+    return told + (note if older else "")
 
 
 def leaderboard(board: pl.DataFrame, *, by: str = "dice", level: float = 0.95) -> pl.DataFrame:
