@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from rich.console import Group
+from rich.text import Text
 
 from segfocal.data.coco.drawing import draw_layers
 from segfocal.data.coco.reading import CocoImage, read_annotations
 from segfocal.data.fingerprint.advice import advise
-from segfocal.data.fingerprint.annotations import CocoFiles, find_coco
+from segfocal.data.fingerprint.annotations import CocoFiles, coco_doubts, find_coco
 from segfocal.data.fingerprint.classes import IGNORED, Classes, judge_classes
 from segfocal.data.fingerprint.config import compose
 from segfocal.data.fingerprint.measure import CaseFacts, image_facts, mask_facts
@@ -22,7 +24,7 @@ from segfocal.data.fingerprint.text import SHARES, VAL_SHARE, leak_lines, quoted
 from segfocal.data.reading import read_array
 from segfocal.errors import SegfocalError
 
-__all__ = ["find_coco", "look_at_coco"]
+__all__ = ["coco_doubts", "find_coco", "look_at_coco"]
 
 
 def look_at_coco(found: CocoFiles, *, processes: int | None) -> Report:
@@ -57,11 +59,22 @@ def look_at_coco(found: CocoFiles, *, processes: int | None) -> Report:
     )
     judged = Classes(**{**vars(judged), "reasons": [reason + "; shapes may overlap" * (len(classes) > 1)]})
     rows = {"folder": str(found.root), "annotations": ", ".join(found.annotations.values())}
-    page = Group(facts(rows | picture_rows(totals)), chart(judged), *remarks(totals))
+    page = Group(
+        facts(rows | picture_rows(totals)), chart(judged), *remarks(totals), *doubt_lines(dict(found.unused))
+    )
     data = _data_lines(found, totals, judged)
     return Report(
         page, lambda out: {out: compose(found.root.name, judged, advise(totals, judged), data=data)}
     )
+
+
+def doubt_lines(doubts: Mapping[str, str]) -> list[Text]:
+    """Return a line for each annotation file that is not used.
+
+    Args:
+        doubts: Its path below the root, and why.
+    """
+    return [Text(f"not used: {place}: {reason}") for place, reason in sorted(doubts.items())]
 
 
 def measure_coco(item: tuple[str, CocoImage], *, count: int) -> CaseFacts:

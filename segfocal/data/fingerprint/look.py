@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segfocal.data.fingerprint.coco import find_coco, look_at_coco
+from rich.console import Group
+
+from segfocal.data.fingerprint.coco import coco_doubts, doubt_lines, find_coco, look_at_coco
 from segfocal.data.fingerprint.folders import look_at_folders
 from segfocal.data.fingerprint.lanes import find_lanes, look_at_lanes
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.tables import SUFFIXES, look_at_table
 from segfocal.data.fingerprint.volume_folders import holds_volumes
 from segfocal.data.fingerprint.volumes import look_at_volumes
+from segfocal.errors import SegfocalError
 
 
 def look(root: Path, *, processes: int | None, images: str | None = None, masks: str | None = None) -> Report:
@@ -35,7 +38,15 @@ def look(root: Path, *, processes: int | None, images: str | None = None, masks:
     lanes = find_lanes(root) if root.is_dir() else None
     if lanes is not None:
         return look_at_lanes(lanes, processes=processes)
-    coco = find_coco(root) if root.is_dir() else None
+    coco = find_coco(root, masks=masks) if root.is_dir() else None
     if coco is not None:
         return look_at_coco(coco, processes=processes)
-    return look_at_folders(root, processes=processes)
+    doubts = coco_doubts(root, masks=masks) if root.is_dir() else {}
+    try:
+        report = look_at_folders(root, processes=processes)
+    except SegfocalError as error:
+        if not doubts:
+            raise
+        listed = "; ".join(f"{place}: {reason}" for place, reason in doubts.items())
+        raise SegfocalError(f"annotations that cannot be used: {listed}. Without them: {error}") from error
+    return Report(Group(report.page, *doubt_lines(doubts)), report.files) if doubts else report

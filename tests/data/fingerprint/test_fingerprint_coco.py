@@ -1,6 +1,7 @@
 """COCO's annotations as people have them: what is found, and a configuration that trains as it is written."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -105,3 +106,79 @@ def test_a_byte_order_mark_before_annotations_changes_nothing(tmp_path, capsys):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert find_coco(tmp_path / "set") == plain
     trains(tmp_path / "set", tmp_path, capsys)
+
+
+def _drop(root, content):
+    (root / "images/003.png").unlink()
+
+
+def _move(root, content):
+    (root / "images").rename(root.parent / "elsewhere")
+
+
+def _nest(root, content):
+    content["images"] = [image | {"file_name": "photos/" + image["file_name"]} for image in content["images"]]
+
+
+def _boxes(root, content):
+    for entry in content["annotations"]:
+        entry["bbox"] = [1, 2, 3, 4]
+        entry["segmentation"] = []
+
+
+def _captions(root, content):
+    content["annotations"] = [{"id": 1, "image_id": 0, "caption": "a car"}]
+
+
+def _no_categories(root, content):
+    del content["categories"]
+
+
+DOUBTS = {
+    "one image is missing": (_drop, "all.json: 1 of the 6 images that it lists are not in images: 003.png"),
+    "images lie elsewhere": (
+        _move,
+        "all.json: none of the 6 images that it lists is there: 000.png",
+    ),
+    "another folder in the names": (_nest, "photos/000.png.*; 000.png lies in images: make file_name fit"),
+    "boxes": (_boxes, "all.json: its 9 annotations have no segmentation .boxes alone"),
+    "captions": (_captions, "its 1 annotations have no segmentation .id, image_id, caption alone"),
+    "no categories": (_no_categories, "all.json: has no list of categories"),
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTS)
+def test_what_makes_annotations_unusable_is_named(tmp_path, kind, capsys):
+    change, message = DOUBTS[kind]
+    root = tmp_path / "set"
+    write(root, "all.json", "images", 6)
+    content = json.loads((root / "all.json").read_text())
+    change(root, content)
+    (root / "all.json").write_text(json.dumps(content))
+    out = tmp_path / "x.yaml"
+    assert main(["fingerprint", str(root), "--out", str(out), "--processes", "1"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not out.exists()
+
+
+def test_several_annotation_files_are_asked_for_and_chosen(tmp_path, capsys):
+    root = tmp_path / "set"
+    write(root, "first.json", "images", 6, categories=("leaf",))
+    write(root, "second.json", "images", 6, categories=("stem",))
+    assert main(["fingerprint", str(root), "--processes", "1"]) == 2
+    assert "several annotation files: first.json, second.json" in capsys.readouterr().err
+    assert main(["fingerprint", str(root), "--processes", "1", "--masks", "second.json"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert "annotations second.json" in page
+    assert "not used: first.json: not named by --masks" in page
+
+
+def test_other_files_of_a_split_are_said_to_be_unused(tmp_path, capsys):
+    root = tmp_path / "set"
+    write(root, "annotations/instances_train.json", "images", 6)
+    write(root, "annotations/person_keypoints_train.json", "images", 6)
+    assert main(["fingerprint", str(root), "--processes", "1"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert (
+        "not used: annotations/person_keypoints_train.json: annotations/instances_train.json is taken" in page
+    )
