@@ -14,7 +14,7 @@ from segfocal.metrics.concentration import LossConcentration
 from segfocal.metrics.curves import PixelCurves
 from segfocal.metrics.masks import MaskScores
 from segfocal.metrics.segmentation import SegmentationScores
-from segfocal.metrics.threshold import ThresholdSearch
+from segfocal.metrics.threshold import Choice, ThresholdSearch
 from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
 from segfocal.training.final_scores import FinalScores
@@ -142,9 +142,9 @@ class StageScores(nn.Module):
         """Return the scores of masks at the tuned thresholds."""
         return [metric for metric in self.at_tuned if isinstance(metric, MaskScores)]
 
-    def best_thresholds(self) -> list[float] | None:
-        """Return one threshold per class, or None where none was looked for; collective."""
-        return None if self.search is None else self.search.thresholds()
+    def choices(self) -> list[Choice] | None:
+        """Return the threshold of each class and why, or None where none was looked for; collective."""
+        return None if self.search is None else self.search.choices()
 
     def reset(self) -> None:
         """Forget every image."""

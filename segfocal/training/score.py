@@ -30,7 +30,9 @@ from segfocal.training.table import (
     mean_line,
     score_table,
     surface_line,
+    threshold_lines,
 )
+from segfocal.training.task import SegmentationTask
 
 
 def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: StopSignal) -> dict[str, float]:
@@ -120,13 +122,14 @@ def _print(
     lines = (
         mean_line(data.class_names, background=background, argmax=data.task == "multiclass"),
         absent_line(short, data.class_names, background=background, stage=stage),
+        *_thresholds(cli.model, data),
         surface_line(short, data.class_names, unit=unit, tolerance=tolerance),
         lesion_line(short, data.class_names),
         centreline_line(short, data.class_names),
         calibration_line(short),
     )
     for line in filter(None, lines):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for name, place in (
         ("cases", run.cases),
         ("curves", run.curves),
@@ -135,6 +138,13 @@ def _print(
         ("pictures", run.case_pictures / stage),
     ):
         console.print(f"{name}: {place}", soft_wrap=True, highlight=False)
+
+
+def _thresholds(model: SegmentationTask, data: Any) -> list[str]:
+    """Say which thresholds ``predict`` uses with these weights; the argmax of multiclass needs none."""
+    if data.task == "multiclass":
+        return []
+    return threshold_lines(data.class_names, thresholds=model.thresholds, reasons=model.threshold_reasons)
 
 
 def _size(data: Any) -> str:

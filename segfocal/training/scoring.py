@@ -44,6 +44,7 @@ class ScoringModule(LightningModule, ABC):
     channels_last: bool
     empty: Empty
     thresholds: list[float] | None
+    threshold_reasons: list[str] | None  # where they come from, class by class
     facts: DataFacts | None
     scores: StageScores | None
     test_scores: FinalScores
@@ -183,5 +184,7 @@ class ScoringModule(LightningModule, ABC):
         if "temperature" in self.scores.recalibrated:
             values["temperature"] = torch.tensor(self.temperature)
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            self.thresholds = self.scores.best_thresholds()
+            choices = self.scores.choices()
+            self.thresholds = None if choices is None else [choice.threshold for choice in choices]
+            self.threshold_reasons = None if choices is None else [choice.reason() for choice in choices]
         self.log_dict({f"{prefix}/{name}": value for name, value in values.items()})

@@ -114,6 +114,27 @@ def absent_line(
     return f'{where}: {", ".join(absent)}; "-" where nothing can be scored' if absent else ""
 
 
+def threshold_lines(
+    class_names: Sequence[str], *, thresholds: Sequence[float] | None, reasons: Sequence[str] | None
+) -> list[str]:
+    """Say which threshold ``predict`` uses for every class, and why.
+
+    Args:
+        class_names: One per channel that has a threshold.
+        thresholds: Of the checkpoint; None: no validation chose any.
+        reasons: Of the checkpoint; None: it does not say them.
+
+    Example:
+        >>> threshold_lines(["a"], thresholds=[0.25], reasons=["best on 40 validation images"])
+        ['threshold of predict: a 0.250 (best on 40 validation images)']
+    """
+    if thresholds is None:
+        return ["threshold of predict: 0.5 (no validation images chose one)"]
+    said = reasons if reasons is not None else ["chosen on the validation images"] * len(thresholds)
+    parts = zip(class_names, thresholds, said, strict=True)
+    return [f"threshold of predict: {name} {value:.3f} ({reason})" for name, value, reason in parts]
+
+
 def calibration_line(values: Mapping[str, float]) -> str:
     """Return calibration error and likelihood of the scores as they are and recalibrated, in one line.
 

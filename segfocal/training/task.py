@@ -127,6 +127,7 @@ class SegmentationTask(ScoringModule):
         self.test_scores = test_scores or FinalScores()
         self.head_prior = head_prior
         self.thresholds: list[float] | None = None
+        self.threshold_reasons: list[str] | None = None
         self.class_counts: list[Any] | None = None
         self.facts: DataFacts | None = None
         self.note: str | None = None
@@ -264,12 +265,14 @@ class SegmentationTask(ScoringModule):
         """Look at the losses not yet seen, and keep what belongs to these weights."""
         self.guard.check()
         checkpoint["thresholds"] = self.thresholds
+        checkpoint["threshold_reasons"] = self.threshold_reasons
         checkpoint["class_counts"] = self.class_counts
         checkpoint["running_sums"] = asdict(self.sums)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the thresholds and the training counts of these weights."""
         self.thresholds = checkpoint.get("thresholds")
+        self.threshold_reasons = checkpoint.get("threshold_reasons")
         self.sums = RunningSums(**checkpoint.get("running_sums", {}))
         counts = checkpoint.get("class_counts")
         if self.class_counts is None and counts is not None:

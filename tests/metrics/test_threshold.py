@@ -6,6 +6,7 @@ import torch
 
 from segfocal.errors import SegfocalError
 from segfocal.metrics import SegmentationScores, ThresholdSearch
+from segfocal.metrics.threshold import ENOUGH, GRID, choose, held_out_gains
 
 
 def batch(classes, *, images=4):
@@ -31,10 +32,13 @@ def test_the_mean_dice_of_every_threshold_is_what_scoring_there_gives(task, clas
         scores.update(p, target, names)
         expected = [scores.compute()[f"dice/{index}"].item() for index in range(classes)]
         np.testing.assert_allclose(dice, expected, rtol=1e-6)
-    best = search.thresholds()
-    assert [found[thresholds == b, i].item() for i, b in enumerate(best)] == found.max(axis=0).tolist()
-    assert search.compute()["threshold/0"].item() == best[0]
-    assert search.compute()["threshold_dice/0"].item() == pytest.approx(found.max(axis=0)[0])
+    best = [choice.best for choice in search.choices()]
+    np.testing.assert_allclose(
+        [found[thresholds == b, i].item() for i, b in enumerate(best)], found.max(axis=0)
+    )
+    used = search.thresholds()[0]
+    assert search.compute()["threshold/0"].item() == used
+    assert search.compute()["threshold_dice/0"].item() == pytest.approx(found[thresholds == used, 0].item())
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,8 @@ def test_the_mean_dice_of_every_threshold_is_what_scoring_there_gives(task, clas
 )
 def test_ties_go_to_the_threshold_nearest_to_half(probabilities, expected):
     search = ThresholdSearch("binary", 1)
-    search.update(torch.tensor([[probabilities]]), torch.tensor([[0, 1]]), ["a"])
+    for name in "abc":
+        search.update(torch.tensor([[probabilities]]), torch.tensor([[0, 1]]), [name])
     assert search.thresholds() == [expected]
 
 
@@ -69,3 +74,78 @@ def test_order_changes_nothing():
 def test_multiclass_has_no_threshold():
     with pytest.raises(SegfocalError, match="argmax"):
         ThresholdSearch("multiclass", 3)
+
+
+def curves(images, *, peak, noise, seed=0):
+    """Dice by threshold with its maximum near a place, moved at random from image to image."""
+    rng = np.random.default_rng(seed)
+    centres = peak + noise * rng.standard_normal((images, 1))
+    return 0.8 - (GRID - centres) ** 2
+
+
+def test_few_images_that_disagree_leave_the_threshold_at_half():
+    """Each alone has another best threshold: what two of them choose does the third no good."""
+    scores = np.stack([0.9 - np.abs(GRID - place) for place in (0.05, 0.1, 0.8)])
+    choice = choose(scores, images=3)
+    assert choice.threshold == 0.5
+    assert choice.lower < 0
+    one_way = np.where(GRID < 0.1, [[0.9], [0.2], [0.2]], [[0.1], [0.3], [0.4]])  # one image decides the mean
+    choice = choose(one_way, images=3)
+    assert (choice.threshold, choice.best) == (0.5, GRID[GRID < 0.1].max())
+    assert "not surely better" in choice.reason()
+
+
+def test_few_images_that_agree_move_it():
+    choice = choose(curves(5, peak=0.2, noise=0.02), images=5)
+    assert choice.threshold == choice.best == pytest.approx(0.2, abs=0.03)
+    assert 0 < choice.lower < choice.gain == pytest.approx(0.09, abs=0.02)
+    assert "left out" in choice.reason()
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_none_and_one_tell_nothing(images):
+    choice = choose(curves(3, peak=0.1, noise=0.0)[: max(images, 1)], images=images)
+    assert choice.threshold == 0.5
+    assert "nan" not in choice.reason()
+
+
+def test_many_images_choose_the_best_whatever_it_gains():
+    scores = curves(ENOUGH, peak=0.45, noise=0.3)
+    assert choose(scores, images=ENOUGH).threshold == GRID[scores.mean(axis=0).argmax()]
+
+
+def test_gains_are_those_of_choosing_without_the_image():
+    scores = curves(7, peak=0.3, noise=0.2)
+    expected = []
+    for index in range(7):
+        others = np.delete(scores, index, axis=0).mean(axis=0)
+        expected.append(scores[index, others.argmax()] - scores[index, GRID == 0.5].item())
+    np.testing.assert_allclose(held_out_gains(scores), expected, rtol=1e-12)
+
+
+def test_empty_images_count_where_something_is_found_in_them():
+    """False positives at 0.5 in an image without the class, none at .8: the mean leaves it out there."""
+    scores = np.full((4, len(GRID)), 0.6)
+    scores[2:] = np.where(GRID < 0.7, 0.0, np.nan)
+    choice = choose(scores, images=2)
+    assert choice.best == GRID[GRID >= 0.7][0]
+    gains = [0.0, 0.0, 0.6, 0.6]  # where the mean leaves an image out, it counts as the mean of the others
+    np.testing.assert_allclose(held_out_gains(scores), gains)
+    scores = np.vstack([scores, np.full((1, len(GRID)), np.nan)])  # one in which no threshold finds anything
+    np.testing.assert_allclose(held_out_gains(scores), gains)
+
+
+def test_classes_are_chosen_one_by_one():
+    """Of two classes in many images one is rare: its threshold stays, the other's moves."""
+    search = ThresholdSearch("multilabel", 2)
+    for number in range(ENOUGH + 1):
+        p = torch.full((1, 2, 4, 4), 0.02)
+        target = torch.zeros(1, 2, 4, 4, dtype=torch.long)
+        target[:, 0, :2] = 1
+        p[:, 0, :2] = 0.3
+        if number == 0:
+            target[:, 1, :2], p[:, 1, :2] = 1, 0.3
+        search.update(p, target, [f"{number}"])
+    common, rare = search.choices()
+    assert common.threshold == common.best < 0.3
+    assert (rare.threshold, rare.images) == (0.5, 1)

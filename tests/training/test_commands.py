@@ -88,6 +88,9 @@ def test_test_prints_the_table_beside_the_bayes_dice(run_copy, capsys):
     assert f"{bayes_dice(SyntheticData(**settings))[0]:.4f}" in shown
     for name in ("Dice", "IoU", "AUPR", "ECE", "0.5", f"{read_info(run_copy)['thresholds'][0]:.3f}"):
         assert name in shown
+    # two validation images: another threshold must be better on the one that did not choose it
+    assert f"threshold of predict: lesion {read_info(run_copy)['thresholds'][0]:.3f} (" in shown
+    assert "best on 2 validation images" in shown
 
 
 def test_test_scores_equal_those_of_saved_predictions(run_copy, tmp_path):
