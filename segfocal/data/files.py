@@ -142,10 +142,11 @@ class FileSource(Source):
         return ignore_outside(mask, region, ignore_index=self.ignore_index, rules=self.rules)
 
     def _whole_mask(self, index: int) -> Mask:
-        paths = self.files[index].masks
+        pair = self.files[index]
+        paths = pair.masks
         if not self.layered and paths[0] is not None:
-            return self._decoded(paths[0])
-        layers = [self._decoded(path) if path else None for path in paths]
+            return self._joined(pair.mask_files(0))
+        layers = [self._joined(pair.mask_files(place)) if path else None for place, path in enumerate(paths)]
         files = zip(paths, layers, strict=True)
         sizes = {str(path): layer.shape for path, layer in files if layer is not None}
         if len(set(sizes.values())) > 1:
@@ -167,9 +168,25 @@ class FileSource(Source):
         digest = hashlib.sha256(f"{pair.image.name} {pair.image.stat().st_size}".encode())
         for path in pair.masks:
             digest.update(b"absent" if path is None else path.read_bytes())
+        for path in (path for files in pair.more for path in files):
+            digest.update(b"more" + path.read_bytes())
         if pair.region is not None:
             digest.update(b"region" + pair.region.read_bytes())
         return digest.digest()
+
+    def _joined(self, paths: Sequence[Path]) -> Mask:
+        """Return the labels of some masks of one image: background where all say so."""
+        whole, *others = (self._decoded(path) for path in paths)
+        for path, mask in zip(paths[1:], others, strict=True):
+            if mask.shape != whole.shape:
+                raise SegfocalError(
+                    f"{path}: masks of one image must have one size, got {mask.shape} and {whole.shape} "
+                    f"(height, width) of {paths[0]}."
+                )
+            # a class of one mask takes the place of background, and of pixels without a class in another
+            fill = (whole == 0) | ((whole == self.ignore_index) & (mask != 0))
+            whole = np.where(fill, mask, whole)
+        return whole
 
     def _decoded(self, path: Path) -> Mask:
         with naming(str(path)):

@@ -17,13 +17,20 @@ SHOWN = 5
 class Pair:
     """One case: its name, its image, and one mask file (one per class for multilabel; None: class absent).
 
-    ``region`` marks the pixels that count; None: all do.
+    ``region`` marks the pixels that count; None: all do. ``more`` holds further files per entry of ``masks``,
+    which are joined with it: what one of them marks is marked. Empty: there are none.
     """
 
     name: str
     image: Path
     masks: tuple[Path | None, ...]
     region: Path | None = None
+    more: tuple[tuple[Path, ...], ...] = ()
+
+    def mask_files(self, place: int) -> tuple[Path, ...]:
+        """Return all files of one entry of ``masks``."""
+        first = self.masks[place]
+        return (*(() if first is None else (first,)), *(self.more[place] if self.more else ()))
 
 
 def find_pairs(base: Path, *, images: str, masks: str, classes: Sequence[str] | None) -> list[Pair]:

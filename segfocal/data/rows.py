@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segfocal.data.lists import separator
 from segfocal.data.pairs import Pair
+from segfocal.data.rules import kind
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError, nearest
 
@@ -23,7 +25,8 @@ class TableLayout:
         root: What paths start from, expanded.
         table: The file, below ``root`` or anywhere.
         classes: Multilabel classes with a column each; None: one column ``mask``.
-        split: How the rows are divided; None where the table has a column ``split``.
+        split: How the rows are divided; where the table has a column ``split``, that decides, and of this
+            setting only folds, ``val_share`` (without rows for val) and ``train_fraction`` act.
         allowed: Names and groups that may lie in two splits.
     """
 
@@ -51,17 +54,35 @@ class TableLayout:
         rows = read_rows(self.path)
         _check_columns(rows[0], ["image", *self.columns], path=self.path)
         pairs: dict[str, Pair] = {}
+        first: dict[str, Row] = {}
         for number, row in enumerate(rows, start=2):  # the first line of a CSV holds the names
-            pair = self._pair(row, where=f"{self.path}, row {number}")
-            if pairs.setdefault(pair.name, pair) is not pair:
-                raise SegfocalError(f"{self.path}, row {number}: the name {pair.name!r} is there twice.")
+            where = f"{self.path}, row {number}"
+            pair = self._pair(row, where=where)
+            if pair.name in pairs:
+                pair = _joined(pairs[pair.name], pair, where=where)
+                _check_same(first[pair.name], row, where=where)
+            pairs[pair.name] = pair
+            first.setdefault(pair.name, row)
             self._groups[pair.name] = row.get("group", "")
-        final = self._divided(dict(zip(pairs, rows, strict=True)))
+        final = self._divided(first)
         return {part: [pairs[name] for name in final.get(part, [])] for part in SPLITS}
 
     def group_of(self, name: str) -> str:
         """Return the group of a row: what its column says, else what ``split`` finds in the name."""
         return self._groups[name] or (self.split.group_of(name) if self.split else name)
+
+    def note(self) -> str:
+        """Return what of ``split`` does not act, because the column decides; "" where all does."""
+        rule = self.split
+        if rule is None or rule.test_folds is not None or rule.by_folder():
+            return ""
+        rows = read_rows(self.path)
+        if not any(row.get("split") for row in rows):
+            return ""
+        return (
+            f"the column split of {self.path.name} divides the images; the rules of data.init_args.split do "
+            "not act"
+        )
 
     def _pair(self, row: Row, *, where: str) -> Pair:
         missing = [name for name in ("image", *self.columns) if not row[name] and not self.multilabel]
@@ -92,13 +113,15 @@ class TableLayout:
 
     def _divided(self, rows: Mapping[str, Row]) -> dict[str, list[str]]:
         rule = self.split
-        if not any(row.get("split") for row in rows.values()):
-            if rule is None:
-                raise SegfocalError(f"{self.path} has no column split: add one, or set split.")
-            drawn = rule.divide(sorted(rows), root=self.root, group_of=self.group_of)
-            return rule.finish(drawn, group_of=self.group_of, allowed=self.allowed)
-        if rule is not None:
-            raise SegfocalError(f"{self.path} has a column split: set split to null, or take the column out.")
+        if any(row.get("split") for row in rows.values()):
+            return self._as_listed(rows)
+        if rule is None:
+            raise SegfocalError(f"{self.path} has no column split: add one, or set split.")
+        drawn = rule.divide(sorted(rows), root=self.root, group_of=self.group_of)
+        return rule.finish(drawn, group_of=self.group_of, allowed=self.allowed)
+
+    def _as_listed(self, rows: Mapping[str, Row]) -> dict[str, list[str]]:
+        """Return the splits of the column; of ``split``, folds, ``val_share`` and ``train_fraction`` act."""
         names: dict[str, list[str]] = {part: [] for part in SPLITS}
         for name, row in rows.items():
             part = row.get("split") or ""
@@ -108,7 +131,54 @@ class TableLayout:
                     f"{nearest(part, SPLITS)}"
                 )
             names[part].append(name)
-        return _AS_LISTED.finish(names, group_of=self.group_of, allowed=self.allowed)
+        rule = self.split
+        if rule is None:
+            return _AS_LISTED.finish(names, group_of=self.group_of, allowed=self.allowed)
+        if rule.test_folds is not None:  # asked for in so many words: folds of all rows
+            drawn = rule.divide(sorted(rows), root=self.root, group_of=self.group_of)
+            return rule.finish(drawn, group_of=self.group_of, allowed=self.allowed)
+        self._check_rule(rule)
+        if rule.val_share and names["val"]:
+            rule = replace(rule, val_share=0.0)  # the table has validation rows of its own
+        if rule.val_folds is not None:
+            names["val"] = []  # folds of train take their place
+        return rule.finish(names, group_of=self.group_of, allowed=self.allowed)
+
+    def _check_rule(self, rule: Split) -> None:
+        """The column decides over shares, numbers and folders; a list of names says something else."""
+        if any(kind(given) == "list" for given in rule.rules().values()):
+            raise SegfocalError(
+                f"{self.path} has a column split, and the setting split lists names: leave one of them out."
+            )
+
+
+def _joined(first: Pair, again: Pair, *, where: str) -> Pair:
+    """Return a case with the masks of a further row of the same image."""
+    if again.image != first.image:
+        raise SegfocalError(
+            f"{where}: the name {first.name!r} is there twice, for {first.image} and for {again.image}."
+        )
+    masks, more = list(first.masks), list(first.more or ((),) * len(first.masks))
+    for place, path in enumerate(again.masks):
+        if path is not None and path in first.mask_files(place):
+            raise SegfocalError(
+                f"{where}: the name {first.name!r} is there twice with the same mask {path}. Rows of one "
+                "image are joined if their masks differ: remove one."
+            )
+        if path is not None and masks[place] is None:
+            masks[place] = path
+        elif path is not None:
+            more[place] = (*more[place], path)
+    return replace(first, masks=tuple(masks), more=tuple(more))
+
+
+def _check_same(first: Row, again: Row, *, where: str) -> None:
+    for column in ("split", "group", "region"):
+        if first.get(column, "") != again.get(column, ""):
+            raise SegfocalError(
+                f"{where}: rows of one image must agree on {column}, got {first[column]!r} and "
+                f"{again[column]!r}."
+            )
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -142,11 +142,16 @@ def _cases(parts: Mapping[str, list[Pair]], group_of: Callable[[str], str]) -> l
     return [
         Case(
             Member(part, pair.name, group_of(pair.name), (pair.image,)),
-            tuple(path for path in (*pair.masks, pair.region) if path is not None),
+            _labels(pair),
         )
         for part, pairs in parts.items()
         for pair in pairs
     ]
+
+
+def _labels(pair: Pair) -> tuple[Path, ...]:
+    masks = tuple(path for place in range(len(pair.masks)) for path in pair.mask_files(place))
+    return masks if pair.region is None else (*masks, pair.region)
 
 
 def _classes(arguments: Arguments) -> Any:

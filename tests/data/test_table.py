@@ -135,8 +135,44 @@ def test_no_split_at_all_is_named(rows):
         TableData(str(folder), "cases.csv", "binary", **SETTINGS).source("train")
     with pytest.raises(SegfocalError, match="there is no table"):
         TableData(str(folder), "absent.csv", "binary", **SETTINGS).source("train")
-    write(folder, [row | {"split": "train"} for row in table])
-    with pytest.raises(SegfocalError, match="set split to null"):
+
+
+def test_the_column_split_decides_and_says_so(rows, capsys):
+    """A configuration with shares, as configs/train/folder.yaml, takes such a table as it is."""
+    folder, table = rows
+    parts = ["train", "train", "train", "train", "test", "test"]
+    write(folder, [row | {"split": part} for row, part in zip(table, parts, strict=True)])
+
+    def names(**split):
+        data = TableData(str(folder), "cases.csv", "binary", split=Split(**split), **SETTINGS)
+        return [[name[-1] for name in data.source(part).names] for part in ("train", "val", "test")]
+
+    assert names(train=0.7, val=0.15, test=0.15) == [["0", "1", "2", "3"], [], ["4", "5"]]
+    assert "the column split of cases.csv divides the images" in capsys.readouterr().err
+    # folds of train, as tune asks for them; the patients of the column group stay whole
+    folds = [names(train="train", test="test", val_folds=2, val_fold=fold) for fold in range(2)]
+    assert [fold[2] for fold in folds] == [["4", "5"]] * 2
+    assert sorted(fold[1] for fold in folds) == [["0", "1"], ["2", "3"]]
+    with pytest.raises(SegfocalError, match="leave one of them out"):
+        names(train=["*[0-3]"])
+
+
+def test_rows_of_one_image_are_one_case(rows):
+    """What one of its masks marks is marked; splits and groups must agree."""
+    folder, table = rows
+    extra = [row | {"mask": row["mask_he"]} for row in table[:2]]
+    write(folder, [*table, *extra])
+    data = TableData(str(folder), "cases.csv", "binary", split=Split(train=6), **SETTINGS)
+    source = data.source("train")
+    assert len(source) == 6
+    # rows 0 to n and 1 to n + 1 of one column are marked
+    assert [int(source.mask(n).sum()) for n in range(3)] == [2, 3, 3]
+    before = source.identity(0)
+    plane = np.full((20, 24), 255, np.uint8)
+    Image.fromarray(plane).save(folder / table[0]["mask_he"])
+    assert source.identity(0) != before
+    write(folder, [*table, extra[0] | {"group": "p9"}])
+    with pytest.raises(SegfocalError, match="must agree on group"):
         TableData(str(folder), "cases.csv", "binary", split=Split(train=6), **SETTINGS).source("train")
 
 
