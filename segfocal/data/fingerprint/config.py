@@ -5,44 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segfocal.data.division import FolderLayout
 from segfocal.data.fingerprint.advice import Advice
 from segfocal.data.fingerprint.classes import Classes
-from segfocal.data.fingerprint.groups import Groups
-from segfocal.data.fingerprint.pairing import Match
+from segfocal.data.fingerprint.settings import FolderSettings
 from segfocal.data.fingerprint.text import SHARES, VAL_SHARE, head, model, quoted, small_network, training
-from segfocal.data.splits import SPLITS, Split
-from segfocal.errors import SegfocalError
+from segfocal.data.splits import SPLITS
 
 _METRIC = "Dice is what the Dice term trains; the test adds HD95, NSD and calibration"
-
-
-def config_text(
-    root: Path,
-    match: Match,
-    classes: Classes,
-    advice: Advice,
-    groups: Groups | None,
-    *,
-    table: Path | None,
-    notes: Sequence[str] = (),
-) -> str:
-    """Return the YAML of a training.
-
-    Args:
-        root: Folder of the data set.
-        match: Images and masks.
-        classes: What the masks mean.
-        advice: Settings and reasons.
-        groups: Groups in the names.
-        table: Table of the cases, where folders and patterns do not describe them.
-        notes: What else its head says.
-
-    Returns:
-        A configuration for ``segfocal fit``.
-    """
-    data = _data_lines(root, match, classes, groups, table=table)
-    return compose(root.name, classes, advice, data=data, notes=notes)
 
 
 def compose(
@@ -73,10 +42,6 @@ def compose(
         "    preprocess:",
         f"      in_channels: {advice.in_channels}",
         *_range_lines(advice),
-        *[
-            f"      {name}: {quoted(value)} # {advice.reasons[name]}"
-            for name, value in advice.reading().items()
-        ],
         f"    patch_size: {advice.patch_px} # {advice.reasons['patch_size']}",
         f"    foreground_share: {advice.foreground_share} # {advice.reasons['foreground_share']}",
         f"    batch_size: {advice.batch_size}",
@@ -95,56 +60,43 @@ def label_lines(classes: Classes) -> list[str]:
         lines.append(f"    ignore_values: {quoted(list(classes.ignore_values))}")
     if classes.colors is not None:
         lines.append(f"    colors: {quoted(classes.colors)}")
-    if classes.ignore_colors:
-        lines.append(f"    ignore_colors: {quoted(list(classes.ignore_colors))}")
     if classes.other is not None:
         lines.append(f"    other: {classes.other}")
-    if classes.threshold is not None:
-        lines.append(f"    threshold: {classes.threshold} # stored values from here on are the class")
     return lines
 
 
-def needs_table(match: Match, *, root: Path) -> bool:
-    """Return whether ``FolderData`` cannot read the files as they lie.
+def data_lines(
+    root: Path, settings: FolderSettings | None, classes: Classes, *, table: Path | None, split: Sequence[str]
+) -> list[str]:
+    """Return the section ``data`` as far as it says where the cases lie.
 
     Args:
-        match: Images and masks.
         root: Folder of the data set.
+        settings: Of ``FolderData``; None: a table lists the cases.
+        classes: What the masks mean.
+        table: The table.
+        split: Lines of the setting ``split``; none where the table says it.
     """
-    if not match.expressible():
-        return True
-    layout = FolderLayout(root, match.images.pattern, match.mask_setting(), match.classes or None)
-    folders = match.images.folders
-    try:
-        parts = {part: folders.get(part) for part in SPLITS}
-        layout.divide(Split(**parts) if folders else Split(train=1.0))  # type: ignore[arg-type]
-    except SegfocalError:
-        return True
-    return False
-
-
-def _data_lines(
-    root: Path, match: Match, classes: Classes, groups: Groups | None, *, table: Path | None
-) -> list[str]:
-    if table is not None:
-        place = ["  class_path: segfocal.data.TableData", "  init_args:", f"    root: {quoted(str(root))}"]
-        place.append(f"    table: {quoted(str(table))}")
+    kind = "TableData" if settings is None else "FolderData"
+    lines = [f"  class_path: segfocal.data.{kind}", "  init_args:", f"    root: {quoted(str(root))}"]
+    if settings is None:
+        lines.append(f"    table: {quoted(str(table))}")
     else:
-        place = ["  class_path: segfocal.data.FolderData", "  init_args:", f"    root: {quoted(str(root))}"]
-        place.append(f"    images: {quoted(match.images.pattern)}")
-        place.append(f"    masks: {quoted(match.mask_setting())}")
-    place += label_lines(classes)
-    if table is not None and match.images.folders:
-        return place  # the table says which image belongs where
-    return place + split_lines(match.images.folders, groups)
+        lines += [f"    images: {quoted(settings.images)}", f"    masks: {quoted(settings.masks)}"]
+        if settings.region is not None:
+            lines.append(
+                f"    region: {quoted(settings.region)} # pixels outside are not trained on or scored"
+            )
+    return [*lines, *label_lines(classes), *split]
 
 
-def split_lines(folders: Mapping[str, str], groups: Groups | None) -> list[str]:
+def split_lines(folders: Mapping[str, str], *, group: str | None, note: str = "") -> list[str]:
     """Return the setting ``split``.
 
     Args:
         folders: Split to the folder that is named for it; may be empty.
-        groups: Groups in the names.
+        group: Pattern that keeps groups whole, or None.
+        note: What the groups are.
     """
     lines = ["    split:"]
     if "train" in folders:
@@ -153,15 +105,13 @@ def split_lines(folders: Mapping[str, str], groups: Groups | None) -> list[str]:
             lines.append(f"      val_share: {VAL_SHARE} # of train, as no folder is named for validation")
     else:
         lines += [f"      {part}: {share}" for part, share in SHARES.items()]
-    if groups is not None:
-        note = f"{groups.count} groups in the names, up to {groups.largest} images each: kept in one split"
-        hint = "" if groups.enough and "train" not in folders else "# "
-        lines.append(f"      {hint}group: {quoted(groups.pattern)} # {note}")
+    if group is not None:
+        lines.append(f"      group: {quoted(group)} # {note}")
     return lines
 
 
 def _range_lines(advice: Advice) -> list[str]:
     if advice.intensity_range is None:
         return []
-    low, high = (quoted(int(edge) if float(edge).is_integer() else edge) for edge in advice.intensity_range)
-    return [f"      intensity_range: [{low}, {high}] # {advice.reasons['intensity_range']}"]
+    low, high = advice.intensity_range
+    return [f"      intensity_range: [{low:g}, {high:g}] # {advice.reasons['intensity_range']}"]

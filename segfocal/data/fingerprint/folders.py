@@ -2,70 +2,189 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from segfocal.data.fingerprint.accounts import Account, account, account_lines, account_table
 from segfocal.data.fingerprint.advice import advise
-from segfocal.data.fingerprint.classes import judge_classes
-from segfocal.data.fingerprint.config import config_text, needs_table
-from segfocal.data.fingerprint.groups import guess_groups
-from segfocal.data.fingerprint.legends import find_legend
-from segfocal.data.fingerprint.listing import list_folders
-from segfocal.data.fingerprint.page import make_page
-from segfocal.data.fingerprint.pairing import Match, find_match
+from segfocal.data.fingerprint.binding import Binding, bind
+from segfocal.data.fingerprint.classes import Classes, judge_classes
+from segfocal.data.fingerprint.config import compose, data_lines, split_lines
+from segfocal.data.fingerprint.listing import Listing, list_folders
+from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
+from segfocal.data.fingerprint.pairing import CaseFiles, Match, find_match
+from segfocal.data.fingerprint.parting import Parting, part_cases
 from segfocal.data.fingerprint.report import Report
-from segfocal.data.fingerprint.scan import scan
-from segfocal.data.fingerprint.tables import table_text
-from segfocal.data.fingerprint.twins import part_twins
+from segfocal.data.fingerprint.scan import Totals, scan
+from segfocal.data.fingerprint.settings import FolderSettings, folder_settings
+from segfocal.data.fingerprint.tables import draw_validation, table_text
 from segfocal.errors import SegfocalError
 
-_MOST_FOLDERS = 80
+
+@dataclass(frozen=True)
+class FolderLook:
+    """What was found below a folder.
+
+    Args:
+        match: How the pictures are read.
+        parting: Splits of all cases, as published.
+        cases: Cases that are used.
+        totals: Of all cases.
+        binding: What belongs together among the cases that can be read.
+        accounts: What became of every file.
+    """
+
+    match: Match
+    parting: Parting
+    cases: list[CaseFiles]
+    totals: Totals
+    binding: Binding
+    accounts: list[Account]
+
+    def groups(self) -> list[str] | None:
+        """Return the group of each case that is used, or None where each stands for itself."""
+        if self.binding.groups is None:
+            return None
+        kept = [g for n, g in enumerate(self.binding.groups) if n not in self.binding.dropped]
+        return kept if len(set(kept)) < len(kept) else None
 
 
-def look_at_folders(root: Path, *, processes: int | None) -> Report:
+def look_at_folders(
+    root: Path, *, processes: int | None, images: str | None = None, masks: str | None = None
+) -> Report:
     """Pair the pictures below a folder with their masks, and read them all.
 
     Args:
         root: The folder.
         processes: Readers; None takes one per processor.
+        images: Pattern of the paths of images; None: by names and looks.
+        masks: Pattern of the paths of masks, likewise.
 
     Raises:
-        SegfocalError: Where there is no such folder, no pairs, or nothing to learn from.
+        SegfocalError: Where there is no such folder, no pairs, nothing to learn from, or a choice to be made.
     """
-    match = _match(root)
-    totals = scan(match.files(), processes=processes)
-    if not totals.digests:
-        raise SegfocalError(f"none of the {len(totals.names)} images can be read: {totals.problems[0]}")
-    classes = judge_classes(totals, folders=match.classes, legend=find_legend(root))
-    groups = guess_groups(totals.names)
+    look = read_folder(root, processes=processes, images=images, masks=masks)
+    classes = judge_classes(look.totals, folders=look.match.classes)
+    settings = folder_settings(
+        root, look.cases, look.match.classes, by_folder=look.parting.source == "folders"
+    )
+    if look.binding.groups is not None and not look.binding.pattern:
+        settings = None
 
     def files(out: Path) -> dict[Path, str]:
-        keys = [(split, image.stem) for split, image, _ in match.files()]
-        twins = part_twins(keys, totals.duplicates(), groups)
-        listed = twins.need_table or needs_table(match, root=root)
-        table = out.with_suffix(".csv").resolve() if listed else None
-        advice = advise(totals, classes)
-        named = None if twins.groups else groups
-        text = config_text(root, match, classes, advice, named, table=table, notes=twins.notes)
-        return {out: text} | (
-            {table: table_text(match, root=root, twins=twins, groups=groups)} if table else {}
-        )
+        return _files(out, root, look, classes, settings)
 
-    return Report(make_page(root, match, totals, classes, groups), files)
+    return Report(_page(root, look, classes), files, look.accounts)
 
 
-def _match(root: Path) -> Match:
-    folders = list_folders(root)
-    if len(folders) > _MOST_FOLDERS:
-        raise SegfocalError(
-            f"{root} holds pictures in {len(folders)} folders: name the one above images and masks, or list "
-            "the files in a table (segfocal.data.TableData)."
-        )
-    match = find_match(folders)
+def read_folder(
+    root: Path, *, processes: int | None, images: str | None = None, masks: str | None = None
+) -> FolderLook:
+    """Find the cases of a folder, their splits and groups, and what becomes of every other file.
+
+    Args:
+        root: The folder.
+        processes: As in `look_at_folders`.
+        images: Likewise.
+        masks: Likewise.
+
+    Raises:
+        SegfocalError: As `look_at_folders`.
+    """
+    listing = list_folders(root)
+    match = find_match(listing, images=images, masks=masks)
     if match is None:
-        held = ", ".join(f"{name} ({len(folder.stems())})" for name, folder in list(folders.items())[:8])
-        raise SegfocalError(
-            f"no masks found for the images in {root}: the names in no folder follow from those in another. "
-            f"Folders with pictures: {held or 'none'}. Rename, or list the files in a table "
-            "(segfocal.data.TableData)."
+        raise _no_match(root, listing)
+    parting = part_cases(match.cases, listing)
+    totals = scan(
+        [(case.split, case.image.path, case.files()) for case in parting.cases], processes=processes
+    )
+    if not totals.digests:
+        raise SegfocalError(f"none of the {len(totals.names)} images can be read: {totals.problems[0]}")
+    broken = {case for case, whole in zip(parting.cases, totals.whole, strict=True) if not whole}
+    kept = [case for case in parting.cases if case not in broken]
+    ordered = [both for both, whole in zip(totals.ordered, totals.whole, strict=True) if whole]
+    if not kept:
+        raise SegfocalError(f"no image can be used with its mask: {totals.problems[0]}")
+    binding = bind(kept, ordered)
+    cases = [case for place, case in enumerate(kept) if place not in binding.dropped]
+    left: dict[CaseFiles, str] = dict(parting.left or {})
+    left |= dict.fromkeys(broken, "damaged, or image and mask of different sizes: see the lines with !")
+    left |= {kept[place]: "the same picture lies in a later split" for place in binding.dropped}
+    accounts = account(listing, match, parting, left=left, cases=cases)
+    return FolderLook(match, parting, cases, totals, binding, accounts)
+
+
+def _files(
+    out: Path, root: Path, look: FolderLook, classes: Classes, settings: FolderSettings | None
+) -> dict[Path, str]:
+    groups = look.groups()
+    group = look.binding.pattern if groups is not None and settings is not None else None
+    note = look.binding.summary() if groups is not None else ""
+    table = out.with_suffix(".csv").resolve() if settings is None else None
+    split: Sequence[str] = ()
+    if settings is not None or not look.parting.source:
+        split = split_lines(settings.folders if settings else {}, group=group, note=note)
+    data = data_lines(root, settings, classes, table=table, split=split)
+    notes = [*look.match.reasons, *look.parting.notes, *look.binding.notes]
+    if groups is not None and settings is None:
+        notes.append(f"groups, in the column group of the table: {note}")
+    text = compose(root.name, classes, advise(look.totals, classes), data=data, notes=notes)
+    files = {out: text}
+    if table is not None:
+        cases = draw_validation(look.cases, groups) if look.parting.source else look.cases
+        files[table] = table_text(root, cases, look.match.classes, groups)
+    return files | {out.with_suffix(".files.csv"): account_table(look.accounts)}
+
+
+def _page(root: Path, look: FolderLook, classes: Classes) -> RenderableType:
+    match, splits = look.match, look.totals.splits
+    counts = ", ".join(f"{name} {count}" for name, count in splits.items() if name)
+    rows: dict[str, str] = {
+        "folder": str(root),
+        "images": f"{len(look.totals.names)} in {match.image_setting()}" + (f" ({counts})" if counts else ""),
+        "masks": match.mask_setting(),
+    }
+    if match.region is not None and any(case.region for case in look.cases):
+        rows["region"] = f"{match.region.pattern} (field of view: pixels outside do not count)"
+    if look.parting.source:
+        rows["splits"] = f"by {look.parting.source}" + (
+            f": {', '.join(look.parting.lists)}" if look.parting.lists else ""
         )
-    return match
+    rows |= picture_rows(look.totals)
+    if look.groups() is not None:
+        rows["groups"] = look.binding.summary()
+    said = [*match.reasons, *look.parting.notes, *look.binding.notes]
+    warned = [*look.binding.warnings, *_missing(splits)]
+    return Group(
+        facts(rows),
+        chart(classes),
+        *account_lines(look.accounts),
+        *(Text(f"  {sentence}") for sentence in said),
+        *remarks(look.totals, twins=False),
+        *(Text(f"! {sentence}", style="red") for sentence in warned),
+    )
+
+
+def _missing(splits: Mapping[str, int]) -> list[str]:
+    named = {name for name, count in splits.items() if name and count}
+    if not named or "test" in named:
+        return []
+    return ["no test images with masks: `segfocal validate` scores those of val, `segfocal test` has none"]
+
+
+def _no_match(root: Path, listing: Listing) -> SegfocalError:
+    counts: dict[str, int] = {}
+    for picture in listing.pictures:
+        folder = "/".join(picture.parts) or "."
+        counts[folder] = counts.get(folder, 0) + 1
+    held = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:8])
+    return SegfocalError(
+        f"no masks found for the images in {root}: the names in no folder follow from those in another. "
+        f"Folders with pictures: {held or 'none'}. Rename, say --images PATTERN and --masks PATTERN, or list "
+        "the files in a table (segfocal.data.TableData)."
+    )

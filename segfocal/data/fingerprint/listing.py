@@ -1,4 +1,4 @@
-"""The picture files below a folder, by folder, with the part of the path that names a split taken out."""
+"""Every file below a folder: pictures, and what is no picture or hidden."""
 
 from __future__ import annotations
 
@@ -6,45 +6,60 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segfocal.data.fingerprint.names import part_split
 from segfocal.data.reading import SUFFIXES
 from segfocal.errors import SegfocalError
 
-# what folders of splits are called, in lower case
-SPLIT_NAMES = {
-    "train": ("train", "training", "trainset", "tr"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "testset", "ts"),
-}
-_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file that can be read as a picture.
+
+    Args:
+        path: The file.
+        parts: Names of the folders below the root that it lies in.
+        split: "train", "val", "test" or "", as the folders say it.
+        word: How they say it.
+    """
+
+    path: Path
+    parts: tuple[str, ...]
+    split: str = ""
+    word: str = ""
+
+    @property
+    def stem(self) -> str:
+        """Name without suffix."""
+        return self.path.stem
+
+    @property
+    def place(self) -> str:
+        """Path below the root."""
+        return "/".join((*self.parts, self.path.name))
 
 
 @dataclass
-class Folder:
-    """Folders that differ in the name of the split alone, or one folder.
+class Listing:
+    """The files below a folder.
 
     Args:
-        pattern: Path below the root, ``{split}`` in place of the split's folder.
-        files: Split to stem to path; the split is "" where the path names none.
-        folders: Split to the name of its folder.
+        root: The folder.
+        pictures: In the order of their paths.
+        others: Files that are no pictures to their reason.
     """
 
-    pattern: str
-    files: dict[str, dict[str, Path]] = field(default_factory=dict)
-    folders: dict[str, str] = field(default_factory=dict)
-
-    def stems(self) -> set[str]:
-        """Return the stems of all splits."""
-        return {stem for found in self.files.values() for stem in found}
+    root: Path
+    pictures: list[Picture] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
 
 
-def list_folders(root: Path) -> dict[str, Folder]:
-    """Find the folders that hold pictures.
+def list_folders(root: Path) -> Listing:
+    """List all files.
 
     Args:
-        root: A folder; hidden files and folders are passed over, links are followed once.
-
-    Returns:
-        Pattern to folder, in the order of the patterns.
+        root: A folder. Links to folders are followed once; hidden files and folders hold no pictures.
 
     Raises:
         SegfocalError: Where there is no such folder.
@@ -52,29 +67,49 @@ def list_folders(root: Path) -> dict[str, Folder]:
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing of that name"
         raise SegfocalError(f"fingerprint needs a folder of images and masks, got {found}: {root}.")
-    folders: dict[str, Folder] = {}
-    for place, inner, names in os.walk(root):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        files = {
-            Path(name).stem: Path(place) / name
-            for name in sorted(names)
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        }
-        if not files:
-            continue
-        pattern, split, folder = _without_split(Path(place).relative_to(root))
-        group = folders.setdefault(pattern, Folder(pattern))
-        group.files.setdefault(split, {}).update(files)
-        if split:
-            group.folders[split] = folder
-    return dict(sorted(folders.items()))
+    listing = Listing(root)
+    seen = {os.path.realpath(root)}
+    for place, inner, names in os.walk(root, followlinks=True):
+        parts = Path(place).relative_to(root).parts
+        hidden = any(is_hidden(part) for part in parts)
+        inner[:] = _once(place, inner, seen)
+        for name in sorted(names):
+            below = "/".join((*parts, name))
+            if hidden or is_hidden(name):
+                listing.others[below] = "hidden"
+            elif Path(name).suffix.lower() not in SUFFIXES:
+                listing.others[below] = "not a picture"
+            elif not (Path(place) / name).is_file():
+                listing.others[below] = "a link that leads nowhere"
+            else:
+                listing.pictures.append(_picture(Path(place) / name, parts))
+    listing.pictures.sort(key=lambda picture: picture.place)
+    return listing
 
 
-def _without_split(path: Path) -> tuple[str, str, str]:
-    """Return a path with ``{split}`` in it, the split, and what its folder is called."""
-    for position, part in enumerate(path.parts):
-        split = _SPLIT_OF.get(part.lower())
-        if split is not None:
-            parts = (*path.parts[:position], "{split}", *path.parts[position + 1 :])
-            return "/".join(parts), split, part
-    return path.as_posix(), "", ""
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is one that systems keep for themselves.
+
+    Example:
+        >>> is_hidden("._eye.png"), is_hidden("Thumbs.db"), is_hidden("eye.png")
+        (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _once(place: str, inner: list[str], seen: set[str]) -> list[str]:
+    """Return the folders to go into: each real one a single time, those that are no links first."""
+    kept = []
+    for name in sorted(inner, key=lambda name: (os.path.islink(os.path.join(place, name)), name)):
+        real = os.path.realpath(os.path.join(place, name))
+        if real not in seen:
+            seen.add(real)
+            kept.append(name)
+    return kept
+
+
+def _picture(path: Path, parts: tuple[str, ...]) -> Picture:
+    found = [part_split(part) for part in parts]
+    # the outermost folder decides, where one inside another names a split as well
+    split, word = next(((split, word) for split, word, _ in found if split), ("", ""))
+    return Picture(path, parts, split, word)

@@ -43,10 +43,12 @@ def look(root: Path, *, processes: int | None, images: str | None = None, masks:
         return look_at_coco(coco, processes=processes)
     doubts = coco_doubts(root, masks=masks) if root.is_dir() else {}
     try:
-        report = look_at_folders(root, processes=processes)
+        report = look_at_folders(root, processes=processes, images=images, masks=masks)
     except SegfocalError as error:
         if not doubts:
             raise
         listed = "; ".join(f"{place}: {reason}" for place, reason in doubts.items())
         raise SegfocalError(f"annotations that cannot be used: {listed}. Without them: {error}") from error
-    return Report(Group(report.page, *doubt_lines(doubts)), report.files) if doubts else report
+    if not doubts:
+        return report
+    return Report(Group(report.page, *doubt_lines(doubts)), report.files, report.accounts)

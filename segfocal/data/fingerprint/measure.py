@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segfocal.data.colors import levels, nearly_grey, packed
-from segfocal.data.fingerprint.marks import GreyFacts, PieceFacts, grey_facts, piece_facts
-from segfocal.data.reading import PLAIN, Picture, ReadRules, read_picture
+from segfocal.data.colors import packed
+from segfocal.data.reading import read_array
 from segfocal.errors import SegfocalError
 
+THUMBNAIL_PX = 32
 _MOST_VALUES = 300  # a mask with more is no mask of classes; the rest is not counted
 
 
@@ -28,23 +28,11 @@ class MaskFacts:
         colors: Whether it stores colours; then the numbers are 0xRRGGBB.
         pixels: Stored number to pixels, at most 300 numbers.
         component_px: Areas of the connected pieces of everything but the most frequent number, at most 1000.
-        lossy: Whether its compression changes values.
-        fractions: Whether it stores fractions of 1; then the numbers are those of 255.
-        palette: Index to 0xRRGGBB of the indices that occur; empty without a palette.
-        grey: Where its levels between 0 and the largest lie; None for colours.
-        pieces: Whether its numbers look like those of instances; None for colours.
-        triple: Whether it has three equal channels, as masks of colours have where nothing is coloured.
     """
 
     colors: bool
     pixels: dict[int, int]
     component_px: tuple[int, ...]
-    lossy: bool = False
-    fractions: bool = False
-    palette: tuple[tuple[int, int], ...] = ()
-    grey: GreyFacts | None = None
-    pieces: PieceFacts | None = None
-    triple: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,16 +43,14 @@ class CaseFacts:
         name: Of the image.
         split: "train", "val", "test" or "".
         size_px: Height and width; ``(0, 0)`` where it cannot be read.
-        channels: Of the image, without transparency.
+        channels: Of the image.
         dtype: Of its pixels.
         low: Smallest value.
         high: Largest value.
         digest: Of the pixels: equal for equal pictures, however they are compressed.
         masks: One per mask file; None where a class has none.
         problems: Sentences.
-        notes: How image and masks were read where files leave a choice.
-        turned: Of an image with an EXIF orientation: whether its masks fit it "upright", as "stored" or
-            "either" way; "" without one.
+        thumbnail: Grey values of the image made ``THUMBNAIL_PX`` small on both sides, as bytes.
     """
 
     name: str
@@ -77,34 +63,29 @@ class CaseFacts:
     digest: bytes = b""
     masks: tuple[MaskFacts | None, ...] = ()
     problems: list[str] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
-    turned: str = ""
+    thumbnail: bytes = b""
 
 
-def measure(case: tuple[str, Path, tuple[Path | None, ...]], *, rules: ReadRules = PLAIN) -> CaseFacts:
+MaskFiles = Path | tuple[Path, ...] | None
+
+
+def measure(case: tuple[str, Path, tuple[MaskFiles, ...]]) -> CaseFacts:
     """Read an image and its masks.
 
     Args:
-        case: Split, image file, mask files.
-        rules: How files are read.
+        case: Split, image file, mask files; several in the place of one are joined.
 
     Returns:
         Its facts; files that cannot be read are named among the problems.
     """
     split, path, masks = case
     try:
-        image = read_picture(path, palette="colors", rules=rules)
+        image = read_array(path, palette="colors")
     except SegfocalError as error:
         return CaseFacts(path.stem, split, problems=[str(error)])
-    look = _MaskLook(image, rules)
-    found = tuple(look(mask) if mask else None for mask in masks)
-    notes = tuple(dict.fromkeys(f"image: {note}" for note in image.notes)) + tuple(dict.fromkeys(look.notes))
-    if image.alpha:
-        notes = (*notes, "image: alpha (transparency) left out")
-    if problem := _not_finite(path, image.array):
-        look.problems.append(problem)
-    facts = image_facts(path.stem, split, image.array, masks=found, problems=look.problems)
-    return replace(facts, channels=image.bands(), notes=notes, turned=look.turned())
+    problems: list[str] = []
+    found = tuple(_mask(mask, image.shape[:2], problems) if mask else None for mask in masks)
+    return image_facts(path.stem, split, image, masks=found, problems=problems)
 
 
 def image_facts(
@@ -130,95 +111,52 @@ def image_facts(
         size_px=(image.shape[0], image.shape[1]),
         channels=1 if image.ndim == 2 else image.shape[2],
         dtype=str(image.dtype),
-        low=float(np.nanmin(image)),
-        high=float(np.nanmax(image)),
+        low=float(image.min()),
+        high=float(image.max()),
         digest=_digest(image),
         masks=masks,
         problems=problems,
+        thumbnail=_thumbnail(image),
     )
 
 
-class _MaskLook:
-    """Reads the masks of one image and keeps what is to be said of them."""
-
-    def __init__(self, image: Picture, rules: ReadRules) -> None:
-        self.image, self.rules = image, rules
-        self.size = image.array.shape[:2]
-        self.problems: list[str] = []
-        self.notes: list[str] = []
-        self.on_its_side = False
-
-    def __call__(self, path: Path) -> MaskFacts | None:
+def _mask(files: Path | tuple[Path, ...], size: tuple[int, ...], problems: list[str]) -> MaskFacts | None:
+    whole: npt.NDArray[Any] | None = None
+    for path in files if isinstance(files, tuple) else (files,):
         try:
-            mask = read_picture(path, palette="indices", rules=self.rules)
+            stored = read_array(path, palette="indices")
         except SegfocalError as error:
-            self.problems.append(str(error))
-            return None
-        self.notes += [f"mask: {note}" for note in mask.notes]
-        if mask.orientation > 1:
-            self.notes.append("mask: turned by its own EXIF orientation")
-        size = mask.array.shape[:2]
-        if size == self.size[::-1] and self.image.orientation >= 5:
-            self.on_its_side = True
-        elif size != self.size:
-            self.problems.append(
-                f"{path}: the mask is {size} px, its image {tuple(self.size)} (height, width)."
+            problems.append(str(error))
+            continue
+        if stored.shape[:2] != size:
+            problems.append(
+                f"{path}: the mask is {stored.shape[:2]} px, its image {tuple(size)} (height, width)."
             )
-        return mask_facts(mask.array, picture=mask)
-
-    def turned(self) -> str:
-        if self.image.orientation == 1:
-            return ""
-        if self.image.orientation < 5 or self.size[0] == self.size[1]:
-            return "either"
-        return "stored" if self.on_its_side else "upright"
+        if whole is None or whole.shape != stored.shape:
+            whole = stored if whole is None else whole
+        else:  # several masks of one image: what one of them marks is marked
+            empty = whole == 0 if whole.ndim == 2 else (whole[:, :, :3] == 0).all(axis=2, keepdims=True)
+            whole = np.where(empty, stored, whole)
+    return None if whole is None else mask_facts(whole)
 
 
-def _not_finite(path: Path, image: npt.NDArray[Any]) -> str:
-    if image.dtype.kind != "f" or np.isfinite(image).all():
-        return ""
-    return (
-        f"{path}: holds {np.count_nonzero(~np.isfinite(image))} values that are NaN or infinite. Repair it."
-    )
-
-
-def mask_facts(stored: npt.NDArray[Any], *, picture: Picture | None = None) -> MaskFacts:
+def mask_facts(stored: npt.NDArray[Any]) -> MaskFacts:
     """Return what a mask holds.
 
     Args:
         stored: ``(H, W)`` numbers or ``(H, W, C)`` colours.
-        picture: The file it was read from, where there is one.
     """
-    lossy = picture is not None and picture.lossy
-    fractions = stored.dtype.kind == "f" and bool(stored.max() <= 1)
-    numbers, colors = _numbers(stored, lossy=lossy)
+    numbers, colors = _numbers(stored)
     values, counts = _counted(numbers)
     most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
     pixels = {int(values[place]): int(counts[place]) for place in sorted(most.tolist())}
     common = int(values[most[0]])
     background = 0 if 0 in pixels and not colors else common
-    table = picture.palette if picture is not None and stored.dtype != bool else None
-    return MaskFacts(
-        colors,
-        pixels,
-        _components(numbers != background),
-        lossy=lossy,
-        fractions=fractions,
-        palette=() if table is None else _used(table, pixels),
-        grey=None if colors else grey_facts(numbers, values, lossy=lossy),
-        pieces=None if colors else piece_facts(numbers, values),
-        triple=not colors and stored.ndim == 3 and stored.shape[2] >= 3,
-    )
+    return MaskFacts(colors, pixels, _components(numbers != background))
 
 
-def _used(palette: npt.NDArray[Any], pixels: dict[int, int]) -> tuple[tuple[int, int], ...]:
-    """Index to colour of the indices that occur."""
-    colors = packed(palette[None])[0]
-    return tuple((index, int(colors[index])) for index in pixels if 0 <= index < len(colors))
-
-
-def _numbers(stored: npt.NDArray[Any], *, lossy: bool = False) -> tuple[npt.NDArray[Any], bool]:
-    """Return values, or colours as numbers where the channels differ by more than compression leaves."""
+def _numbers(stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
+    """Return values, or colours as numbers where the channels differ."""
     if stored.dtype.kind == "f":
         stored = np.round(stored * 255).astype(np.int32) if stored.max() <= 1 else stored.astype(np.int32)
     if stored.ndim == 2:
@@ -226,8 +164,6 @@ def _numbers(stored: npt.NDArray[Any], *, lossy: bool = False) -> tuple[npt.NDAr
     planes = stored[:, :, :3] if stored.shape[2] >= 3 else stored[:, :, :1]
     if planes.shape[2] == 1 or not (planes != planes[:, :, :1]).any():
         return planes[:, :, 0], False
-    if lossy and nearly_grey(planes):
-        return levels(planes).astype(planes.dtype), False
     return packed(planes), True
 
 
@@ -250,3 +186,15 @@ def _digest(image: npt.NDArray[Any]) -> bytes:
     digest = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.digest()
+
+
+def _thumbnail(image: npt.NDArray[Any]) -> bytes:
+    """Return a small grey picture: equal ones are found however they are turned or compressed."""
+    plane = image if image.ndim == 2 else image[:, :, :3]
+    if plane.dtype not in (np.uint8, np.uint16, np.float32):
+        plane = plane.astype(np.float32)
+    small = cv2.resize(plane, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+    grey = small if small.ndim == 2 else small.mean(axis=2)
+    low, high = float(grey.min()), float(grey.max())
+    scaled = (grey - low) * (255 / (high - low)) if high > low else np.zeros_like(grey)
+    return bytes(scaled.round().astype(np.uint8).tobytes())

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from segfocal.data.fingerprint.advice import orientation_of
 from segfocal.data.fingerprint.classes import Classes
-from segfocal.data.fingerprint.groups import Groups
-from segfocal.data.fingerprint.pairing import Match
 from segfocal.data.fingerprint.scan import Totals
 
 _BAR = 30
@@ -21,36 +17,12 @@ _SHOWN = 5
 _VALUES = 10
 
 
-def make_page(
-    root: Path, match: Match, totals: Totals, classes: Classes, groups: Groups | None
-) -> RenderableType:
-    """Return what was found in pictures and masks.
-
-    Args:
-        root: Folder of the data set.
-        match: Images and masks.
-        totals: Of all cases.
-        classes: What the masks mean.
-        groups: Groups in the names.
-    """
-    splits = ", ".join(f"{name} {count}" for name, count in totals.splits.items() if name)
-    rows = {
-        "folder": str(root),
-        "images": f"{len(totals.names)} in {match.images.pattern}" + (f" ({splits})" if splits else ""),
-        "masks": match.mask_setting(),
-        **picture_rows(totals),
-    }
-    if groups is not None:
-        rows["groups"] = f"{groups.count} by {groups.pattern}, up to {groups.largest} images each"
-    return Group(facts(rows), chart(classes), *remarks(totals))
-
-
-def remarks(totals: Totals) -> list[Text]:
-    """Return files with problems, empty masks and equal pictures."""
+def remarks(totals: Totals, *, twins: bool = True) -> list[Text]:
+    """Return files with problems, empty masks and, where ``twins`` says so, equal pictures."""
     lines = problem_lines(totals.problems)
     if empty := sum(totals.empty):
         lines.append(Text(f"{empty} of {sum(totals.masks)} masks hold one value only (empty)"))
-    return lines + twin_lines(totals.duplicates())
+    return lines + (twin_lines(totals.duplicates()) if twins else [])
 
 
 def facts(rows: Mapping[str, str]) -> RenderableType:
@@ -105,9 +77,9 @@ def problem_lines(problems: Sequence[str]) -> list[Text]:
     return lines
 
 
-def most(counts: Counter[str], sep: str = ", ") -> str:
+def most(counts: Counter[str]) -> str:
     """Return the most frequent values and how often each occurs."""
-    shown = sep.join(f"{name} ({count})" for name, count in counts.most_common(_SHOWN))
+    shown = ", ".join(f"{name} ({count})" for name, count in counts.most_common(_SHOWN))
     return shown + (f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else "")
 
 
@@ -126,8 +98,6 @@ def picture_rows(totals: Totals) -> dict[str, str]:
         "size (px)": most(Counter({f"{h}x{w}": n for (h, w), n in totals.sizes.items()})),
         "channels": most(Counter({str(c): n for c, n in totals.channels.items()})),
         "type": f"{most(totals.dtypes)}, values {totals.low:g} to {totals.high:g}",
-        **({"read as": most(totals.notes, "; ")} if totals.notes else {}),
-        **({"EXIF": said} if (said := orientation_of(totals)[1]) else {}),
         "pieces (px)": spread(totals.component_px, "connected, area"),
     }
 

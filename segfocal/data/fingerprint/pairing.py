@@ -1,161 +1,414 @@
-"""Which folder holds the images, which the masks, and how the name of a mask follows from its image's."""
+"""Which pictures are images, which are masks, and which of several readings of a folder is taken, and why."""
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from segfocal.data.fingerprint.listing import Folder
+from segfocal.data.fingerprint.families import FORMATS, Family, find_families
+from segfocal.data.fingerprint.listing import Listing, Picture
+from segfocal.data.fingerprint.looks import Looks
+from segfocal.data.fingerprint.matching import Masks, match_families
+from segfocal.data.fingerprint.measure import MaskFiles
+from segfocal.data.fingerprint.names import role
+from segfocal.errors import SegfocalError
 
-_IMAGE_WORDS = ("image", "img", "input", "rgb", "photo", "picture", "scan", "frame", "original")
-_MASK_WORDS = ("mask", "label", "seg", "annot", "gt", "truth", "target", "manual", "expert")
-_LOOKED_AT = 60  # names, to find out how the others are built
-_ENOUGH = 0.8  # share of the images that must have a mask
+_MOST_FAMILIES = 80
+_LIKE_THE_MOST = 0.5  # of the images of the fullest reading must have masks in a rival of equal right
+# what makes one of two readings the usual one: words of the other, and why it stands back
+_STANDS_BACK = (
+    # words of the one, words that the other must have ("": any), why
+    (r"2nd|second|manual_?2|observer_?2|[-_.]vk\b|labels-vk", "", "a second observer's masks"),
+    (
+        r"instance|object\b|objects\b|SegmentationObject|inst\b|panoptic",
+        "",
+        "numbers of objects, not classes",
+    ),
+    (r"colou?r|colormap|rgb|overlay|visuali|preview|\bvis\b", "", "coloured pictures of the labels"),
+    (r"\blane\b", "", "the own lane, a part of the road"),
+    (
+        r"edge|border|boundar|contour|skeleton|weight|distance|dist\b|depth|disparity",
+        "",
+        "outlines or distances",
+    ),
+    (r"label_?ids", r"train_?ids?", "numbers before they become training ids"),
+)
+_OBSERVERS = re.compile(
+    r"(?i)(expert|rater|observer|annotator|reader|grader|doctor|manual|gt|labels?|masks?)[ _-]?(\d|[a-d])?$"
+)
 
 
 @dataclass(frozen=True)
-class Affix:
-    """What surrounds the stem of an image in the stem of its mask."""
-
-    before: str = ""
-    after: str = ""
-
-    def of(self, stem: str) -> str:
-        """Return the stem of a mask."""
-        return f"{self.before}{stem}{self.after}"
-
-
-@dataclass(frozen=True)
-class Match:
-    """Images and the masks that belong to them.
+class CaseFiles:
+    """One case of a folder.
 
     Args:
-        images: Folder of the images.
-        masks: Folders of the masks: one, or one per class.
-        affixes: One per folder of masks.
-        paired: Images with at least one mask.
+        split: "train", "val", "test" or "" where nothing says it.
+        image: The image.
+        masks: Files per class, joined by OR; none where a class is absent. One entry without classes.
+        region: Field-of-view mask, or None.
+        members: Folders of patients or classes that the image lies in.
     """
 
-    images: Folder
-    masks: tuple[Folder, ...]
-    affixes: tuple[Affix, ...]
-    paired: int
+    split: str
+    image: Picture
+    masks: tuple[tuple[Picture, ...], ...]
+    region: Picture | None = None
+    members: tuple[str, ...] = ()
+
+    def files(self) -> tuple[MaskFiles, ...]:
+        """Return the files of the masks, one entry per class."""
+        return tuple(map(_one, self.masks))
+
+
+@dataclass
+class Match:
+    """How the pictures of a folder are read.
+
+    Args:
+        root: The folder.
+        parts: Images with their masks, one family each.
+        classes: Names of the classes where each has masks of its own, else none.
+        cases: In the order of their images.
+        region: The field-of-view masks, or None.
+        reasons: Sentences: what stands back, and why.
+        left: Pictures that are not used to their reason.
+    """
+
+    root: Path
+    parts: list[tuple[Family, tuple[Masks, ...]]]
+    classes: tuple[str, ...]
+    cases: list[CaseFiles] = field(default_factory=list)
+    region: Masks | None = None
+    reasons: list[str] = field(default_factory=list)
+    left: dict[Picture, str] = field(default_factory=dict)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the folders of masks where there is one per class, else none."""
-        return tuple(PurePosixPath(m.pattern).name for m in self.masks) if len(self.masks) > 1 else ()
+    def images(self) -> Family:
+        """The first family of images."""
+        return self.parts[0][0]
+
+    def image_setting(self) -> str:
+        """Return where the images lie, for people."""
+        return ", ".join(dict.fromkeys(images.pattern for images, _ in self.parts))
 
     def mask_setting(self) -> str:
-        """Return what ``masks`` of a data module must say: a folder, or a pattern."""
-        first, affix = self.masks[0].pattern, self.affixes[0]
-        if not self.classes:
-            return first if affix == Affix() else f"{first}/{affix.of('{stem}')}"
-        parent = str(PurePosixPath(first).parent)
-        name = affix.of("{stem}").replace(self.classes[0], "{class}")
-        return f"{parent}/{{class}}/{name}"
+        """Return where the masks lie, for people."""
+        return ", ".join(dict.fromkeys(masks.pattern for _, found in self.parts for masks in found))
 
-    def expressible(self) -> bool:
-        """Return whether folders and one pattern describe the files, or a table must list them."""
-        if self.masks[0] is self.images:
-            return False
-        named = zip(self.classes, self.affixes, strict=False)
-        return len({affix.of("{stem}").replace(name, "{class}") for name, affix in named}) <= 1
-
-    def files(self) -> list[tuple[str, Path, tuple[Path | None, ...]]]:
-        """Return split, image and masks of every image with a mask, in order."""
-        found = []
-        for split, stems in self.images.files.items():
-            for stem, image in stems.items():
-                masks = tuple(
-                    folder.files.get(split, {}).get(affix.of(stem))
-                    for folder, affix in zip(self.masks, self.affixes, strict=True)
-                )
-                if any(masks) or self.classes:
-                    found.append((split, image, masks))
-        return found
+    def files(self) -> list[tuple[str, Path, tuple[MaskFiles, ...]]]:
+        """Return split, image and masks of every case, in order."""
+        return [(case.split, case.image.path, case.files()) for case in self.cases]
 
 
-def find_match(folders: Mapping[str, Folder]) -> Match | None:
-    """Return the most likely images and masks.
+@dataclass(frozen=True)
+class _Reading:
+    """Images with one kind of masks, and how much speaks for it."""
 
-    Folders of masks beside one another, with a parent of their own, are the classes of multilabel masks.
+    images: Family
+    masks: Masks
+    words: int
+    looks: int
+
+    @property
+    def strength(self) -> tuple[int, int, int]:
+        return self.looks + self.words, len(self.masks.of), -self.masks.level
+
+
+def find_match(listing: Listing, *, images: str | None = None, masks: str | None = None) -> Match | None:
+    """Return how the pictures of a folder are read.
 
     Args:
-        folders: From ``list_folders``.
+        listing: All files.
+        images: Pattern of the paths of images; None: by their names and looks.
+        masks: Pattern of the paths of masks, likewise.
 
     Returns:
-        The match; None where no folder's names follow from another's.
+        The reading; None where no pictures are masks of others.
+
+    Raises:
+        SegfocalError: Where two readings are equally likely, or a pattern fits nothing.
     """
-    found = [match for images in folders.values() for match in _matches(images, list(folders.values()))]
-    return max(found, key=_likelihood, default=None)
+    families = find_families(listing.pictures)
+    if len(families) > _MOST_FAMILIES:
+        raise SegfocalError(
+            f"{listing.root} holds {len(families)} kinds of pictures by their folders and names: name the "
+            "folder above images and masks, say --images PATTERN and --masks PATTERN, or list the files in a "
+            "table."
+        )
+    ours, theirs = _only(families, images, "--images"), _only(families, masks, "--masks")
+    looks = Looks()
+    readings = _readings(ours, theirs, looks, asked=images is not None or masks is not None)
+    if not readings:
+        return None
+    first = max(readings, key=lambda reading: reading.strength)
+    match = _chosen(listing.root, first, readings, looks, asked=masks is not None)
+    _join(match, readings)
+    _ask_about_images(match, readings, asked=images is not None)
+    _fill(match, listing)
+    return match
 
 
-def _matches(images: Folder, folders: Sequence[Folder]) -> list[Match]:
-    found: list[Match] = []
-    families: dict[str, list[tuple[Folder, Affix, int]]] = {}
-    for masks in folders:
-        affix = _affix(images, masks)
-        if affix is None:
-            continue
-        paired = _paired(images, masks, affix)
-        pictures = len(images.stems()) - (paired if masks is images else 0)
-        parent = str(PurePosixPath(masks.pattern).parent)
-        families.setdefault(parent, []).append((masks, affix, paired))
-        if paired and paired >= _ENOUGH * pictures:
-            found.append(Match(images, (masks,), (affix,), paired))
-    home = str(PurePosixPath(images.pattern).parent)
-    for parent, members in families.items():
-        if len(members) > 1 and parent not in (home, "."):
-            masks_of, affixes, _ = zip(*members, strict=True)
-            covered = _covered(images, members)
-            if covered >= _ENOUGH * len(images.stems()) / 2:
-                found.append(Match(images, masks_of, affixes, covered))
+def _only(families: Sequence[Family], pattern: str | None, option: str) -> list[Family]:
+    """Return the families, or what of them fits a pattern."""
+    if pattern is None:
+        return list(families)
+    found = []
+    for family in families:
+        kept = [
+            (picture, member)
+            for picture, member in zip(family.pictures, family.members, strict=True)
+            if fits(picture.place, pattern) or _plain_fits(family, pattern)
+        ]
+        if kept:
+            found.append(Family(family.folder, family.tags, [p for p, _ in kept], [m for _, m in kept]))
+    if not found:
+        known = ", ".join(family.pattern for family in families[:10])
+        raise SegfocalError(f"{option} {pattern}: no picture fits this pattern. There are: {known}.")
     return found
 
 
-def _affix(images: Folder, masks: Folder) -> Affix | None:
-    """Return how the stems of most masks are built from those of images, None where they are not."""
-    votes: Counter[Affix] = Counter()
-    for split, stems in images.files.items():
-        others = masks.files.get(split, {})
-        for stem in list(stems)[:_LOOKED_AT]:
-            if stem in others and masks is not images:
-                votes[Affix()] += 1
+def fits(place: str, pattern: str) -> bool:
+    """Return whether a path below the root fits a pattern: all of it, a folder above, or a folder's name.
+
+    Example:
+        >>> fits("a/2nd_manual/1.gif", "2nd_manual"), fits("a/b/1.png", "a/*"), fits("a/b/1.png", "b/2*")
+        (True, True, False)
+    """
+    pattern = pattern.strip("/").replace("{split}", "*")
+    tails = [place, *(place.split("/", n)[-1] for n in range(1, place.count("/") + 1))]
+    return any(fnmatch.fnmatchcase(tail, form) for tail in tails for form in (pattern, f"{pattern}/*"))
+
+
+def _plain_fits(family: Family, pattern: str) -> bool:
+    return pattern.strip("/") == family.pattern
+
+
+def _readings(
+    images: Sequence[Family], masks: Sequence[Family], looks: Looks, *, asked: bool
+) -> list[_Reading]:
+    """Return what could be images with their masks."""
+    found = []
+    for ours in images:
+        for theirs in masks:
+            if (ours.folder, ours.tags) == (theirs.folder, theirs.tags):
                 continue
-            for other in others:
-                if stem in other and stem != other:
-                    before, _, after = other.partition(stem)
-                    votes[Affix(before, after)] += 1
-    return max(votes, key=lambda affix: (votes[affix], -len(affix.of(""))), default=None)
+            for match in match_families(ours, theirs):
+                words = {"image": 1, "": 0, "mask": -2}[ours.role()] + _mask_words(match)
+                seen = looks.of_image(next(iter(match.of))) + looks.of_masks(match)
+                if asked or words + seen > 0 or (words + seen == 0 and ours.folder != theirs.folder):
+                    found.append(_Reading(ours, match, words, seen))
+    return found
 
 
-def _paired(images: Folder, masks: Folder, affix: Affix) -> int:
-    return sum(
-        affix.of(stem) in masks.files.get(split, {})
-        for split, stems in images.files.items()
-        for stem in stems
+def _mask_words(masks: Masks) -> int:
+    said = "mask" if any(role(word) == "mask" for word in masks.words) else masks.family.role()
+    return {"mask": 2, "": 0, "image": -2}[said]
+
+
+def _chosen(root: Path, first: _Reading, readings: Sequence[_Reading], looks: Looks, *, asked: bool) -> Match:
+    """Return the reading with the usual masks of its images, or with all where they are classes."""
+    images = first.images
+    near = [r.masks for r in readings if r.images is images and r.strength[0] >= first.strength[0] - 2]
+    rivals = [masks for masks in near if not _other_format(first.masks.family, masks.family)]
+    full = max(len(masks.of) for masks in rivals)
+    regions = [masks for masks in rivals if len(rivals) > 1 and looks.is_region(masks)]
+    rest = [masks for masks in rivals if masks not in regions] or rivals
+    region = regions[0] if regions and regions[0] not in rest else None
+    match = Match(root, [], (), region=region)
+    if region is not None:
+        match.reasons.append(f"{region.pattern} is one piece alike in all images: the field of view (region)")
+    backs = {masks.pattern: _stands_back(masks, rest) for masks in rest}
+    usual = [masks for masks in rest if not backs[masks.pattern]] or rest
+    classes = _class_names(images, usual) if any(not why for why in backs.values()) else ()
+    if classes:
+        match.classes, chosen = classes, tuple(usual)
+    else:
+        usual = [masks for masks in usual if len(masks.of) >= _LIKE_THE_MOST * full] or usual
+        chosen = (_one_of(usual),)
+    match.parts = [(images, chosen)]
+    for masks in rest:
+        if masks not in chosen:
+            why = backs[masks.pattern] or f"for {len(masks.of)} of {len(images.pictures)} images only"
+            match.reasons.append(f"{_patterns(chosen)} rather than {masks.pattern} ({len(masks.of)}): {why}")
+            match.left |= {picture: f"rival masks: {why}" for own in masks.of.values() for picture in own}
+    return match
+
+
+def _one_of(usual: Sequence[Masks]) -> Masks:
+    """Return the only kind of masks, or ask."""
+    if len(usual) == 1:
+        return usual[0]
+    listed = "; ".join(f"--masks {masks.pattern!r} ({len(masks.of)} images)" for masks in usual)
+    raise SegfocalError(
+        "several kinds of masks belong to the same images, and nothing says which are meant: choose one of "
+        f"{listed}."
     )
 
 
-def _covered(images: Folder, members: Sequence[tuple[Folder, Affix, int]]) -> int:
-    return sum(
-        any(affix.of(stem) in masks.files.get(split, {}) for masks, affix, _ in members)
-        for split, stems in images.files.items()
-        for stem in stems
-    )
+def _stands_back(masks: Masks, others: Sequence[Masks]) -> str:
+    """Return why these masks are not the usual ones of several, or ""."""
+    for form, before, why in _STANDS_BACK:
+        found, usual = re.compile(form, re.IGNORECASE), re.compile(before, re.IGNORECASE)
+        better = [o for o in others if not found.search(o.pattern) and usual.search(o.pattern)]
+        if found.search(masks.pattern) and better:
+            return why
+    return ""
 
 
-def _likelihood(match: Match) -> tuple[int, int, int, int]:
-    """Names that say what a folder is count most, then the number of images, then the plainer name."""
-    image_words = _says(match.images.pattern, _IMAGE_WORDS) - _says(match.images.pattern, _MASK_WORDS)
-    masks = match.masks[0].pattern
-    mask_words = _says(masks, _MASK_WORDS) - _says(masks, _IMAGE_WORDS)
-    plain = -sum(len(affix.of("")) for affix in match.affixes) // len(match.affixes)
-    return image_words + mask_words, match.paired, len(match.masks), plain
+def _class_names(images: Family, masks: Sequence[Masks]) -> tuple[str, ...]:
+    """Return the classes where each kind of masks is one: folders in a folder of their own, or words."""
+    folders = [found.family.folder for found in masks]
+    if len(masks) < 2 or len({folder[:-1] for folder in folders}) > 1:
+        return ()
+    names = [folder[-1] for folder in folders if folder]
+    if len(set(names)) < len(masks):
+        names = [" ".join(w for w in found.words if role(w) != "mask") for found in masks]
+        if not all(names) or not all(name.replace(" ", "").isalpha() for name in names):
+            return ()
+    elif folders[0][:-1] in (images.folder[:-1], ()):
+        return ()
+    if len(set(names)) < len(names) or any(
+        _OBSERVERS.fullmatch(name.split(".")[-1].strip()) for name in names
+    ):
+        return ()
+    return tuple(re.sub(r"^[\w]{1,2}\.\s*", "", name) for name in names)
 
 
-def _says(pattern: str, words: Sequence[str]) -> int:
-    return int(any(word in pattern.lower() for word in words))
+def _join(match: Match, readings: Sequence[_Reading]) -> None:
+    """Add images and masks that lie in folders of the same kinds: imgs2 and masks2 beside imgs and masks."""
+    if match.classes:
+        return
+    images, (masks,) = match.parts[0]
+    used = {picture for own in masks.of.values() for picture in own} | set(images.pictures)
+    names = {(picture.split, picture.stem) for picture in masks.of}
+    for reading in sorted(readings, key=lambda r: r.strength, reverse=True):
+        ours = {picture for own in reading.masks.of.values() for picture in own} | set(reading.masks.of)
+        if ours & used or (reading.images.role() == "mask" and images.role() != "mask"):
+            continue
+        if not _alike(images, masks.family, reading.images, reading.masks.family):
+            overlap = {(picture.split, picture.stem) for picture in reading.masks.of} & names
+            if (
+                overlap
+                or reading.masks.level > masks.level
+                or _mask_words(reading.masks) < _mask_words(masks)
+            ):
+                continue
+        match.parts.append((reading.images, (reading.masks,)))
+        used |= ours | set(reading.images.pictures)
+        names |= {(picture.split, picture.stem) for picture in reading.masks.of}
+
+
+def _alike(images: Family, masks: Family, others: Family, other_masks: Family) -> bool:
+    """Return whether two pairs of families differ by the same word of their folders, which is no format."""
+
+    def difference(one: Family, other: Family) -> set[tuple[str, ...]]:
+        a, b = (set(re.findall(r"[a-z]+|\d+", "/".join(f.folder).lower())) for f in (one, other))
+        return {tuple(sorted(a - b)), tuple(sorted(b - a))}
+
+    words = {word for part in difference(images, others) for word in part}
+    return difference(images, others) == difference(masks, other_masks) and not words & FORMATS
+
+
+def _ask_about_images(match: Match, readings: Sequence[_Reading], *, asked: bool) -> None:
+    """Say which other pictures could be the images of these masks, and ask where nothing speaks for one."""
+    images, masks = match.parts[0]
+    used = {id(family) for family, _ in match.parts}
+    mine = {picture for own in masks[0].of.values() for picture in own}
+    best = max(r.strength[0] for r in readings if r.images is images)
+    for rival in readings:
+        theirs = {picture for own in rival.masks.of.values() for picture in own}
+        if id(rival.images) in used or len(theirs & mine) < 0.5 * len(mine) or rival.images.role() == "mask":
+            continue
+        used.add(id(rival.images))
+        if _other_format(images, rival.images):
+            match.reasons.append(
+                f"{images.pattern} rather than {rival.images.pattern}: the same in another format"
+            )
+            match.left |= dict.fromkeys(rival.images.pictures, "a copy in another format")
+            continue
+        equal = rival.strength[0] == best and rival.masks.level == masks[0].level
+        if equal and not asked and rival.images.folder != images.folder:
+            raise SegfocalError(
+                f"the masks {_patterns(masks)} fit the images {images.pattern!r} ({len(masks[0].of)}) as "
+                f"well as {rival.images.pattern!r} ({len(rival.masks.of)}): choose with --images."
+            )
+        why = f"{images.pattern} rather than {rival.images.pattern}: its names say images"
+        match.reasons.append(why)
+
+
+def _other_format(one: Family, other: Family) -> bool:
+    """Return whether two folders differ in the name of a format alone."""
+    different = [(a, b) for a, b in zip(one.folder, other.folder, strict=False) if a != b]
+    same_depth = len(one.folder) == len(other.folder) and len(different) == 1
+    return same_depth and all(name.lower() in FORMATS for name in different[0])
+
+
+def _fill(match: Match, listing: Listing) -> None:
+    """Make the cases, and give every picture that is in none a reason."""
+    regions = match.region.of if match.region else {}
+    for images, masks in match.parts:
+        for picture, member in zip(images.pictures, images.members, strict=True):
+            own = tuple(_one_format(found.of.get(picture, ()), found.family, match) for found in masks)
+            if any(own):
+                region = regions.get(picture, (None,))[0]
+                split = picture.split or next((p.split for found in own for p in found if p.split), "")
+                match.cases.append(CaseFiles(split, picture, own, region, member))
+    match.cases.sort(key=lambda case: case.image.place)
+    used = {picture for case in match.cases for picture in _pictures(case)}
+    stems = {(case.image.parts, case.image.stem) for case in match.cases}
+    labelled = {case.split for case in match.cases}
+    ours = {picture: "image" for images, _ in match.parts for picture in images.pictures}
+    theirs = {
+        picture: "mask" for _, masks in match.parts for found in masks for picture in found.family.pictures
+    }
+    for picture in listing.pictures:
+        if picture in used or picture in match.left:
+            continue
+        if picture in ours:
+            again = (picture.parts, picture.stem) in stems
+            match.left[picture] = (
+                "a second picture of the same name" if again else _without(picture, labelled)
+            )
+        elif picture in theirs:
+            match.left[picture] = "a mask without image"
+        else:
+            match.left[picture] = "neither an image nor a mask by its folder and name"
+    match.left = {picture: why for picture, why in match.left.items() if picture not in used}
+
+
+def _without(picture: Picture, labelled: set[str]) -> str:
+    if picture.split and picture.split not in labelled:
+        return f"an image without mask ({picture.split} has no masks: for predict)"
+    return "an image without mask"
+
+
+def _one_format(own: Sequence[Picture], family: Family, match: Match) -> tuple[Picture, ...]:
+    """Return masks without those of the same name in another format."""
+    if len(own) < 2:
+        return tuple(own)
+    suffixes = Counter(picture.path.suffix.lower() for picture in family.pictures)
+    kept: dict[tuple[tuple[str, ...], str], Picture] = {}
+    for picture in sorted(own, key=lambda picture: -suffixes[picture.path.suffix.lower()]):
+        first = kept.setdefault((picture.parts, picture.stem), picture)
+        if first is not picture:
+            match.left[picture] = "a second mask of the same name"
+    return tuple(sorted(kept.values(), key=lambda picture: picture.place))
+
+
+def _pictures(case: CaseFiles) -> list[Picture]:
+    region = [case.region] if case.region else []
+    return [case.image, *region, *(picture for own in case.masks for picture in own)]
+
+
+def _patterns(masks: Sequence[Masks]) -> str:
+    return ", ".join(found.pattern for found in masks)
+
+
+def _one(own: Sequence[Picture]) -> MaskFiles:
+    paths = tuple(picture.path for picture in own)
+    return (paths[0] if paths else None) if len(paths) < 2 else paths

@@ -31,17 +31,23 @@ def fingerprint(argv: Sequence[str]) -> int:
     )
     options.add_argument("path", metavar="PATH", help="the folder, or a table (CSV, TSV, Parquet)")
     options.add_argument("--out", metavar="X.yaml", help="write a configuration that trains as it is")
+    options.add_argument("--images", metavar="PATTERN", help="which paths are images: a folder or a pattern")
+    options.add_argument("--masks", metavar="PATTERN", help="which paths are masks or label maps, likewise")
+    options.add_argument("--list", action="store_true", help="say of every file what it is used for")
     options.add_argument("--processes", type=int, metavar="N", help="readers (default: one per processor)")
-    options.add_argument("--images", metavar="PATTERN", help="which paths below PATH are images")
-    options.add_argument("--masks", metavar="PATTERN", help="which paths below PATH are masks or label maps")
     given = options.parse_args(argv)
     from rich.console import Console
 
+    from segfocal.data.fingerprint.accounts import account_lines
     from segfocal.data.fingerprint.look import look
 
     root = Path(given.path).expanduser().resolve()
     report = look(root, processes=given.processes, images=given.images, masks=given.masks)
-    Console(soft_wrap=not sys.stdout.isatty()).print(report.page)
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    console.print(report.page)
+    if given.list:
+        for line in account_lines(report.accounts, whole=True):
+            console.print(line)
     if given.out is not None:
         _write(report, Path(given.out))
     return 0

@@ -49,10 +49,10 @@ def write_pairs(root, *, image="images/{}.png", label="masks/{}.png", count=6, m
     ("image", "label", "expected"),
     [
         ("images/{}.png", "masks/{}.png", ("images", "masks")),
-        ("imgs/{}.png", "gt/{}_1stHO.png", ("imgs", "gt/{stem}_1stHO")),
+        ("imgs/{}.png", "gt/{}_1stHO.png", ("imgs", "gt")),
         ("train/images/{}.png", "train/labels/{}.png", ("{split}/images", "{split}/labels")),
         ("images/training/{}.png", "annotations/training/{}.png", ("images/{split}", "annotations/{split}")),
-        ("data/{}.png", "data_y/seg_{}.png", ("data", "data_y/seg_{stem}")),
+        ("data/{}.png", "data_y/seg_{}.png", ("data", "data_y")),
         ("a/{}.jpg", "b/{}.png", ("a", "b")),
     ],
     ids=["plain", "suffix", "inside", "outside", "prefix", "nameless"],
@@ -60,10 +60,9 @@ def write_pairs(root, *, image="images/{}.png", label="masks/{}.png", count=6, m
 def test_folders_are_told_apart(tmp_path, image, label, expected):
     write_pairs(tmp_path, image=image, label=label)
     match, totals, classes = found(tmp_path)
-    assert {match.images.pattern, match.mask_setting()} == set(expected)
+    # where names say nothing, what they look like says which is which
+    assert (match.image_setting(), match.mask_setting()) == expected
     assert (len(totals.names), classes.task) == (6, "binary")
-    if expected[0] != "a":  # names that say nothing leave it open which is which
-        assert (match.images.pattern, match.mask_setting()) == expected
 
 
 def test_masks_of_a_second_observer_are_no_classes(tmp_path):
@@ -78,7 +77,7 @@ def test_folders_side_by_side_are_classes(tmp_path):
     write_pairs(tmp_path, label="masks/MA/{}_MA.png")
     write_pairs(tmp_path, label="masks/HE/{}_HE.png", count=3)
     match, totals, classes = found(tmp_path)
-    assert match.mask_setting() == "masks/{class}/{stem}_{class}"
+    assert match.mask_setting() == "masks/HE, masks/MA"
     assert (classes.task, classes.names, classes.images) == ("multilabel", ("HE", "MA"), (3, 6))
     assert totals.masks == [3, 6]
 
