@@ -92,16 +92,22 @@ def as_primitive(options):
     }
 
 
-def compare(logits, target, options, *, backend, rtol, atol):
-    """All fields, the map, and both gradients under random upstream gradients, against the naive formulas."""
+def compare(logits, target, options, *, backend, rtol, atol, joined=False):
+    """All fields, the map, and both gradients under random upstream gradients, against the naive formulas.
+
+    Where images are joined, the truth is the sum of what the formulas give for each.
+    """
     mine = logits.clone().requires_grad_()
     truth = logits.double().clone().requires_grad_()
-    sums = pixel_sums(mine, target, want=FIELDS, backend=backend, **as_primitive(options))
+    sums = pixel_sums(mine, target, want=FIELDS, backend=backend, joined=joined, **as_primitive(options))
     expected = reference_sums(truth, target, **options)
+    if joined:
+        fields = {name: expected[name].sum(0, keepdim=True) for name in FIELDS if name != "invalid"}
+        expected = expected | fields
     upstream, upstream_true = [], []
     for name in FIELDS:
         if name == "invalid":
-            assert sums.invalid.tolist() == [0] * len(logits)
+            assert sums.invalid.tolist() == [0] * (1 if joined else len(logits))
             continue
         found = getattr(sums, name)
         assert_close(found.double(), expected[name].double(), rtol=rtol, atol=atol, msg=f"{name} {options}")
@@ -112,7 +118,8 @@ def compare(logits, target, options, *, backend, rtol, atol):
     (grad,) = torch.autograd.grad(sum(upstream), mine)
     (grad_true,) = torch.autograd.grad(sum(upstream_true), truth, retain_graph=True)
     assert_close(grad.double(), grad_true, rtol=10 * rtol, atol=10 * atol, msg=f"gradient {options}")
-    found = pixel_map(mine, target, backend=backend, **as_primitive(options))
+    found = pixel_map(mine, target, backend=backend, joined=joined, **as_primitive(options))
+    assert found.is_contiguous()
     assert_close(found.double(), expected["map"], rtol=rtol, atol=atol, msg=f"map {options}")
     seed = torch.randn_like(found)
     (grad,) = torch.autograd.grad(found, mine, seed)

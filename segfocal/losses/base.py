@@ -127,7 +127,7 @@ class SegmentationLoss(WithAlpha, LossModule, ABC):
         self.check_call(logits, target)
         passes = self.passes(logits.shape[1])
         if counts:
-            passes = (replace(passes[0], want=passes[0].want | COUNTS), *passes[1:])
+            passes = (replace(passes[0], want=passes[0].want | COUNTS, per_image=True), *passes[1:])
         return tuple(compute(each, logits, target, weight) for each in passes)
 
     def partial(self, sums: tuple[PixelSums, ...]) -> Partial:

@@ -12,6 +12,7 @@ from segfocal.losses.primitive.curve import Form
 from segfocal.losses.primitive.sums import PixelSums, pixel_map, pixel_sums
 
 Activation = Literal["sigmoid", "softmax"]
+SMALL = 2**8  # places of a sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class Needs:
         pixel: Settings of the pixel loss; ``None`` where only region sums are wanted.
         ignore_index: Label left out, or ``None``.
         validate: As in ``pixel_sums``.
+        per_image: Whether every image needs its own sums; else those of all may come as one row, (1, C).
     """
 
     activation: Activation
@@ -46,6 +48,18 @@ class Needs:
     pixel: PixelTerm | None = None
     ignore_index: int | None = None
     validate: bool | None = None
+    per_image: bool = True
+
+
+def joined(logits: Tensor) -> bool:
+    """Return whether the call is better computed as one image: rows of a table, tokens, short sequences.
+
+    Example:
+        >>> import torch
+        >>> joined(torch.zeros(512, 27)), joined(torch.zeros(8, 2, 64, 64))
+        (True, False)
+    """
+    return logits.ndim == 2 or (logits.ndim == 3 and logits.shape[0] > 1 and logits.shape[2] < SMALL)
 
 
 def compute(needs: Needs, logits: Tensor, target: Tensor, weight: Tensor | None) -> PixelSums:
@@ -60,7 +74,7 @@ def compute(needs: Needs, logits: Tensor, target: Tensor, weight: Tensor | None)
         weight: ``(N, *S)`` pixel weights or ``None``.
 
     Returns:
-        The sums per image and class.
+        The sums per image and class, or of all images together where nothing needs them apart.
     """
     return pixel_sums(
         logits,
@@ -70,6 +84,7 @@ def compute(needs: Needs, logits: Tensor, target: Tensor, weight: Tensor | None)
         weight=weight,
         ignore_index=needs.ignore_index,
         validate=needs.validate,
+        joined=not needs.per_image and joined(logits),
         **_pixel_arguments(needs.pixel),
     )
 
@@ -93,6 +108,7 @@ def compute_map(needs: Needs, logits: Tensor, target: Tensor, weight: Tensor | N
         weight=weight,
         ignore_index=needs.ignore_index,
         validate=needs.validate,
+        joined=joined(logits),
         **_pixel_arguments(needs.pixel),
     )
 
@@ -133,7 +149,8 @@ def union(needs: Sequence[Needs]) -> Needs:
     wishes = [each.validate for each in needs]
     validate = True if True in wishes else None if None in wishes else False
     want = frozenset().union(*(each.want for each in needs))
-    return Needs(first.activation, want, pixel, first.ignore_index, validate)
+    per_image = any(each.per_image for each in needs)
+    return Needs(first.activation, want, pixel, first.ignore_index, validate, per_image)
 
 
 def _can_share(one: Needs, other: Needs) -> bool:

@@ -60,7 +60,8 @@ class PixelwiseLoss(SegmentationLoss):
     def needs(self) -> Needs:
         """Return the sums of the reduction's numerator and denominator."""
         want = SUMS_OF_REDUCTION[self.reduction]
-        return Needs(self.activation, want, self.pixel_term(), self.ignore_index, self.validate)
+        term = self.pixel_term()
+        return Needs(self.activation, want, term, self.ignore_index, self.validate, per_image=False)
 
     def pixel_term(self) -> PixelTerm:
         """Return the settings of the pixel loss."""

@@ -70,7 +70,7 @@ class RegionLoss(SegmentationLoss):
         """Return the region sums."""
         square = {"intersection", "prediction_squared", "target_squared"}
         want = frozenset(square if self.squared else {"intersection", "prediction", "target"})
-        return Needs(self.activation, want, None, self.ignore_index, self.validate)
+        return Needs(self.activation, want, None, self.ignore_index, self.validate, self.per_image)
 
     def from_sums(self, sums: PixelSums) -> Tensor:
         """Return the mean of the term over regions and classes."""

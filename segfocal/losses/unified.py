@@ -124,7 +124,7 @@ class UnifiedFocalLoss(SegmentationLoss):
     def _needs(self, gamma: Tensor, want: frozenset[str]) -> Needs:
         """Ask for focal loss without alpha: delta is applied to the sums, which keep the sides apart."""
         term = PixelTerm(gamma, None, "focal", None, 0.0)
-        return Needs(self.activation, want, term, self.ignore_index, self.validate)
+        return Needs(self.activation, want, term, self.ignore_index, self.validate, self.per_image)
 
     def _pixel(self, sums: tuple[PixelSums, ...]) -> Tensor:
         """Return the mean over pixels of the weighted cross-entropies."""

@@ -116,6 +116,22 @@ def test_every_option_matches_the_naive_formulas(seed):
 
 
 @runs
+def test_joined_images_have_the_sums_of_all():
+    rng = random.Random(1)
+    for _ in range(3):
+        case = on_the_device(sample_case(rng, spaces=((), (7,))))
+        compare(*case, backend="triton", rtol=1e-5, atol=3e-6, joined=True)
+
+
+@runs
+@pytest.mark.parametrize("classes", [27, 40])
+def test_joined_rows_agree_with_eager(classes):
+    logits, target, options = many_classes(classes, ())
+    options["joined"] = True
+    agree(both(logits.repeat(70, 1), target.repeat(70), options, ["loss", "count", "prediction", "tp"]))
+
+
+@runs
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_many_more_options_match_the_naive_formulas(seed):

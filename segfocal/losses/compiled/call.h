@@ -34,6 +34,7 @@ struct Call {  // filled by call.py, in this order
 };
 
 constexpr int64_t SPAN = 1 << 14;  // pixels a thread takes at a time: fixed, so that sums never depend on threads
+constexpr int64_t SHORTEST = 1 << 7, TASK = 1 << 17;  // shorter where a span would hold more logits than this
 constexpr int64_t IGNORED = -1, NO_LABEL = -2;
 constexpr int ROWS[] = {1, 4, 2, 2, 3, 3};  // as curve.ROWS, in the order of Form
 
@@ -42,6 +43,16 @@ inline int64_t pixels_of(const Size& size) {
   for (int64_t axis = 0; axis < size.axes; ++axis) count *= size.space[axis];
   return count;
 }
+
+// Pixels of a span: all classes of a pixel are one task, but under sigmoid.
+inline int64_t span_of(const Call& call) {
+  int64_t span = SPAN;
+  while (!call.sigmoid && span > SHORTEST && span * call.size.channels > TASK) span /= 2;
+  return span;
+}
+
+// Pixels of a block that holds so many planes.
+inline int64_t run_of(int64_t planes) { return std::clamp<int64_t>(4096 / planes, 64, 512) / 64 * 64; }
 
 // A run of pixels of one image: short enough that all its arrays stay in the processor's cache.
 struct Block {
@@ -54,8 +65,7 @@ struct Block {
   float *weight, *margin, *p, *u, *value, *slope, *factor, *rate[4];
   int32_t* label;
 
-  explicit Block(const Call& c, int64_t planes = 1) : call(c) {
-    length = std::clamp<int64_t>(4096 / planes, 64, 512) / 64 * 64;
+  Block(const Call& c, int64_t pixels) : call(c), length(pixels) {
     for (float** array : {&weight, &margin, &p, &u, &value, &slope, &factor}) *array = room(1);
     for (float*& array : rate) array = room(1);
     label = reinterpret_cast<int32_t*>(room(1));
@@ -63,9 +73,9 @@ struct Block {
   }
 
   float* room(int64_t planes) {
-    size_t bytes = size_t(planes * length) * sizeof(float);
-    memory.emplace_back(static_cast<float*>(std::aligned_alloc(64, bytes)), &std::free);
-    std::fill_n(memory.back().get(), planes * length, 0.0f);
+    int64_t places = (planes * length + 15) / 16 * 16;
+    memory.emplace_back(static_cast<float*>(std::aligned_alloc(64, size_t(places) * sizeof(float))), &std::free);
+    std::fill_n(memory.back().get(), places, 0.0f);
     return memory.back().get();
   }
 

@@ -11,7 +11,7 @@ struct Distribution : Block {
   float smoothed, kept;
 
   explicit Distribution(const Call& call)
-      : Block(call, 6 * call.size.channels), classes(int32_t(call.size.channels)),
+      : Block(call, run_of(6 * call.size.channels)), classes(int32_t(call.size.channels)),
         smoothed(call.smoothing < 0 ? 0.0f : float(call.smoothing)), kept(1.0f - smoothed) {
     for (float** planes : {&x, &q, &z, &phi, &probability, &rest}) *planes = room(classes);
     total = room(1), other = room(1);

@@ -11,7 +11,7 @@ struct Sigmoid : Block {
   bool one_sided;  // one margin serves a hard label; a soft or smoothed one needs the loss of either side
 
   explicit Sigmoid(const Call& call)
-      : Block(call), moved(call.smoothing < 0 ? 0.0f : float(call.smoothing / 2)),
+      : Block(call, run_of(1)), moved(call.smoothing < 0 ? 0.0f : float(call.smoothing / 2)),
         one_sided(!call.soft && call.smoothing < 0) {
     for (float** array : {&x, &y, &negative, &positive}) *array = room(1);
   }

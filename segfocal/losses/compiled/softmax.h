@@ -8,21 +8,28 @@ struct Softmax : Block {
   float *x, *e, *scale, *pull;  // logits; exponentials of the wrong classes, 0 at the label; 1 / their sum
   static constexpr int64_t MASKED = 32;  // up to so many classes, sums by label are masked sums
 
-  explicit Softmax(const Call& call) : Block(call, 2 * call.size.channels), classes(int32_t(call.size.channels)) {
-    x = room(classes), e = room(classes), scale = room(1), pull = room(1);
+  explicit Softmax(const Call& call) : Softmax(call, run_of(2 * call.size.channels)) {
+    x = room(classes), e = room(classes);
+  }
+  Softmax(const Call& call, int64_t pixels) : Block(call, pixels), classes(int32_t(call.size.channels)) {
+    scale = room(1), pull = room(1);
   }
 
   void read() {
-    if (!load_weight(0)) std::fill_n(weight, count, 1.0f);
-    load_labels(label);
-    if (call.step == SUMS) add_count(INVALID, 0, tally(count, [=](int64_t i) { return label[i] == NO_LABEL; }));
-    if (call.step == VALUES) loop(count, [=](int64_t i) { weight[i] = label[i] == NO_LABEL ? NAN : weight[i]; });
-    loop(count, [=](int64_t i) { weight[i] = label[i] == IGNORED ? 0.0f : weight[i]; });
+    read_labels();
     for (int32_t c = 0; c < classes; ++c) {
       float* plane = x + c * length;
       load_logits(c, plane);
       if (call.has_ignore) loop(count, [=](int64_t i) { plane[i] = label[i] == IGNORED ? 0.0f : plane[i]; });
     }
+  }
+
+  void read_labels() {
+    if (!load_weight(0)) std::fill_n(weight, count, 1.0f);
+    load_labels(label);
+    if (call.step == SUMS) add_count(INVALID, 0, tally(count, [=](int64_t i) { return label[i] == NO_LABEL; }));
+    if (call.step == VALUES) loop(count, [=](int64_t i) { weight[i] = label[i] == NO_LABEL ? NAN : weight[i]; });
+    loop(count, [=](int64_t i) { weight[i] = label[i] == IGNORED ? 0.0f : weight[i]; });
   }
 
   // Value of a table for every pixel, by its label; 0 where there is none.
@@ -67,6 +74,11 @@ struct Softmax : Block {
       margin[i] = (largest[i] - right[i]) + (log_scale(sum) + 0.0f * sum);  // NaN stays NaN
       scale[i] = 1.0f / sum;
     });
+    curves(slopes);
+  }
+
+  // Runs the curve over the margins, with the numbers of each pixel's label.
+  void curves(bool slopes) {
     if (call.columns > 1)
       for (int k = 0; k < ROWS[call.form]; ++k) {
         const float* table = call.curve + k * call.columns;  // no label: a gamma of 0 is none where it divides
@@ -89,16 +101,24 @@ struct Softmax : Block {
     read();
     if (call.wants(LOSS) || call.wants(MODULATION) || call.wants_region()) {
       run(false);
-      losses();
-      float* mass = slope;
-      loop(count, [=](int64_t i) {
-        value[i] = part(weight[i], value[i]), factor[i] *= weight[i], mass[i] = p[i] * weight[i];
-      });
-      if (call.wants(LOSS)) add_by_label(LOSS, value);
-      if (call.wants(MODULATION)) add_by_label(MODULATION, factor);
-      if (call.wants(INTERSECTION)) add_by_label(INTERSECTION, mass);
+      add_losses();
       predictions();
     }
+    add_labels();
+  }
+
+  void add_losses() {
+    losses();
+    float* mass = slope;
+    loop(count, [=](int64_t i) {
+      value[i] = part(weight[i], value[i]), factor[i] *= weight[i], mass[i] = p[i] * weight[i];
+    });
+    if (call.wants(LOSS)) add_by_label(LOSS, value);
+    if (call.wants(MODULATION)) add_by_label(MODULATION, factor);
+    if (call.wants(INTERSECTION)) add_by_label(INTERSECTION, mass);
+  }
+
+  void add_labels() {
     for (Field field : {WEIGHT, TARGET, TARGET_SQUARED})
       if (call.wants(field)) add_by_label(field, weight);
     if (call.wants(COUNT) || call.wants(TP) || call.wants(FP) || call.wants(FN)) counts();
@@ -125,6 +145,11 @@ struct Softmax : Block {
 
   void counts() {
     bool decisions = call.wants(TP) || call.wants(FP) || call.wants(FN);
+    if (!decisions && classes > MASKED) {
+      for (int64_t i = 0; i < count; ++i)
+        if (label[i] >= 0) add_count(COUNT, label[i], 1);
+      return;
+    }
     if (decisions) decide();
     const int32_t* winner = reinterpret_cast<int32_t*>(value);
     for (int32_t c = 0; c < classes; ++c) {
@@ -158,6 +183,10 @@ struct Softmax : Block {
   void values(int64_t) {
     read();
     run(false);
+    write_losses();
+  }
+
+  void write_losses() {
     losses();
     loop(count, [=](int64_t i) { value[i] = part(weight[i], value[i]); });
     write(0, value);

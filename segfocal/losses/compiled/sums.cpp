@@ -1,6 +1,7 @@
 // The primitive on the CPU: every image is cut into spans of pixels, threads take spans, and what they found is
 // added up in the order of the spans, so that the sums do not depend on the number of threads.
 #include "distribution.h"
+#include "rows.h"
 #include "sigmoid.h"
 #include "softmax.h"
 
@@ -13,9 +14,9 @@ struct Task {
 template <class Kind>
 void run(Kind& block, const Task& task) {
   const Call& call = block.call;
-  int64_t end = std::min((task.span + 1) * SPAN, pixels_of(call.size));
+  int64_t span = span_of(call), end = std::min((task.span + 1) * span, pixels_of(call.size));
   block.n = task.n;
-  for (block.begin = task.span * SPAN; block.begin < end; block.begin += block.length) {
+  for (block.begin = task.span * span; block.begin < end; block.begin += block.length) {
     block.count = std::min(block.length, end - block.begin);
     if (call.step == SUMS) block.sums(task.c);
     if (call.step == GRADIENT) block.gradient(task.c);
@@ -43,7 +44,7 @@ void poison(const Call& call) {
 
 template <class Kind>
 void run_all(const Call& call) {
-  int64_t spans = (pixels_of(call.size) + SPAN - 1) / SPAN, channels = call.size.channels;
+  int64_t span = span_of(call), spans = (pixels_of(call.size) + span - 1) / span, channels = call.size.channels;
   int64_t each = call.sigmoid ? channels : 1, tasks = call.size.images * each * spans;
   int64_t rows = call.step == SUMS ? call.size.images * spans * channels : 0;
   std::vector<double> floats(size_t(rows * call.widths[0]));
@@ -71,6 +72,7 @@ void run_all(const Call& call) {
 extern "C" void segfocal_run(const Call* call) {
   if (call->sigmoid) return run_all<Sigmoid>(*call);
   if (call->masks || call->smoothing >= 0) return run_all<Distribution>(*call);
+  if (Rows::serves(*call)) return run_all<Rows>(*call);
   run_all<Softmax>(*call);
 }
 

@@ -16,7 +16,7 @@ from segfocal.losses.primitive.fields import Inputs, Spec, layout, map_shape, su
 
 SCHEMA = (
     "Tensor logits, Tensor target, Tensor? weight, Tensor curve, Tensor? alpha, Tensor? smoothing, "
-    "str activation, str form, str want, int? ignore_index, str? backend"
+    "str activation, str form, str want, int? ignore_index, bool joined, str? backend"
 )
 TENSORS = 6
 
@@ -29,14 +29,38 @@ library.define(f"pixel_map_backward(Tensor grad, {SCHEMA}) -> Tensor")
 
 def read(arguments: tuple[Any, ...]) -> tuple[Inputs, Spec]:
     """Sort the arguments of an operator into tensors and choices."""
-    activation, form, want, ignore_index, _ = arguments[TENSORS:]
+    activation, form, want, ignore_index, _, _ = arguments[TENSORS:]
     return Inputs(*arguments[:TENSORS]), Spec(activation, form, tuple(want.split()), ignore_index)
+
+
+def join(inputs: Inputs) -> Inputs:
+    """View all images as one, (1, C, N, *S): nothing is copied, and one pass serves (N, C) rows."""
+    target, weight = inputs.target, inputs.weight
+    masks = target.ndim == inputs.logits.ndim
+    return inputs._replace(
+        logits=inputs.logits.transpose(0, 1).unsqueeze(0),
+        target=(target.transpose(0, 1) if masks else target).unsqueeze(0),
+        weight=None if weight is None else weight.transpose(0, 1).unsqueeze(0),
+    )
+
+
+def part(joined: Tensor, like: Tensor) -> Tensor:
+    """View (1, C, N, *S) as (N, C, *S) again, with the strides that a new tensor like the logits has."""
+    found = joined.squeeze(0).transpose(0, 1)
+    if like.is_contiguous():
+        return found.contiguous()  # as a rule it is
+    strides = torch.empty_like(like, device="meta").stride()
+    if found.stride() == strides:
+        return found
+    return torch.empty_strided(like.shape, strides, dtype=found.dtype, device=found.device).copy_(found)
 
 
 def compute(step: str, arguments: tuple[Any, ...], *before: Tensor) -> Any:
     """Run one of the four steps of a backend, outside autograd and autocast."""
     inputs, spec = read(arguments)
     inputs = inputs._replace(logits=inputs.logits.detach())
+    if arguments[-2]:
+        inputs = join(inputs)
     module = backend_module(arguments[-1], inputs.logits)
     device = inputs.logits.device.type
     with torch.no_grad():
@@ -57,21 +81,30 @@ def pixel_sums(*arguments: Any) -> tuple[Tensor, Tensor]:
 def pixel_sums_backward(grad: Tensor, *arguments: Any) -> Tensor:
     """Compute the gradient by the logits."""
     result: Tensor = compute("pixel_sums_backward", arguments, grad)
-    return result
+    return part(result, arguments[0]) if arguments[-2] else result
 
 
 @torch.library.impl(library, "pixel_map", "CompositeExplicitAutograd")
 def pixel_map(*arguments: Any) -> Tensor:
     """Compute the loss of every element."""
     result: Tensor = compute("pixel_map", arguments)
-    return result
+    if not arguments[-2]:
+        return result
+    return (
+        result.squeeze(0).transpose(0, 1).contiguous()
+        if arguments[TENSORS] == "sigmoid"
+        else result.squeeze(0)
+    )
 
 
 @torch.library.impl(library, "pixel_map_backward", "CompositeExplicitAutograd")
 def pixel_map_backward(grad: Tensor, *arguments: Any) -> Tensor:
     """Compute the gradient by the logits from the gradient by the map."""
-    result: Tensor = compute("pixel_map_backward", arguments, grad)
-    return result
+    if not arguments[-2]:
+        result: Tensor = compute("pixel_map_backward", arguments, grad)
+        return result
+    grad = grad.transpose(0, 1) if arguments[TENSORS] == "sigmoid" else grad
+    return part(compute("pixel_map_backward", arguments, grad.unsqueeze(0)), arguments[0])
 
 
 @torch.library.register_fake("segfocal::pixel_sums", lib=library)
@@ -79,7 +112,8 @@ def fake_sums(*arguments: Any) -> tuple[Tensor, Tensor]:
     """Give the shapes of the packed sums."""
     inputs, spec = read(arguments)
     widths = layout(spec, inputs.target.is_floating_point())
-    size, device = inputs.logits.shape[:2], inputs.logits.device
+    (images, classes), device = inputs.logits.shape[:2], inputs.logits.device
+    size = (1 if arguments[-2] else images, classes)
     floats = torch.empty((*size, sum(widths.floats.values())), dtype=sum_dtype(device), device=device)
     return floats, torch.empty((*size, sum(widths.ints.values())), dtype=torch.int64, device=device)
 

@@ -23,10 +23,11 @@ Backend = Literal["eager", "compiled", "triton"]
 
 @dataclass(frozen=True, eq=False)
 class PixelSums:
-    """Sums over the pixels of every image, per class; None where not asked for.
+    """Sums over the pixels of every image, per class.
 
-    Shapes are (N, C). Under sigmoid ``loss``, ``modulation``, ``weight`` and ``count`` are (N, C, 2) with the
-    negatives first; under softmax an element belongs to the class of its label. Floating fields are float64.
+    Shapes are (N, C), with N = 1 where images are joined; None where not asked for. Under sigmoid ``loss``,
+    ``modulation``, ``weight`` and ``count`` are (N, C, 2) with the negatives first; under softmax an element
+    belongs to the class of its label. Floating fields are float64.
 
     Attributes:
         loss: F, the pixel loss in nats, times weight and alpha. Differentiable.
@@ -73,6 +74,7 @@ def pixel_sums(
     ignore_index: int | None = None,
     weight: Tensor | None = None,
     validate: bool | None = None,
+    joined: bool = False,
     backend: Backend | None = None,
 ) -> PixelSums:
     """Compute all sums that losses and scores need: one pass over the logits, one more for the gradient.
@@ -95,6 +97,8 @@ def pixel_sums(
             times an infinite loss is 0 (torch: NaN): the pixel takes no part. A NaN stays one.
         validate: Whether to look at values as well as shapes; None: on a CPU only. Without it invalid labels
             make the sums NaN.
+        joined: Whether all images count as one, so that the sums are (1, C): much faster for many small
+            images, tokens and rows of tables above all.
         backend: None: what ``backend_for`` says.
 
     Returns:
@@ -130,7 +134,7 @@ def pixel_sums(
         validate,
     )
     floats, ints = sums_operator(
-        *inputs, spec.activation, spec.form, " ".join(spec.want), spec.ignore_index, backend
+        *inputs, spec.activation, spec.form, " ".join(spec.want), spec.ignore_index, joined, backend
     )
     if check and bool(ints[..., -1].any()):
         raise invalid_target(logits, inputs.target, spec)
@@ -155,6 +159,7 @@ def pixel_map(
     ignore_index: int | None = None,
     weight: Tensor | None = None,
     validate: bool | None = None,
+    joined: bool = False,
     backend: Backend | None = None,
 ) -> Tensor:
     """Compute the loss of every element; the arguments are those of ``pixel_sums``.
@@ -186,9 +191,11 @@ def pixel_map(
         weight,
         validate,
     )
-    found: Tensor = map_operator(*inputs, spec.activation, spec.form, "", spec.ignore_index, backend)
+    found: Tensor = map_operator(*inputs, spec.activation, spec.form, "", spec.ignore_index, joined, backend)
     if check and bool(found.isnan().any()):
-        counted = sums_operator(*inputs, spec.activation, spec.form, "", spec.ignore_index, "eager")[1]
+        counted = sums_operator(*inputs, spec.activation, spec.form, "", spec.ignore_index, joined, "eager")[
+            1
+        ]
         if bool(counted[..., -1].any()):
             raise invalid_target(logits, inputs.target, spec)
     return found

@@ -49,14 +49,20 @@ def family_of(spec: Spec, classes: int, masks: bool, smoothed: bool) -> str:
     return "softmax" if classes <= IN_REGISTERS else "online"
 
 
-def tile_of(family: str, step: str, classes: int, pixels: int) -> tuple[int, int, int]:
-    """Return the pixels and warps of a tile, and how many classes it holds where they come in chunks."""
+def tile_of(family: str, step: str, classes: int, pixels: int, together: bool) -> tuple[int, int, int]:
+    """Return the pixels and warps of a tile, and how many classes it holds where they come in chunks.
+
+    Where the classes of a pixel lie together, as in (N, C) rows, a tile has few pixels and many classes: what
+    comes with one class of a pixel is used at once, and few rows fill the device.
+    """
     if family == "sigmoid":
         return (512 if step == "sums" else 1024), 4, 0
     if family == "softmax" and step == "sums":  # each thread holds the sums of all classes too
         return 64 * (4 if classes <= 4 else 2 if classes <= 12 else 1), 2, 0
     if family == "softmax":
         return 128 * (4 if classes <= 8 else 2 if classes <= 16 else 1), 4, 0
+    if together and family == "online":
+        return 128, 4, 16
     block = min(1024, max(128, triton.next_power_of_2(pixels)))
     return block, 8 if block == 1024 else 4, 4
 
@@ -101,7 +107,7 @@ def plan(step: str, spec: Spec, smoothed: bool, form: tuple[int, int], *shapes: 
     }
     family = family_of(spec, classes, masks, smoothed)
     pixels = math.prod(logits.shape[2:])
-    block, warps, chunk = tile_of(family, step, classes, pixels)
+    block, warps, chunk = tile_of(family, step, classes, pixels, strides["logits"][1] == 1)
     tiles = triton.cdiv(pixels, block)
     rows = images * classes if spec.sigmoid else images
     fixed: dict[str, Any] = {

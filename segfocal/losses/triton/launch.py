@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segfocal.errors import SegfocalError
+
+MOST_PROGRAMS = 2**31 - 1  # CUDA's limit of the first axis of a grid, the only one in use
 Built = dict[tuple[Any, ...], Any]
 ALIGNED = 16  # bytes; the compiler makes two kernels, for addresses that are multiples and for all others
 
@@ -31,7 +34,15 @@ def launch(
         tensors: The other arguments, in the same order for the same ``built``.
         built: What the compiler made so far of this kernel with these fixed arguments; is filled.
         device: Of the tensors.
+
+    Raises:
+        SegfocalError: More programs than CUDA can start.
     """
+    if grid > MOST_PROGRAMS:
+        raise SegfocalError(
+            f"a CUDA kernel has at most {MOST_PROGRAMS} programs, got images and classes that need {grid}. "
+            "Split the batch, or take a loss of the whole batch instead of one per image."
+        )
     if device.type == "cuda" and device.index != torch.cuda.current_device():
         with torch.cuda.device(device):
             start(kernel, grid, warps, fixed, tensors, built)

@@ -12,22 +12,36 @@ from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 WANT = ["loss", "intersection", "prediction", "target"]
 
 
-def arguments(activation="softmax", dtype=torch.float32, classes=3):
+def arguments(activation="softmax", dtype=torch.float32, classes=3, joined=False):
     """The arguments of an operator, with everything given."""
     logits = torch.randn(2, classes, 4, 5, dtype=dtype, requires_grad=True)
     target = torch.randint(0, classes, (2, 4, 5))
     rates = curve("focal", [0.5] * classes, None, logits.device)
     alpha, weight = torch.rand(classes, dtype=torch.float64), torch.rand(2, 1, 4, 5)
     want = "count intersection loss prediction tp"
-    return logits, target, weight, rates, alpha, torch.tensor(0.1), activation, "focal", want, 255, "eager"
+    return (
+        logits,
+        target,
+        weight,
+        rates,
+        alpha,
+        torch.tensor(0.1),
+        activation,
+        "focal",
+        want,
+        255,
+        joined,
+        "eager",
+    )
 
 
 # the check itself reads .grad of tensors that are no leaves
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("name", ["pixel_sums", "pixel_map"])
-def test_the_operators_pass_torchs_own_check(name, activation):
-    torch.library.opcheck(getattr(torch.ops.segfocal, name).default, arguments(activation))
+def test_the_operators_pass_torchs_own_check(name, joined, activation):
+    torch.library.opcheck(getattr(torch.ops.segfocal, name).default, arguments(activation, joined=joined))
 
 
 def focal_and_dice(logits, target, **options):

@@ -5,9 +5,14 @@ import torch
 
 pytest.importorskip("triton")
 
+from segfocal.errors import SegfocalError
+from segfocal.losses.primitive.curve import curve
+from segfocal.losses.primitive.fields import Inputs, Spec
+from segfocal.losses.primitive.operator import join
 from segfocal.losses.primitive.sums import pixel_map, pixel_sums
 from segfocal.losses.triton import backend
-from segfocal.losses.triton.launch import launch
+from segfocal.losses.triton.call import finish_arguments, plan_of
+from segfocal.losses.triton.launch import MOST_PROGRAMS, launch
 
 CPU = torch.device("cpu")
 
@@ -109,3 +114,43 @@ def test_every_argument_of_every_kernel_is_given_and_plans_are_made_once(monkeyp
         assert device == CPU
     assert all(one[5] is two[5] for one, two in zip(calls[:5], calls[5:], strict=True))
     assert len({id(call[5]) for call in calls}) == 5
+
+
+def grids(rows, classes, activation):
+    """The programs of each kernel for rows (N, C) in float32, without memory for them."""
+    logits = torch.empty(rows, classes, device="meta")
+    target = torch.empty(rows if activation == "softmax" else (rows, classes), device="meta").long()
+    alike = Inputs(logits, target, None, curve("focal", 2.0, None, logits.device), None, None)
+    inputs, spec = join(alike), Spec(activation, "focal", ("count", "loss"), None)
+    found = {}
+    for step in ("sums", "gradient", "map"):
+        out = None if step == "sums" else inputs.logits if step == "gradient" else inputs.logits[:, 0]
+        plan = plan_of(step, inputs, spec, out)
+        found[step] = plan.rows * plan.programs
+        # every pixel has its program, and no program is without pixels
+        turns = plan.fixed.get("turns", 1)
+        assert (plan.programs - 1) * turns * plan.fixed["BLOCK"] < rows
+        assert plan.programs * turns * plan.fixed["BLOCK"] >= rows
+        if step == "sums":
+            found["finish"] = classes * sum(plan.widths)
+            parts = 4 * classes * plan.programs * sum(plan.widths)
+            assert parts <= max(2**24, logits.numel() * 4 // 10)  # bytes
+            assert finish_arguments((1, classes, *plan.widths), plan.programs, False)["N_C"] == classes
+    return found
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize(
+    ("rows", "classes"), [(8192, 27), (32768, 27), (1024, 5000), (32768, 50257), (2**20, 50257), (2**30, 2)]
+)
+def test_rows_of_any_number_fit_into_the_grid(rows, classes, activation):
+    for step, programs in grids(rows, classes, activation).items():
+        assert 1 <= programs <= MOST_PROGRAMS, step
+
+
+def test_more_programs_than_a_grid_holds_are_refused():
+    kernel = Kernel()
+    launch(kernel, MOST_PROGRAMS, 1, {"C": 3, "S": 7}, {"data": None}, {}, CPU)
+    with pytest.raises(SegfocalError, match=r"at most 2147483647 programs.*need 2147483648.*Split the batch"):
+        launch(kernel, MOST_PROGRAMS + 1, 1, {"C": 3, "S": 7}, {"data": None}, {}, CPU)
+    assert len(kernel.compiled) == 1
