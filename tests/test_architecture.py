@@ -51,7 +51,7 @@ MAY_IMPORT = {
         STACK - {"plotly", "dash", "triton", "pydicom", "pycocotools"},
     ),
     "study": ({"runs", "training", "data", "imbalance"}, {"polars", "scipy"}),
-    "report": ({"runs"}, {"polars", "plotly", "dash"}),
+    "report": ({"runs", "study"}, {"polars", "plotly", "dash"}),
 }
 LINES_PER_MODULE = 650
 ENTRANCES = {"__init__.py", "__main__.py", "errors.py", "functional.py", "options.py"}

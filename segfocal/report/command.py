@@ -52,17 +52,19 @@ def report(argv: Sequence[str]) -> int:
         raise SegfocalError("`segfocal report` needs RUNS (run directories or folders of some) or --study.")
     # polars and plotly, which --help does not need
     from segfocal.report.sources import read_sources
-    from segfocal.report.study import study_baseline, study_runs, study_sections, study_tuned
+    from segfocal.report.study import study_baseline, study_numbers, study_runs, study_sections
     from segfocal.report.tables.find import find_runs
 
     cells = study_runs(given.study) if given.study else {}
+    numbers = study_numbers(given.study) if given.study else None
     baseline = given.baseline or (study_baseline(given.study) if given.study else None)
     sources = read_sources(
         [*cells, *(run for run in find_runs(given.runs) if run not in cells)],
         arms={run.as_posix(): arm for run, arm in cells.items()},
         stage=given.stage,
-        tuned=given.tuned or (given.study is not None and study_tuned(given.study)),
+        tuned=given.tuned or (numbers is not None and numbers.tuned),
         baseline=baseline,
+        study=numbers,
     )
     if given.terminal:
         from segfocal.report.terminal import print_leaderboard
@@ -71,7 +73,7 @@ def report(argv: Sequence[str]) -> int:
     if given.out is not None:
         from segfocal.report.page.page import write_page
 
-        concluded = study_sections(given.study) if given.study else []
+        concluded = study_sections(numbers) if numbers is not None else []
         options = {"title": given.title, "all_cases": given.all_cases, "first": concluded}
         page = write_page(sources, given.out, **options)
         sys.stdout.write(f"report: {Path(page)}\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.report.study import StudyNumbers
 from segfocal.report.tables.runs import runs_table
 from segfocal.report.tables.scalars import last_scalars
 from segfocal.report.tables.scores import Gathered, gather, pick, stages
@@ -27,6 +28,7 @@ class Sources:
         tuned: Whether at the thresholds chosen on validation.
         baseline: The arm that others are compared with; None where there are no scores.
         left_out: Run name and reason.
+        study: Numbers of a study, which stand in place of those of its arms' runs.
     """
 
     runs: pl.DataFrame
@@ -37,6 +39,7 @@ class Sources:
     tuned: bool
     baseline: str | None
     left_out: list[tuple[str, str]]
+    study: StudyNumbers | None = None
 
     @property
     def threshold(self) -> str:
@@ -44,6 +47,29 @@ class Sources:
         return (
             "the threshold chosen on validation" if self.tuned else "threshold 0.5 (several classes: argmax)"
         )
+
+    def estimates(self) -> pl.DataFrame | None:
+        """Return the study's means of its arms; None without a study, and for other splits than test."""
+        if self.study is None or self.stage != "test":
+            return None
+        return self.study.estimates(tuned=self.tuned)
+
+    def data_of(self) -> dict[str, frozenset[str]]:
+        """Return the fingerprints of the data that each arm's runs saw; several with folds."""
+        found: dict[str, set[str]] = {}
+        for arm, data in self.scored_runs().select("arm", "data").iter_rows():
+            found.setdefault(arm, set()).add(str(data or "unknown"))
+        return {arm: frozenset(data) for arm, data in found.items()}
+
+    def other_data(self) -> str:
+        """Return which arms can be compared where there are several data sets; empty where all can."""
+        groups: dict[frozenset[str], list[str]] = {}
+        for arm, data in self.data_of().items():
+            groups.setdefault(data, []).append(arm)
+        if len(groups) < 2:
+            return ""
+        parts = [f"{', '.join(arms)} (data {min(data)[:8]})" for data, arms in groups.items()]
+        return f"Comparable are only arms of the same data: {'; '.join(parts)}."
 
     def scored_runs(self) -> pl.DataFrame:
         """Return the rows of ``runs`` that have scores."""
@@ -58,6 +84,7 @@ def read_sources(
     tuned: bool = False,
     baseline: str | None = None,
     before: Gathered | None = None,
+    study: StudyNumbers | None = None,
 ) -> Sources:
     """Read runs and choose the evaluation to show.
 
@@ -68,6 +95,7 @@ def read_sources(
         tuned: At the thresholds chosen on validation.
         baseline: An arm, a run's name or its folder; None takes the first arm that has scores.
         before: Of an earlier call, so that only changed files are read.
+        study: Numbers of the study that ``arms`` is of.
 
     Returns:
         What there is; runs without usable scores are named in ``left_out``.
@@ -99,6 +127,7 @@ def read_sources(
         tuned=tuned,
         baseline=_baseline(baseline, runs, scores),
         left_out=_left_out(runs, gathered, scores, stage=chosen),
+        study=study,
     )
 
 

@@ -28,12 +28,15 @@ def print_leaderboard(sources: Sources, console: Console | None = None) -> None:
     """
     plain = Console()
     target = console or Console(width=None if plain.is_terminal else 200)
-    board = leaderboard(run_board(sources.scores, sources.runs, scalars=sources.scalars))
+    runs = run_board(sources.scores, sources.runs, scalars=sources.scalars)
+    board = leaderboard(runs, known=sources.estimates())
     if board.height:
         target.print(_table(board, title=f"{sources.stage} split at {sources.threshold}"))
         target.print(Text(clean(covered(sources.scores), longest=300)), soft_wrap=True)
     else:
         target.print(f"No run has scores: {sources.runs.height} runs were found.")
+    if other := sources.other_data():
+        target.print(Text(other))
     for name, reason in sources.left_out:
         target.print(Text(f"left out: {name}: {clean(reason, longest=300)}"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import polars as pl
@@ -61,7 +62,8 @@ def sections(sources: Sources, *, only: str | None = None) -> list[Section]:
     Returns:
         Sections in reading order; one without figures and tables is left out.
     """
-    board = cache(lambda: leaderboard(run_board(sources.scores, sources.runs, scalars=sources.scalars)))
+    runs = cache(lambda: run_board(sources.scores, sources.runs, scalars=sources.scalars))
+    board = cache(lambda: leaderboard(runs(), known=sources.estimates()))
     curves = cache(lambda: learning_curves(sources.runs))
     parts: dict[str, Callable[[], list[Section]]] = {
         "leaderboard": lambda: [_ranking(sources, board())],
@@ -82,12 +84,14 @@ def sections(sources: Sources, *, only: str | None = None) -> list[Section]:
 def _ranking(sources: Sources, board: pl.DataFrame) -> Section:
     if board.is_empty():
         return Section("leaderboard", "Leaderboard", "")
+    means = "Intervals are Student's over seeds."
+    if sources.estimates() is not None:
+        means = "Means and intervals of the study's arms are those of `segfocal study report`."
     text = (
         f"Scores of the {sources.stage} split at {sources.threshold}: Dice of each image, averaged over "
-        f"images, then classes ({covered(sources.scores)}), then seeds. Intervals are Student's over seeds. "
-        "Runs that differ only in their seed "
-        "form one arm. Arms with different data are ranked apart."
-    )
+        f"images, then classes ({covered(sources.scores)}), then seeds. {means} Runs that differ only in "
+        f"their seed form one arm. Arms with different data are ranked apart. {sources.other_data()}"
+    ).rstrip()
     known = [name for name in _BOARD if board[name].null_count() < board.height]
     return Section(
         "leaderboard",
@@ -120,22 +124,29 @@ def _comparisons(sources: Sources) -> Section:
     arms = sources.scores.select("arm").unique(maintain_order=True)["arm"].to_list()
     if baseline is None or len(arms) < 2:
         return Section("comparisons", "Comparisons", "")
-    data = dict(sources.runs.select("arm", "data").iter_rows())
+    data = sources.data_of()
     others = [arm for arm in arms if arm != baseline and data[arm] == data[baseline]]
+    apart = [arm for arm in arms if data[arm] != data[baseline]]
     values = image_scores(sources.scored_runs(), stage=sources.stage, tuned=sources.tuned)
     figures: list[Shown] = []
     rows = []
     for arm in others[:MOST_COMPARISONS]:
         pair = paired(values, arm=arm, baseline=baseline)
+        if sources.study is not None and sources.stage == "test":
+            known = sources.study.comparison(arm, baseline, tuned=sources.tuned)
+            pair = pair if known is None else replace(pair, comparison=known)
         rows.append({"arm": arm, "baseline": baseline, "images": pair.images.height, "found": verdict(pair)})
         if pair.images.height:
             figures += [paired_figure(pair), scatter_figure(pair)]
+    found = "not compared: other data, whose images are not the same"
+    rows += [{"arm": arm, "baseline": baseline, "images": 0, "found": found} for arm in apart]
     left = f" The first {MOST_COMPARISONS} of {len(others)} arms." if len(others) > MOST_COMPARISONS else ""
     text = (
         f"Differences to {baseline}, image by image, seeds averaged. The interval treats seeds and clusters "
         "(patients, sequences; else images) as crossed random effects; the signed-rank test takes the seeds "
-        f"as given. Exploratory: p values are not corrected for the number of arms.{left}"
-    )
+        f"as given. Exploratory: p values are not corrected for the number of arms.{left} "
+        f"{sources.other_data()}"
+    ).rstrip()
     tables = [Table("comparisons", "What was found", pl.DataFrame(rows))] if rows else []
     return Section("comparisons", "Comparisons", text, figures, tables)
 

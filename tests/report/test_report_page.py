@@ -1,6 +1,7 @@
 """The written report: its files, what they say, and names that mean harm."""
 
 import io
+import itertools
 import json
 import re
 
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 from fake_runs import fake_run
 from PIL import Image
+from report_studies import FakeStudy, only
 
 from segfocal.__main__ import main
 from segfocal.report.figures.leaderboard import heat_map_figure, leaderboard_figure
@@ -19,12 +21,13 @@ from segfocal.report.page.cases import case_browser
 from segfocal.report.page.choose import choose_cases
 from segfocal.report.page.pictures import error_layer, pictured_cases, probability_layer, read_layers
 from segfocal.report.sources import read_sources
-from segfocal.report.study import study_tuned
+from segfocal.report.study import study_baseline, study_numbers, study_runs
 from segfocal.report.tables.find import find_runs
 from segfocal.report.tables.leaderboard import heat_map, leaderboard, run_board
 from segfocal.report.tables.paired import image_scores, paired
 from segfocal.report.tables.scalars import last_scalars
 from segfocal.report.views import sections
+from segfocal.study.report import build_report
 
 HOSTILE = ("<script>alert(1)</script>", "../../etc/passwd", "x" * 300, "a\u202eb", "two\nlines", "\"&'")
 
@@ -265,36 +268,93 @@ def test_wrong_words_name_the_remedy(words, part, logs, capsys):
     assert part in capsys.readouterr().err
 
 
-def test_a_study_gives_its_arms_names(logs, tmp_path):
-    cells = []
-    for place, (name, status) in enumerate([("ce-0", "done"), ("focal-0", "done"), ("focal-1", "failed")]):
-        cell = tmp_path / "cells" / f"c{place}"
-        cell.mkdir(parents=True)
-        (cell / "run").symlink_to(logs / name)
-        (cell / "cell.json").write_text(json.dumps({"status": status}))
-        arm = {"id": f"c{place}", "kind": "arm", "arm": f"Arm {name[:-2]}", "dataset": "d", "fraction": 1.0}
-        cells.append(arm)
-    (tmp_path / "plan.json").write_text(json.dumps({"cells": cells, "baseline": "Arm ce"}))
-    row = {
-        "arm": "Arm focal",
-        "baseline": "Arm ce",
-        "metric": "dice",
-        "difference": 0.5,
-        "verdict": "undecidable",
-    }
-    tables = {"comparisons": [row, row | {"metric": "iou", "verdict": "better"}], "ranking": []}
-    report = {"name": "<s>", "metric": "dice", "conclusions": ["Nobody knows."], "tables": tables}
-    (tmp_path / "compared").mkdir()
-    (tmp_path / "compared" / "report.json").write_text(json.dumps(report))
-    out = tmp_path / "out"
-    assert main(["report", "--study", str(tmp_path), "--out", str(out)]) == 0
-    page = (out / "index.html").read_text()
-    assert "Arm focal minus Arm ce" in page
-    assert "focal-1" not in page
-    assert "Study: &lt;s&gt;" in page
-    assert "Nobody knows." in page
-    assert "undecidable" in page
-    assert ">better<" not in page
+def skilled(arm, seed, cluster, image, label):
+    """Arms, seeds, patients and images that all differ, the second image of a patient much."""
+    return round({"ce": 0.5, "focal2": 0.6}[arm] + 0.01 * seed + 0.02 * cluster % 0.07 + 0.1 * image, 4)
+
+
+def uneven(study):
+    """Patients with one image and with two: a mean over patients is none over images."""
+    rows = study.rows
+
+    def fewer(entry, kind):
+        found, groups = rows(entry, kind)
+        return [row for row in found if row["name"] != "image03b"], groups
+
+    study.rows = fewer
+    return study
+
+
+@pytest.mark.parametrize(("kinds", "folds"), [(("fixed",), 1), (("fixed", "tuned"), 2), (("argmax",), 3)])
+def test_a_study_has_the_same_numbers_in_both_reports(kinds, folds, tmp_path):
+    study = uneven(FakeStudy(skilled, kinds=kinds, folds=folds, images=2, clusters=6, datasets=("a", "b")))
+    root = study.write(tmp_path / "study")
+    report, kind = build_report(root), kinds[-1]
+    numbers = study_numbers(root)
+    assert numbers.tuned is (kind == "tuned")
+    runs = study_runs(root)
+    sources = read_sources(
+        list(runs),
+        arms={run.as_posix(): arm for run, arm in runs.items()},
+        tuned=numbers.tuned,
+        study=numbers,
+        baseline="ce, a",
+    )
+    board = leaderboard(
+        run_board(sources.scores, sources.runs, scalars=sources.scalars), known=sources.estimates()
+    )
+    for arm, data in itertools.product(("ce", "focal2"), "ab"):
+        where = {"arm": arm, "dataset": data, "threshold": kind, "class": "foreground"}
+        row = only(report, "scores", metric="dice", **where)
+        own = board.row(by_predicate=pl.col("arm") == f"{arm}, {data}", named=True)
+        expected = [row[key] for key in ("mean", "low", "high")]
+        assert [own[key] for key in ("dice", "dice_low", "dice_high")] == pytest.approx(expected)
+        together = only(report, "scores", metric="dataset_dice", **where)
+        assert own["dataset_dice"] == pytest.approx(together["mean"])
+        pair = numbers.comparison(f"focal2, {data}", f"ce, {data}", tuned=numbers.tuned)
+        row = only(report, "comparisons", arm="focal2", dataset=data, metric="dice", role="primary")
+        assert (pair.interval.mean, pair.test.p_value) == pytest.approx((row["difference"], row["p"]))
+    assert numbers.comparison("focal2, b", "ce, a", tuned=numbers.tuned) is None
+
+
+def test_a_study_has_one_page_wherever_its_own_report_was_written(tmp_path, monkeypatch, capsys):
+    root = FakeStudy(skilled, kinds=("fixed", "tuned")).write(tmp_path / "study")
+    report, pages = build_report(root), []
+    monkeypatch.chdir(tmp_path)
+    for out in (None, "elsewhere", "study/inside"):
+        if out is not None:
+            assert main(["study", "report", "study", "--out", out]) == 0
+        assert main(["report", "--study", "study", "--out", f"page-{len(pages)}"]) == 0
+        pages.append((tmp_path / f"page-{len(pages)}" / "index.html").read_text())
+    assert pages[0] == pages[1] == pages[2]
+    assert report["conclusions"][0].split(":")[0] in pages[0]
+
+
+def test_cells_that_failed_are_not_in_the_report_of_a_study(tmp_path, capsys):
+    failed = {"vessels-1-focal2-1-0": "no memory"}
+    root = FakeStudy(skilled, failed=failed).write(tmp_path / "study")
+    assert len(study_runs(root)) == 5
+    assert study_baseline(root) == "ce"
+    assert main(["report", "--study", str(root), "--terminal"]) == 0
+    nothing = FakeStudy(skilled, missing=tuple(cell["id"] for cell in FakeStudy(skilled).cells()))
+    assert main(["report", "--study", str(nothing.write(tmp_path / "none")), "--terminal"]) == 0
+    assert "No run has scores" in capsys.readouterr().out
+
+
+def test_arms_of_other_data_are_named_and_not_compared(tmp_path, capsys):
+    for arm, gamma, data in (("ce", 0.0, "d"), ("focal", 2.0, "d"), ("road", 3.0, "e")):
+        for seed in range(2):
+            facts = {"data": {"sha256": data * 64}, "gamma": gamma, "skill": gamma / 4}
+            fake_run(tmp_path / "logs" / f"{arm}-{seed}", seed=seed, **facts)
+    sources = read_sources(find_runs([tmp_path / "logs"]), baseline="ce")
+    said = "ce, focal (data dddddddd); road (data eeeeeeee)"
+    assert said in sources.other_data()
+    [table] = next(part for part in sections(sources) if part.key == "comparisons").tables
+    found = dict(table.frame.select("arm", "found").iter_rows())
+    assert found["road"] == "not compared: other data, whose images are not the same"
+    assert "points" in found["focal"]
+    assert main(["report", str(tmp_path / "logs"), "--terminal"]) == 0
+    assert said in capsys.readouterr().out
 
 
 def test_other_splits_and_thresholds_can_be_shown(logs):
@@ -312,11 +372,3 @@ def test_names_become_short_plain_and_distinct():
     ]
     assert clean("\n") == "(no name)"
     assert len(set(distinct(["x" * 300, "x" * 301, "x" * 48]))) == 3
-
-
-@pytest.mark.parametrize(("threshold", "tuned"), [("tuned", True), ("fixed", False)])
-def test_a_study_is_shown_at_the_thresholds_that_it_judges_by(tmp_path, threshold, tuned):
-    rows = [{"role": "primary", "threshold": threshold}, {"role": "exploratory", "threshold": "tuned"}]
-    (tmp_path / "report.json").write_text(json.dumps({"tables": {"comparisons": rows}}))
-    assert study_tuned(tmp_path) is tuned
-    assert not study_tuned(tmp_path / "none")

@@ -9,6 +9,7 @@ import pytest
 from fake_runs import case_rows, fake_run
 
 from segfocal.errors import SegfocalError
+from segfocal.report.figures.paired import verdict
 from segfocal.report.tables.arms import group_arms
 from segfocal.report.tables.calibration import calibration_scores, precision_recall, reliability
 from segfocal.report.tables.concentration import FRACTIONS, absent, concentration
@@ -186,9 +187,35 @@ def test_paired_differences_are_those_of_each_image(runs):
     assert (pair.comparison.interval.seeds, pair.comparison.interval.clusters) == (3, 4)
 
 
-def test_runs_of_unknown_seed_are_paired_in_their_order(runs):
+def test_runs_of_unknown_seed_are_compared_by_their_means(runs):
+    """The order of paths means nothing."""
     values = image_scores(runs, stage="test").with_columns(pl.lit(None, pl.Int64).alias("seed"))
-    assert paired(values, arm="focal", baseline="ce").comparison.interval.seeds == 3
+    pair = paired(values, arm="focal", baseline="ce")
+    expected = np.mean([dices(seed=s, skill=0.9) - dices(seed=s, skill=0.4) for s in range(3)])
+    assert pair.comparison.interval.mean == pytest.approx(expected)
+    assert pair.comparison.interval.seeds == 1
+    assert "no seed in common" in verdict(pair)
+
+
+def test_runs_are_paired_by_seed_and_fold(tmp_path):
+    """Folders sort otherwise than seeds; folds test other images; one arm lacks a seed."""
+    truth = {}
+    for place, (seed, fold) in enumerate([(5, 1), (3, 0), (5, 0), (3, 1)]):
+        names = ("a", "b") if fold == 0 else ("c", "d")
+        for arm, gamma, skill in (("ce", 0.0, 0.2), ("focal", 2.0, 0.8)):
+            number = place if arm == "ce" else 9 - place
+            run = tmp_path / f"{arm}-{number}"
+            numbers = {"seed": seed, "skill": skill + seed / 9}
+            fake_run(run, gamma=gamma, names=names, **numbers)
+            truth[arm, seed, fold] = [row["dice"] for row in case_rows(names, ("lesion",), **numbers)]
+    fake_run(tmp_path / "ce-7", seed=7, gamma=0.0, skill=0.9)
+    runs = runs_table(find_runs([tmp_path]))
+    pair = paired(image_scores(runs, stage="test"), arm="focal", baseline="ce")
+    cells = [(seed, fold) for seed in (3, 5) for fold in (0, 1)]
+    differences = [np.subtract(truth["focal", *cell], truth["ce", *cell]) for cell in cells]
+    assert pair.comparison.interval.mean == pytest.approx(np.mean(differences))
+    assert (pair.comparison.interval.seeds, pair.comparison.interval.clusters) == (2, 4)
+    assert "without seeds 7" in verdict(pair)
 
 
 def test_images_of_one_group_are_one_cluster(runs):

@@ -35,6 +35,7 @@ def verdict(pair: Paired) -> str:
         )
     text += f" ({_count(interval.seeds, 'seed')}, {_count(interval.clusters, 'cluster')})"
     text += f"; signed-rank p = {found.test.p_value:.3g}, smallest possible {found.smallest_p:.3g}"
+    text += f"; {pair.seeds}" if pair.seeds else ""
     return f"{text}. {_resolved(pair)}"
 
 

@@ -65,7 +65,7 @@ def case_browser(sources: Sources, *, all_cases: bool = False, budget_bytes: int
             for place, (name, found) in enumerate(zip(chosen, pictures, strict=True))
         ],
     }
-    notes = []
+    notes = [sources.other_data()] if sources.other_data() else []
     if len(chosen) < len(names):
         notes.append(
             f"{len(chosen)} of {len(names)} cases with pictures are shown: the worst, those on which runs "

@@ -77,13 +77,16 @@ def covered(scores: pl.DataFrame) -> str:
     return told + (note if older else "")
 
 
-def leaderboard(board: pl.DataFrame, *, by: str = "dice", level: float = 0.95) -> pl.DataFrame:
+def leaderboard(
+    board: pl.DataFrame, *, by: str = "dice", level: float = 0.95, known: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Return one row per arm, the best first, data set by data set.
 
     Args:
         board: Of ``run_board``.
         by: The score to order by, higher first.
         level: Of the intervals.
+        known: Numbers of arms that stand in place of those of their runs: a study's, by ``arm``.
 
     Returns:
         arm, runs, data, images; the mean over runs of every number of ``run_board``; dice_low and
@@ -104,6 +107,8 @@ def leaderboard(board: pl.DataFrame, *, by: str = "dice", level: float = 0.95) -
     low = pl.Series("dice_low", [low for low, _ in ends], dtype=pl.Float64)
     high = pl.Series("dice_high", [high for _, high in ends], dtype=pl.Float64)
     table = arms.drop("values").with_columns(low, high)
+    if known is not None:
+        table = table.update(known, on="arm")
     order = table.sort("data", by, "arm", descending=[False, True, False], nulls_last=True)
     return order.select((1 + pl.int_range(pl.len())).over("data").alias("rank"), pl.all())
 

@@ -26,12 +26,14 @@ class Paired:
             sorted by difference.
         comparison: Interval and test over seeds and clusters; None where no seed of one arm met an image of
             the other.
+        seeds: How the runs were paired, in words.
     """
 
     arm: str
     baseline: str
     images: pl.DataFrame
     comparison: Comparison | None
+    seeds: str = ""
 
 
 def image_scores(
@@ -77,7 +79,8 @@ def _held() -> pl.Expr:
 def paired(values: pl.DataFrame, *, arm: str, baseline: str) -> Paired:
     """Compare an arm with a baseline on the images that both scored.
 
-    Runs are paired by their seed; where seeds are unknown or differ, in their order.
+    Runs are paired by their seed, image by image, so that folds meet; where the arms have no seed in common,
+    the means over each arm's runs are compared.
 
     Args:
         values: Of ``image_scores``.
@@ -97,19 +100,22 @@ def paired(values: pl.DataFrame, *, arm: str, baseline: str) -> Paired:
         .sort("difference", "name")
     )
     differences = _differences(sides)
-    return Paired(arm, baseline, images, None if differences.size == 0 else compare(differences))
+    found = None if differences.size == 0 else compare(differences)
+    return Paired(arm, baseline, images, found, _pairing(sides))
 
 
 def _differences(sides: Sequence[pl.DataFrame]) -> NDArray[np.float64]:
     """Return (pairs of runs, clusters), NaN where one of the two is missing."""
-    pairs = [_run_numbers(side) for side in sides]
-    known = all(numbers["seed"].null_count() == 0 and numbers["seed"].is_unique().all() for numbers in pairs)
-    key = pl.col("seed" if known else "order").alias("pair")
+    seeds = [set(side["seed"].to_list()) for side in sides]
+    if not seeds[0] & seeds[1] - {None}:  # nothing to pair by: of each arm the mean over its runs
+        sides = [side.with_columns(pl.lit(0, pl.Int64).alias("seed")) for side in sides]
+    # folds of one seed test different images; an image that several of them test counts with its mean
     first, second = (
-        side.join(numbers.select("run", key), on="run")
-        for side, numbers in zip((side.drop("seed") for side in sides), pairs, strict=True)
+        side.group_by("seed", "name").agg(pl.col("group").first(), pl.col("value").mean()) for side in sides
     )
-    joined = first.join(second.select("pair", "name", other="value"), on=["pair", "name"])
+    joined = first.join(second.select("seed", "name", other="value"), on=["seed", "name"]).rename(
+        {"seed": "pair"}
+    )
     cells = (
         joined.with_columns(pl.coalesce("group", "name").alias("cluster"))
         .group_by("pair", "cluster")
@@ -126,6 +132,10 @@ def _differences(sides: Sequence[pl.DataFrame]) -> NDArray[np.float64]:
     return table
 
 
-def _run_numbers(side: pl.DataFrame) -> pl.DataFrame:
-    runs = side.select("run", "seed").unique().sort("seed", "run")
-    return runs.with_columns(pl.int_range(pl.len()).alias("order"))
+def _pairing(sides: Sequence[pl.DataFrame]) -> str:
+    """Say which seeds are not in a comparison."""
+    first, second = (set(side["seed"].drop_nulls().to_list()) for side in sides)
+    if not first & second:
+        return "no seed in common: means over each arm's runs are compared"
+    alone = sorted(first ^ second)
+    return f"without seeds {', '.join(map(str, alone))}, which one arm lacks" if alone else ""
