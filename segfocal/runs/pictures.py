@@ -15,7 +15,7 @@ def case_stem(name: str, *, slice_index: int | None = None) -> str:
 
     Args:
         name: Of the image, any text.
-        slice_index: Of a volume's slice along its first axis; None for an image.
+        slice_index: Number of a volume's axial slice, from below; None for an image.
 
     Returns:
         A single path component. A name that needed a change gets digits of its hash, so that no two cases

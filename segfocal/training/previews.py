@@ -15,12 +15,11 @@ from segfocal.runs.layout import RunPaths
 from segfocal.runs.pictures import case_stem, class_part
 from segfocal.runs.write import write_bytes
 from segfocal.training.boards import show_picture
-from segfocal.training.prediction.overlay import IGNORED, overlay, to_picture
+from segfocal.training.prediction.overlay import IGNORED, axial, overlay, telling_slices, to_picture
 from segfocal.training.prediction.pictures import png
 from segfocal.training.task import SegmentationTask
 
 Array = npt.NDArray[Any]
-SLICES = 5  # of a volume
 SHOWN = 4  # of a training's last validation: in loggers, and in cases/live for the dashboard
 LIVE = "live"
 FINAL_CASES = 100  # what `validate` and `test` keep, so that a report can choose the telling ones
@@ -46,7 +45,14 @@ class Preview:
 
 
 def preview(
-    image: Array, reference: Array, probabilities: Array, *, stem: str, task: str, longest_px: int
+    image: Array,
+    reference: Array,
+    probabilities: Array,
+    *,
+    stem: str,
+    task: str,
+    longest_px: int,
+    edges: tuple[float, float] = (1.0, 1.0),
 ) -> Preview:
     """Reduce one case.
 
@@ -57,11 +63,12 @@ def preview(
         stem: What its files are called.
         task: "binary", "multiclass" or "multilabel".
         longest_px: Longest side of the result.
+        edges: Height and width of a pixel, in any unit: pictures have the proportions of what they show.
 
     Returns:
         The case; a class is predicted above 0.5, or where it is the largest.
     """
-    height, width = reference.shape[-2:]
+    height, width = (n * edge / min(edges) for n, edge in zip(reference.shape[-2:], edges, strict=True))
     factor = min(1.0, longest_px / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     scores = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in probabilities])
@@ -197,8 +204,9 @@ class Previews(Callback):
                 batch["mask"][index].cpu().numpy(),
                 outputs["probabilities"][index].float().cpu().numpy(),
             )
+            edges = _edges(batch, index)
             self.cases += [
-                preview(*planes, stem=stem, task=module.facts.task, longest_px=self.longest_px)
+                preview(*planes, stem=stem, task=module.facts.task, longest_px=self.longest_px, edges=edges)
                 for stem, planes in flat_pictures(*whole, name=str(batch["name"][index]))
             ]
 
@@ -206,7 +214,7 @@ class Previews(Callback):
 def flat_pictures(
     image: Array, reference: Array, probabilities: Array, *, name: str
 ) -> list[tuple[str, tuple[Array, Array, Array]]]:
-    """Return an image as it is, and of a volume a few slices along its first axis.
+    """Return an image as it is, and of a volume a few axial slices.
 
     Args:
         image: ``(Cin, *S)``.
@@ -215,23 +223,27 @@ def flat_pictures(
         name: Of the image.
 
     Returns:
-        What its files are called, and image, reference and probabilities of two axes. Slices lie evenly
-        between the first and the last that hold foreground, or over the volume where none does.
+        What its files are called, and image, reference and probabilities of two axes. Slices are those of
+        `axial`, lie evenly between the first and the last that hold foreground, or over the volume where none
+        does, and are numbered from below.
     """
     if image.ndim == 3:
         return [(case_stem(name), (image, reference, probabilities))]
-    axis = reference.ndim - 3
-    marked = (reference > 0) & (reference != IGNORED)
-    held = np.flatnonzero(marked.any(axis=tuple(other for other in range(marked.ndim) if other != axis)))
-    first, last = (held[0], held[-1]) if held.size else (0, image.shape[1] - 1)
-    places = sorted({round(float(place)) for place in np.linspace(first, last, SLICES)})
     return [
         (
             case_stem(name, slice_index=place),
-            (image[:, place], np.take(reference, place, axis=axis), probabilities[:, place]),
+            (axial(image, place), axial(reference, place), axial(probabilities, place)),
         )
-        for place in places
+        for place in telling_slices((reference > 0) & (reference != IGNORED))
     ]
+
+
+def _edges(batch: Mapping[str, Any], index: int) -> tuple[float, float]:
+    """Return height and width of a pixel of what is shown: of an axial slice in mm."""
+    if "spacing" not in batch:
+        return 1.0, 1.0
+    right, anterior, _ = batch["spacing"][index].tolist()
+    return float(anterior), float(right)
 
 
 def _nearest(labels: Array, size: tuple[int, int]) -> Array:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
+import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
+from segfocal.data.volumes.reading import Volume
 from segfocal.errors import SegfocalError
 from segfocal.training.prediction.overlay import class_colours, outline, overlay, to_picture
+from segfocal.training.prediction.volumes import _overlays
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 2), (4, 6, 3), (4, 6, 4), (4, 6, 7)])
@@ -71,3 +78,29 @@ def test_colours_differ(count):
     colours = class_colours(count)
     assert colours.shape == (count, 3)
     assert len({tuple(colour) for colour in colours.tolist()}) == count
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "ASL"])
+@pytest.mark.parametrize("several", [False, True])
+def test_slices_of_volumes_lie_as_radiologists_see_them(codes, several):
+    """A lesion at the patient's right, in front, shows at the upper left, whatever the axes of the file."""
+    image = np.zeros((8, 10, 6), np.float32)  # to the right, anterior, superior; 1 x 2 x 5 mm
+    mask = np.zeros(image.shape, np.uint8)
+    mask[6:, 8:, 2:4] = 1
+    image[:2, :2] = 1  # bright at the patient's left, behind
+    affine = np.diag([1.0, 2.0, 5.0, 1.0])
+    steps = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(affine), nibabel.orientations.axcodes2ornt(codes)
+    )
+    stored = [nibabel.Nifti1Image(array, affine).as_reoriented(steps) for array in (image, mask)]
+    arrays = [np.asarray(each.dataobj) for each in stored]
+    planes = np.stack([arrays[1], 0 * arrays[1]]) if several else arrays[1]
+    found = _overlays(Volume(arrays[0][None], stored[0].affine, Path("x")), planes, "case")
+    assert sorted(found) == ["overlays/case@002.png", "overlays/case@003.png"]
+    for content in found.values():
+        picture = np.asarray(Image.open(io.BytesIO(content))).astype(int)
+        assert picture.shape == (20, 8, 3)  # 20 mm high, 8 mm wide
+        tinted = picture[..., 2] > picture[..., 0]  # sky blue
+        assert tinted[:4, :2].all()
+        assert tinted.sum() == 8
+        assert (picture[16:, 6:] == 255).all()

@@ -9,21 +9,42 @@ from segfocal.training.previews import Previews, flat_pictures, preview
 
 
 def volume(*, masks):
-    image = np.arange(2 * 9 * 4 * 5, dtype=np.float32).reshape(2, 9, 4, 5)
-    reference = np.zeros((3, 9, 4, 5) if masks else (9, 4, 5), np.uint8)
-    reference[..., 2:7, 1:3, 1:3] = 1
-    return image, reference, np.full((3, 9, 4, 5), 0.25, np.float32)
+    image = np.arange(2 * 4 * 5 * 9, dtype=np.float32).reshape(2, 4, 5, 9)
+    reference = np.zeros((3, 4, 5, 9) if masks else (4, 5, 9), np.uint8)
+    reference[..., 1:3, 1:3, 2:7] = 1
+    return image, reference, np.full((3, 4, 5, 9), 0.25, np.float32)
 
 
 @pytest.mark.parametrize("masks", [False, True], ids=["labels", "masks"])
-def test_slices_of_a_volume_span_its_foreground(masks):
+def test_axial_slices_of_a_volume_span_its_foreground(masks):
+    """Rows run from anterior to posterior, columns from the patient's right to the left."""
     image, reference, scores = volume(masks=masks)
     found = flat_pictures(image, reference, scores, name="heart")
     assert [stem for stem, _ in found] == [f"heart@{place:03d}" for place in (2, 3, 4, 5, 6)]
     for (_, planes), place in zip(found, range(2, 7), strict=True):
-        np.testing.assert_array_equal(planes[0], image[:, place])
-        np.testing.assert_array_equal(planes[1], reference[..., place, :, :])
-        assert planes[2].shape == (3, 4, 5)
+        for y in range(5):
+            for x in range(4):
+                np.testing.assert_array_equal(planes[0][:, y, x], image[:, 3 - x, 4 - y, place])
+                np.testing.assert_array_equal(planes[1][..., y, x], reference[..., 3 - x, 4 - y, place])
+        assert planes[2].shape == (3, 5, 4)
+
+
+def test_slices_have_the_proportions_of_the_body():
+    """A cube of 20 mm is as wide as high, whatever the edges of its voxels."""
+    reference = np.zeros((10, 40), np.uint8)
+    reference[3:8, 10:30] = 1  # 5 rows of 4 mm, 20 columns of 1 mm
+    shown = preview(
+        reference[None].astype(np.float32),
+        reference,
+        np.zeros((2, 10, 40), np.float32),
+        stem="x",
+        task="multiclass",
+        longest_px=256,
+        edges=(4.0, 1.0),
+    )
+    assert shown.reference.shape == (40, 40)
+    rows, columns = np.nonzero(shown.reference)
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (20, 20)
 
 
 def test_a_volume_without_foreground_shows_slices_of_all_of_it():

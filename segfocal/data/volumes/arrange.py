@@ -165,14 +165,34 @@ def arrange_images(root: Path, channels: Sequence[str]) -> list[tuple[str, tuple
     for rule in _rules(entries, None, lambda entry: False):
         groups = _Groups(entries, rule, lambda entry: False)
         whole = {
-            key: found for key, found in groups.images.items() if all(name in found for name in channels)
+            key: found
+            for key, found in groups.images.items()
+            if all(name in found for name in channels) or (len(channels) == 1 and len(found) == 1)
         }
         if len(whole) > len(best):
             names = groups.names(whole)
             best = [
-                (names[key], tuple(found[name].path for name in channels)) for key, found in whole.items()
+                (names[key], tuple(_named(found, name).path for name in channels))
+                for key, found in whole.items()
             ]
     return sorted(best)
+
+
+def _named(found: Mapping[str, Entry], role: str) -> Entry:
+    """Return the file of a role, or the only file there is."""
+    return found.get(role) or next(iter(found.values()))
+
+
+def without_labels(files: Sequence[Path]) -> list[Path]:
+    """Return volumes without those whose names, unlike those of others, call them label maps.
+
+    Args:
+        files: Of one folder.
+    """
+    entries = [_entry(path, path.parent) for path in files if path.name.lower().endswith(ENDINGS)]
+    is_label = _label_test(entries, None)
+    labels = {entry.path for entry in entries if is_label(entry)}
+    return [path for path in files if path not in labels or len(labels) == len(entries)]
 
 
 class _Groups:

@@ -25,6 +25,7 @@ _DISTINCT = (
 )
 REFERENCE = (255, 255, 255)
 IGNORED = 255
+SLICES = 5  # of a volume
 
 
 def class_colours(count: int) -> Bytes:
@@ -114,6 +115,35 @@ def overlay(
     for mask in _masks(reference).values() if reference is not None else ():
         blended[outline(mask)] = REFERENCE
     return np.round(blended).astype(np.uint8)
+
+
+def axial(volume: Array, place: int) -> Array:
+    """Return an axial slice as radiologists look at it: from the feet, the patient's right on the left.
+
+    Args:
+        volume: ``(..., X, Y, Z)``, the axes to the right, anterior and superior.
+        place: Number of the slice, from below.
+
+    Returns:
+        ``(..., Y, X)``, anterior at the top.
+
+    Example:
+        >>> axial(np.arange(4).reshape(2, 2, 1), 0).tolist()  # the right and anterior corner is 3
+        [[3, 1], [2, 0]]
+    """
+    return np.ascontiguousarray(np.swapaxes(volume[..., place], -1, -2)[..., ::-1, ::-1])
+
+
+def telling_slices(marked: npt.NDArray[np.bool_], *, count: int = SLICES) -> list[int]:
+    """Return numbers of slices between the first and the last that hold something, or of all where none does.
+
+    Args:
+        marked: ``(..., X, Y, Z)``.
+        count: How many.
+    """
+    held = np.flatnonzero(marked.any(axis=tuple(range(marked.ndim - 1))))
+    first, last = (held[0], held[-1]) if held.size else (0, marked.shape[-1] - 1)
+    return sorted({round(float(place)) for place in np.linspace(first, last, count)})
 
 
 def outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -12,13 +12,17 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from segfocal.data.volumes.grid import Affine
+from segfocal.data.volumes.arrange import arrange_images, without_labels
+from segfocal.data.volumes.grid import Affine, turned
 from segfocal.data.volumes.layout import ENDINGS, without_ending
 from segfocal.data.volumes.reading import Volume, open_nifti, read_volume
 from segfocal.data.volumes.series import find_series
 from segfocal.errors import SegfocalError
+from segfocal.runs.pictures import case_stem
 from segfocal.runs.write import make_folder, write_bytes
 from segfocal.training.prediction.files import Failed, PredictOptions, passing_over
+from segfocal.training.prediction.overlay import axial, overlay, telling_slices, to_picture
+from segfocal.training.prediction.pictures import png
 from segfocal.training.prediction.predictor import Array, Prediction, Predictor
 
 _CHANNEL = re.compile(r"_\d{4}$")
@@ -39,13 +43,15 @@ class VolumeInput:
     ending: str
 
 
-def list_volumes(images: str | Path) -> list[VolumeInput]:
+def list_volumes(images: str | Path, *, channels: Sequence[str] = ()) -> list[VolumeInput]:
     """Find the volumes that a user means.
 
     Args:
         images: A NIfTI file, or a folder of them; or a DICOM series, or a folder with series in folders of
             their own at any depth, whose parts make the name (``patient1_ct``). nnU-Net's channel numbers
             (``_0000``) are taken off the names; what differs in nothing else are the channels of one case.
+            Other folders, one per patient or with a file per channel, as `fingerprint` reads them.
+        channels: Names of the channels of the training.
 
     Returns:
         The cases in order of their names; whether each has all its channels is seen when it is read.
@@ -55,12 +61,19 @@ def list_volumes(images: str | Path) -> list[VolumeInput]:
     """
     given = Path(images)
     files = sorted(p for p in given.iterdir() if p.is_file()) if given.is_dir() else [given]
+    files = without_labels(files)
     named = {p: without_ending(p.name) for p in files if p.name.endswith(ENDINGS) and p.name[0] != "."}
     if not named and given.is_dir():
         named = {folder: _series_name(folder, given) for folder in find_series(given)}
     found: dict[str, list[Path]] = {}
     for path, name in named.items():
         found.setdefault(_CHANNEL.sub("", name), []).append(path)
+    partial = len(channels) > 1 and any(len(paths) not in (1, len(channels)) for paths in found.values())
+    single = len(channels) > 1 and all(len(paths) == 1 for paths in found.values())
+    if given.is_dir() and (not found or partial or single):
+        arranged = arrange_images(given, channels or ("image",))
+        if arranged:
+            return [VolumeInput(name, paths, _ending(paths[0])) for name, paths in arranged]
     if not found or not all(path.exists() for paths in found.values() for path in paths):
         raise SegfocalError(
             f"expected volumes ({', '.join(ENDINGS)}, or DICOM series in folders) at {given}, found "
@@ -86,7 +99,8 @@ def predict_volumes(
     Args:
         predictor: From ``segfocal.load``.
         cases: From `list_volumes`.
-        out_dir: Receives ``masks/`` and on request ``probabilities/``; files of the same name are replaced.
+        out_dir: Receives ``masks/`` and on request ``probabilities/`` and ``overlays/`` (axial slices in true
+            proportions, the patient's right on the left); files of the same name are replaced.
             They have shape, affine and header of the image, masks the label values of the training.
             Multilabel masks and probabilities of several classes lie in a folder per class.
         values: Label values of each class of the training, the background first.
@@ -102,8 +116,6 @@ def predict_volumes(
             ``out_dir`` not be written.
     """
     options = options or PredictOptions()
-    if options.overlay:
-        raise SegfocalError("--overlay tints images of two axes: leave it out for volumes.")
     predictor.check(tiling=options.tiling, posterior=options.posterior, threshold=options.threshold)
     make_folder(out_dir, option="--out")
     written: list[Path] = []
@@ -112,7 +124,7 @@ def predict_volumes(
         with passing_over(case.paths[0], failed):
             maps = _predict_one(predictor, case, values, options)
         for name, content in maps.items():
-            path = Path(out_dir) / f"{name}{case.ending}"
+            path = Path(out_dir) / name
             packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
             write_bytes(path, packed, option="--out")
             written.append(path)
@@ -162,7 +174,32 @@ def _predict_one(
         folders = [f"{name}/" for name in prediction.class_names] if len(prediction.class_names) > 1 else [""]
         planes = zip(folders, prediction.probabilities, strict=True)
         maps |= {f"probabilities/{folder}{case.name}": plane for folder, plane in planes}
-    return {name: encode_like(array, original) for name, array in maps.items()}
+    files = {f"{name}{case.ending}": encode_like(array, original) for name, array in maps.items()}
+    return files | (_overlays(volume, prediction.mask, case.name) if options.overlay else {})
+
+
+def _overlays(volume: Volume, mask: Array, name: str) -> dict[str, bytes]:
+    """Return a few axial slices with the prediction tinted, by the number of the slice from below."""
+    upright = np.eye(4)
+    image, affine = turned(volume.array[:1], volume.affine, like=upright)
+    planes, _ = turned(mask if mask.ndim == 4 else mask[None], volume.affine, like=upright)
+    right, anterior, _ = np.linalg.norm(affine[:3, :3], axis=0)
+    picture = to_picture(image[0].reshape(image.shape[1], -1))[..., 0].reshape(image.shape[1:])
+    files = {}
+    for place in telling_slices(planes > 0):
+        shown = _stretched(axial(picture, place), anterior / right)
+        labels = [_stretched(plane, anterior / right) for plane in axial(planes, place)]
+        tinted = overlay(shown, np.stack(labels) if mask.ndim == 4 else labels[0])
+        files[f"overlays/{case_stem(name, slice_index=place)}.png"] = png(tinted)
+    return files
+
+
+def _stretched(plane: Array, ratio: float) -> Array:
+    """Repeat the rows, or the columns, of a picture whose pixels are ``ratio`` times as high as wide."""
+    height, width = plane.shape
+    rows, columns = round(height * max(1.0, ratio)), round(width * max(1.0, 1 / ratio))
+    chosen = [(np.arange(new) * old // new) for new, old in ((rows, height), (columns, width))]
+    return np.asarray(plane[np.ix_(*chosen)])
 
 
 def _original(volume: Volume) -> Any:

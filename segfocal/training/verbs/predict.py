@@ -40,7 +40,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--checkpoint", default="best", metavar="best|last|PATH", help="default: best")
     options.add_argument("--probabilities", action="store_true", help="also write 16-bit probabilities")
     options.add_argument("--posterior", action="store_true", help="undo the bias of the focal loss in scores")
-    options.add_argument("--overlay", action="store_true", help="also write the images with masks tinted")
+    options.add_argument(
+        "--overlay",
+        action="store_true",
+        help="also write the images with masks tinted; of volumes axial slices, right shown on the left",
+    )
     options.add_argument(
         "--tta", nargs="?", const="flips", default="none", choices=_TTA, help="average over mirror images"
     )
@@ -168,7 +172,7 @@ def _job(given: argparse.Namespace) -> _Job:
         return _Job(partial(predict_files, images=paths), len(paths), passed_over(given.images, paths))
     from segfocal.training.prediction.volumes import list_volumes, predict_volumes
 
-    cases = list_volumes(given.images)
+    cases = list_volumes(given.images, channels=settings.get("channels", ()))
     used = [path for case in cases for path in case.paths]
     predict = partial(predict_volumes, cases=cases, values=settings["values"])
     return _Job(predict, len(cases), "" if Path(given.images) in used else passed_over(given.images, used))
