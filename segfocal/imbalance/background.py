@@ -15,6 +15,7 @@ Background = int | Literal["auto"] | None
 _ANYWHERE = "background|backgnd|bckgnd|bckg|bkg|bgd|bg|back|unlabell?ed|nothing"
 _WHOLE = "none|no|void|others?|rest|outside|unknown|hintergrund|fond|fondo|((class|label|id)[\\W_]*)?0+"
 BACKGROUND_NAME = rf"(?i)(^|[\W_])({_ANYWHERE})([\W_]|$)|^[\W_]*({_WHOLE}|)[\W_]*$|^[\W_]*(non|not|no)[\W_]"
+_SAYS_SO = re.compile(rf"(?i)(^|[\W_])({_ANYWHERE})([\W_]|$)")
 
 
 def background_class(
@@ -66,6 +67,19 @@ def says_background(name: str) -> bool:
         [True, True, True, False, False]
     """
     return re.search(BACKGROUND_NAME, name) is not None
+
+
+def named_background(names: Sequence[str]) -> int | None:
+    """Return the class that says that it is the background: class 0, else the only one that does.
+
+    Example:
+        >>> named_background(["car", "background", "void"]), named_background(["road", "car"])
+        (1, None)
+    """
+    if says_background(names[0]):
+        return 0
+    found = [number for number, name in enumerate(names) if _SAYS_SO.search(name)]
+    return found[0] if len(found) == 1 else None
 
 
 def covered(class_names: Sequence[str], background: int | None) -> str:

@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from segfocal.__main__ import main
 from segfocal.runs import read_info
@@ -209,3 +212,29 @@ def wait_for(path, process):
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_equal_best_trials_are_said(config, tmp_path, capsys):
+    """Background everywhere under every learning rate: no trial is better than another."""
+    section = "tune: {model.learning_rate: {low: 1.0e-12, high: 1.0e-10}}\n"
+    config.write_text(section + config.read_text().replace("model:", "model:\n  head_prior: 0.001"))
+    assert tune(config, tmp_path / "out", "--trials", "3") == 0
+    assert "trial 0000 ties with 0001, 0002 at 0.0000" in capsys.readouterr().out
+    assert "# trial 0000 ties with 0001, 0002" in (tmp_path / "out/best.yaml").read_text()
+
+
+def test_a_fold_without_the_class_ends_the_search_before_it_begins(config, images, tmp_path, capsys):
+    root = shutil.copytree(images, tmp_path / "rare")
+    masks = sorted((root / "masks").iterdir())
+    for path in masks[1:]:
+        Image.fromarray(np.zeros((32, 32), np.uint8)).save(path)
+    text = (
+        config.read_text()
+        .replace(str(images), str(root))
+        .replace("{train: 5, val: 1, test: 2}", "{train: 8}")
+    )
+    config.write_text(text)
+    assert tune(config, tmp_path / "out", "--trials", "2") == 2
+    shown = capsys.readouterr().err
+    assert "of 2: val/dice is monitored, but class foreground occurs in none of the" in shown
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from segfocal.data.fingerprint.classes import Classes
 from segfocal.data.fingerprint.settings import FolderSettings
 from segfocal.data.fingerprint.text import SHARES, VAL_SHARE, head, model, quoted, small_network, training
 from segfocal.data.splits import SPLITS
+from segfocal.imbalance.background import named_background
 
 _METRIC = "Dice is what the Dice term trains; the test adds HD95, NSD and calibration"
 
@@ -54,6 +56,8 @@ def compose(
 def label_lines(classes: Classes) -> list[str]:
     """Return the settings of a data module of files that say what the masks mean."""
     lines = [f"    task: {classes.task}", f"    class_names: {quoted(list(classes.names))}"]
+    if classes.task == "multiclass":
+        lines.append(background_line(classes.names))
     if classes.values is not None:
         lines.append(f"    values: {{{', '.join(f'{v}: {label}' for v, label in classes.values.items())}}}")
     if classes.ignore_values:
@@ -63,6 +67,25 @@ def label_lines(classes: Classes) -> list[str]:
     if classes.other is not None:
         lines.append(f"    other: {classes.other}")
     return lines
+
+
+def background_line(names: Sequence[str]) -> str:
+    """Return the setting of the class that means over classes leave out.
+
+    Args:
+        names: Of the classes of a multiclass task.
+
+    Example:
+        >>> background_line(["road", "Clutter/background"])
+        '    background: 1 # Clutter/background: means over classes leave it out'
+        >>> background_line(["road", "car"])
+        '    background: null # no class name says background: means cover all classes'
+    """
+    number = named_background(names)
+    if number is None:
+        return "    background: null # no class name says background: means cover all classes"
+    name = re.sub(r"\s+", " ", names[number])
+    return f"    background: {number} # {name}: means over classes leave it out"
 
 
 def data_lines(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import gc
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
 from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths, is_run
 from segfocal.runs.write import write_text
+from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import Interrupted
+from segfocal.training.monitors import Presence
+from segfocal.training.prepare import DataFacts
+from segfocal.training.quiet import quiet_lightning
 from segfocal.training.tuning.config import Config, in_fold, look_up, with_values
 
 # a training verb: words to exit code
@@ -68,6 +74,32 @@ class FoldTraining:
                 "validate more often: trainer.check_val_every_n_epoch, trainer.val_check_interval."
             )
         return float(score)
+
+    def check(self) -> None:
+        """Raise where a fold's validation images hold nothing of what is monitored, before any is trained.
+
+        Raises:
+            SegfocalError: Naming the fold.
+        """
+        with tempfile.TemporaryDirectory() as folder, quiet_lightning():
+            for fold in range(self.folds):
+                file = Path(folder) / f"fold_{fold}.yaml"
+                write_text(
+                    file, yaml.safe_dump(in_fold(self.config, folds=self.folds, fold=fold), sort_keys=False)
+                )
+                cli = SegfocalCLI(["--config", str(file)], pretrained=False)
+                data: Any = cli.datamodule
+                if not isinstance(data, CaseData):
+                    return
+                data.prepare_data()
+                names = tuple(data.class_names)
+                facts = DataFacts(data.task, names, data.ignore_index, 1, background=data.background)
+                try:
+                    Presence.of(data, facts).notes([cli.checkpoints.monitor], empty=cli.model.empty)
+                except SegfocalError as error:
+                    raise SegfocalError(
+                        f"fold {fold} of {self.folds}: {error} Fewer --folds have more images each."
+                    ) from error
 
     def _command(self, run: RunPaths, file: Path) -> list[str]:
         if (run.checkpoints / "last.ckpt").is_file():

@@ -125,6 +125,17 @@ def best_of(tried: Sequence[Tried], *, mode: Literal["max", "min"]) -> Tried:
     return max(complete, key=lambda each: each.mean if mode == "max" else -each.mean)
 
 
+def ties_of(tried: Sequence[Tried], best: Tried) -> list[str]:
+    """Return the names of the other complete trials whose mean equals the best one's.
+
+    Args:
+        tried: All.
+        best: Of ``best_of``.
+    """
+    even = [each for each in tried if each.state == "complete" and each.mean == best.mean]
+    return [each.name for each in even if each.name != best.name]
+
+
 def import_optuna() -> Any:
     """Return Optuna, silenced but for warnings.
 

@@ -25,7 +25,7 @@ from segfocal.training.help import write_help
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.tuning.config import Config, all_keys, look_up, overlay, take_section
 from segfocal.training.tuning.fold import FoldTraining, Verb
-from segfocal.training.tuning.search import Search, Tried, best_of, import_optuna, run_search
+from segfocal.training.tuning.search import Search, Tried, best_of, import_optuna, run_search, ties_of
 from segfocal.training.tuning.space import Space, default_space, describe, read_space
 
 _SHOWN = 10
@@ -60,6 +60,7 @@ def tune(argv: Sequence[str]) -> int:
         config, folds=folds, train=_verb(source), words=["--from", source] if source else []
     )
     search = Search(space, Path(out), trials=trials, folds=folds, mode=mode, seed=seed, prune=prune)
+    training.check()
     _claim(search, config, source)
     _say(f"{trials} trials of {folds} folds over {', '.join(space)}\n{_note(config, folds)}")
     try:
@@ -69,7 +70,7 @@ def tune(argv: Sequence[str]) -> int:
         raise
     best = best_of(tried, mode=mode)
     _write_best(search, config, best, tried)
-    _print(search, config, tried)
+    _print(search, config, tried, best)
     return 0
 
 
@@ -141,12 +142,13 @@ def _write_best(search: Search, config: Config, best: Tried, tried: Sequence[Tri
     monitor = look_up(config, "checkpoint.monitor")
     score = f"{monitor} {best.mean:.4f} +- {_spread(best):.4f} (mean and SD over {search.folds} folds)"
     text = f"# Trial {best.name}, the best of {len(tried)}: {score}.\n"
+    text += "".join(f"# {line}.\n" for line in _tie(tried, best))
     text += "# Use: segfocal fit --config X.yaml --config best.yaml\n"
     body = yaml.safe_dump(overlay(config, best.values), sort_keys=False)
     write_text(search.folder / "best.yaml", text + body)
 
 
-def _print(search: Search, config: Config, tried: Sequence[Tried]) -> None:
+def _print(search: Search, config: Config, tried: Sequence[Tried], best: Tried) -> None:
     monitor, sign = look_up(config, "checkpoint.monitor"), -1 if search.mode == "max" else 1
     keys = list(search.space)
     table = Table()
@@ -161,13 +163,25 @@ def _print(search: Search, config: Config, tried: Sequence[Tried]) -> None:
     title = f"{len(tried)} trials, {monitor} over {search.folds} folds, the best {min(len(tried), _SHOWN)}:"
     console.print(title, soft_wrap=True, highlight=False)
     Console(width=None if console.is_terminal else 120).print(table)
-    lines = [f"best values: {search.folder / 'best.yaml'}, a second --config"]
+    lines = [f"best values: {search.folder / 'best.yaml'}, a second --config", *_tie(tried, best)]
     lines += [f"trial {each.name} failed: {each.error}" for each in tried if each.state == "failed"]
     lines.append(
         f"The mean of the best of {len(tried)} is optimistic: it was picked for being large. Train with "
         "best.yaml and score the test images once."
     )
     console.print("\n".join(lines), soft_wrap=True, highlight=False)
+
+
+def _tie(tried: Sequence[Tried], best: Tried) -> list[str]:
+    """Say that the best is no better than others."""
+    others = ties_of(tried, best)
+    if not others:
+        return []
+    named = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
+    return [
+        f"trial {best.name} ties with {named} at {best.mean:.4f}: this search cannot tell them apart, and "
+        "best.yaml has the values of the first of them"
+    ]
 
 
 def _spread(each: Tried) -> float:
