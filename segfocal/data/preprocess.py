@@ -120,9 +120,10 @@ class Preprocess:
         if scores.shape[1:] == tuple(size):
             return scores
         height, width = size
-        planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in scores]
-        restored: Floats = np.stack(planes).astype(np.float32)
-        return restored.clip(0.0, 1.0)
+        restored: Floats = np.empty((len(scores), height, width), dtype=np.float32)
+        for plane, kept in zip(scores, restored, strict=True):
+            kept[:] = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        return restored.clip(0.0, 1.0, out=restored)
 
     def resizes(self) -> bool:
         """Return whether an image may get another size than it is stored in."""
