@@ -88,6 +88,7 @@ class CaseData(pl.LightningDataModule, ABC):
         self.background = background_class(
             background, task=task, class_names=self.class_names, what="data.init_args.background"
         )
+        self.notes: list[str] = []  # about the split, for the user
         self._leaks_checked = False
         self._resume = (0, 0)
 

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.pairs import Pair, find_pairs
 from segfocal.data.region import with_regions
 from segfocal.data.splits import SPLITS, Split
+from segfocal.data.strata import Presence
 
 STANDARD = Split(train="train", val="val", test="test")
+
+
+@dataclass
+class Spreading:
+    """What a data module knows of masks, for splits that hold every class.
+
+    Args:
+        read: A case to the numbers of the classes in its masks.
+        classes: Their names, by number.
+        notes: Gathers sentences for the user.
+    """
+
+    read: Callable[[Pair], Collection[int]]
+    classes: Sequence[str]
+    notes: list[str]
+
+    def presence(self, pairs: Mapping[str, Pair]) -> Presence:
+        """Return the classes by name of the case."""
+        return Presence(lambda name: self.read(pairs[name]), self.classes, self.notes)
 
 
 @dataclass(frozen=True)
@@ -35,11 +55,12 @@ class FolderLayout:
     allowed: Sequence[str] = ()
     region: str | None = None
 
-    def divide(self, split: Split) -> dict[str, list[Pair]]:
+    def divide(self, split: Split, *, spreading: Spreading | None = None) -> dict[str, list[Pair]]:
         """Return the cases of train, val and test.
 
         Args:
             split: How they are divided.
+            spreading: Which classes a case holds, for ``split.stratify``; None: masks are not read.
 
         Raises:
             SegfocalError: For folders and files that are missing, and rules that ask for too much.
@@ -53,9 +74,12 @@ class FolderLayout:
                 pool["val"] = pool["train"]
         else:
             every = {pair.name: pair for pair in self._find(None)}
-            names = split.divide(sorted(every), root=self.root)
+            presence = None if spreading is None else spreading.presence(every)
+            names = split.divide(sorted(every), root=self.root, presence=presence)
             pool = dict.fromkeys(SPLITS, every)
-        final = split.finish(names, allowed=self.allowed)
+        if split.by_folder():
+            presence = None if spreading is None else spreading.presence(pool.get("train", {}))
+        final = split.finish(names, allowed=self.allowed, presence=presence)
         return {part: [pool[part][name] for name in chosen] for part, chosen in final.items()}
 
     def _find(self, folder: str | None) -> list[Pair]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from segfocal.data.cases import naming
 from segfocal.data.coding import MaskSettings
-from segfocal.data.division import expand
+from segfocal.data.division import Spreading, expand
 from segfocal.data.labels import Mask
 from segfocal.data.masks import MaskCoding
 from segfocal.data.module import SegmentationData
@@ -85,9 +85,22 @@ class FileData(SegmentationData):
         if not self._pairs:
             self._pairs = self.pairs()
         chosen = self._pairs[split]
-        groups = [self.group_of(pair.name) for pair in chosen]
+        return self._source(chosen, [self.group_of(pair.name) for pair in chosen])
+
+    def spreading(self) -> Spreading:
+        """Return what is needed to see that each split holds each class."""
+        return Spreading(self._classes_in, self.class_names, self.notes)
+
+    def _classes_in(self, pair: Pair) -> list[int]:
+        mask = self._source([pair], [pair.name]).mask(0)
+        if self.task == "multiclass":
+            return [int(label) for label in np.unique(mask) if 0 <= label < self.num_classes]
+        layers = mask[None] if self.task == "binary" else mask
+        return [number for number, layer in enumerate(layers) if (layer == 1).any()]
+
+    def _source(self, pairs: Sequence[Pair], groups: Sequence[str]) -> FileSource:
         return FileSource(
-            chosen,
+            pairs,
             groups,
             self.coding,
             layered=self.task == "multilabel",

@@ -54,7 +54,7 @@ class FolderData(FileData):
         """Return the files of train, val and test."""
         classes = self.class_names if self.task == "multilabel" else None
         layout = FolderLayout(self.root, self.images, self.masks, classes, self.allow_leaks, self.region)
-        return layout.divide(self.split)
+        return layout.divide(self.split, spreading=self.spreading())
 
     def group_of(self, name: str) -> str:
         """Return the group that ``split`` finds in a name."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from segfocal.data.strata import Presence, ordered, spread
 from segfocal.errors import SegfocalError, check_range
 
 
@@ -32,7 +33,14 @@ def check_fold(key: str, *, folds: int | None, fold: int | None) -> None:
         raise SegfocalError(f"split.{key}_fold must lie in 0 to {folds - 1}, got {fold}.")
 
 
-def deal(names: Sequence[str], *, folds: int, group_of: Callable[[str], str], seed: int) -> list[list[str]]:
+def deal(
+    names: Sequence[str],
+    *,
+    folds: int,
+    group_of: Callable[[str], str],
+    seed: int,
+    presence: Presence | None = None,
+) -> list[list[str]]:
     """Return ``folds`` lists that together hold every name once, with no group in two of them.
 
     Groups are shuffled, then dealt from the largest to the smallest into the fold that has the fewest names
@@ -43,6 +51,7 @@ def deal(names: Sequence[str], *, folds: int, group_of: Callable[[str], str], se
         folds: How many.
         group_of: Group of a name.
         seed: Seed of the shuffle.
+        presence: Which classes images hold, so that each fold gets each; None: by the seed alone.
 
     Raises:
         SegfocalError: When there are more folds than groups.
@@ -56,13 +65,24 @@ def deal(names: Sequence[str], *, folds: int, group_of: Callable[[str], str], se
         raise SegfocalError(
             f"{len(members)} group(s) are too few for {folds} folds. Lower the number of folds."
         )
-    parts: list[list[str]] = [[] for _ in range(folds)]
+    parts: dict[str, list[str]] = {f"fold {number}": [] for number in range(folds)}
+    sizes = dict.fromkeys(parts, 0)
     for group in sorted(_shuffled(members, seed), key=lambda group: -len(members[group])):
-        min(parts, key=len).extend(members[group])
-    return [sorted(part) for part in parts]
+        least = min(sizes, key=lambda part: sizes[part])
+        parts[least].append(group)
+        sizes[least] += len(members[group])
+    dealt = spread(parts, members, presence).values()
+    return [sorted(name for group in groups for name in members[group]) for groups in dealt]
 
 
-def keep(names: Sequence[str], *, fraction: float, group_of: Callable[[str], str], seed: int) -> list[str]:
+def keep(
+    names: Sequence[str],
+    *,
+    fraction: float,
+    group_of: Callable[[str], str],
+    seed: int,
+    presence: Presence | None = None,
+) -> list[str]:
     """Return the names of a share of the groups, at least one; a smaller share is part of a larger one.
 
     Args:
@@ -70,6 +90,8 @@ def keep(names: Sequence[str], *, fraction: float, group_of: Callable[[str], str
         fraction: Share of the groups, in (0, 1]; rounded to the nearest number of groups.
         group_of: Group of a name.
         seed: Seed of the order in which groups are added.
+        presence: Which classes images hold: groups that bring a new one are added first. None: by the seed
+            alone.
 
     Example:
         >>> quarter, half = (keep("abcd", fraction=f, group_of=str, seed=0) for f in (0.25, 0.5))
@@ -78,7 +100,8 @@ def keep(names: Sequence[str], *, fraction: float, group_of: Callable[[str], str
     """
     members = _members(names, group_of)
     count = max(1, int(fraction * len(members) + 0.5))
-    return sorted(name for group in _shuffled(members, seed)[:count] for name in members[group])
+    order = ordered(_shuffled(members, seed), members, presence)
+    return sorted(name for group in order[:count] for name in members[group])
 
 
 def _members(names: Sequence[str], group_of: Callable[[str], str]) -> dict[str, list[str]]:

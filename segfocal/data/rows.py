@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from segfocal.data.division import Spreading
 from segfocal.data.lists import separator
 from segfocal.data.pairs import Pair
 from segfocal.data.rules import kind
 from segfocal.data.splits import SPLITS, Split
+from segfocal.data.strata import Presence
 from segfocal.errors import SegfocalError, nearest
 
 Row = Mapping[str, str]
@@ -45,8 +48,11 @@ class TableLayout:
         self.multilabel = classes is not None
         self._groups: dict[str, str] = {}
 
-    def divide(self) -> dict[str, list[Pair]]:
+    def divide(self, *, spreading: Spreading | None = None) -> dict[str, list[Pair]]:
         """Return the files of train, val and test.
+
+        Args:
+            spreading: Which classes a row holds, for ``split.stratify``; None: masks are not read.
 
         Raises:
             SegfocalError: Naming the row or column that is wrong.
@@ -64,7 +70,8 @@ class TableLayout:
             pairs[pair.name] = pair
             first.setdefault(pair.name, row)
             self._groups[pair.name] = row.get("group", "")
-        final = self._divided(first)
+        presence = None if spreading is None else spreading.presence(pairs)
+        final = self._divided(first, presence)
         return {part: [pairs[name] for name in final.get(part, [])] for part in SPLITS}
 
     def group_of(self, name: str) -> str:
@@ -111,16 +118,17 @@ class TableLayout:
             )
         return path
 
-    def _divided(self, rows: Mapping[str, Row]) -> dict[str, list[str]]:
+    def _divided(self, rows: Mapping[str, Row], presence: Presence | None) -> dict[str, list[str]]:
         rule = self.split
         if any(row.get("split") for row in rows.values()):
-            return self._as_listed(rows)
+            return self._as_listed(rows, presence)
         if rule is None:
             raise SegfocalError(f"{self.path} has no column split: add one, or set split.")
-        drawn = rule.divide(sorted(rows), root=self.root, group_of=self.group_of)
-        return rule.finish(drawn, group_of=self.group_of, allowed=self.allowed)
+        common: dict[str, Any] = {"group_of": self.group_of, "presence": presence}
+        drawn = rule.divide(sorted(rows), root=self.root, **common)
+        return rule.finish(drawn, allowed=self.allowed, **common)
 
-    def _as_listed(self, rows: Mapping[str, Row]) -> dict[str, list[str]]:
+    def _as_listed(self, rows: Mapping[str, Row], presence: Presence | None) -> dict[str, list[str]]:
         """Return the splits of the column; of ``split``, folds, ``val_share`` and ``train_fraction`` act."""
         names: dict[str, list[str]] = {part: [] for part in SPLITS}
         for name, row in rows.items():
@@ -134,15 +142,16 @@ class TableLayout:
         rule = self.split
         if rule is None:
             return _AS_LISTED.finish(names, group_of=self.group_of, allowed=self.allowed)
+        common: dict[str, Any] = {"group_of": self.group_of, "presence": presence}
         if rule.test_folds is not None:  # asked for in so many words: folds of all rows
-            drawn = rule.divide(sorted(rows), root=self.root, group_of=self.group_of)
-            return rule.finish(drawn, group_of=self.group_of, allowed=self.allowed)
+            drawn = rule.divide(sorted(rows), root=self.root, **common)
+            return rule.finish(drawn, allowed=self.allowed, **common)
         self._check_rule(rule)
         if rule.val_share and names["val"]:
             rule = replace(rule, val_share=0.0)  # the table has validation rows of its own
         if rule.val_folds is not None:
             names["val"] = []  # folds of train take their place
-        return rule.finish(names, group_of=self.group_of, allowed=self.allowed)
+        return rule.finish(names, allowed=self.allowed, **common)
 
     def _check_rule(self, rule: Split) -> None:
         """The column decides over shares, numbers and folders; a list of names says something else."""

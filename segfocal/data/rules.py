@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from segfocal.data.strata import Presence, ordered, spread
 from segfocal.errors import SegfocalError
 
 SPLITS = ("train", "val", "test")
@@ -53,7 +54,12 @@ def by_number(names: Sequence[str], numbers: Mapping[str, int]) -> Names:
 
 
 def by_share(
-    names: Sequence[str], shares: Mapping[str, float], *, group_of: Callable[[str], str], seed: int
+    names: Sequence[str],
+    shares: Mapping[str, float],
+    *,
+    group_of: Callable[[str], str],
+    seed: int,
+    presence: Presence | None = None,
 ) -> Names:
     """Return names drawn by share, whole groups at a time: test first, then val, then train.
 
@@ -62,6 +68,7 @@ def by_share(
         shares: Split to share of the names.
         group_of: Group of a name.
         seed: Seed of the order of the groups.
+        presence: Which classes images hold, so that each split gets each; None: by the seed alone.
 
     Raises:
         SegfocalError: When shares sum to more than 1, or there are too few groups.
@@ -72,8 +79,8 @@ def by_share(
     members: dict[str, list[str]] = {}
     for name in names:
         members.setdefault(group_of(name), []).append(name)
-    order = np.random.default_rng(seed).permutation(sorted(members))
-    result: Names = {}
+    order = [str(group) for group in np.random.default_rng(seed).permutation(sorted(members))]
+    parts: Names = {}
     taken, used, end = 0, 0, 0.0
     for split in [split for split in ("test", "val", "train") if split in shares]:
         end += shares[split] * len(names)
@@ -82,10 +89,24 @@ def by_share(
             group = members[order[taken]]
             if chosen and used + len(group) / 2 > end:
                 break
-            chosen += group
+            chosen.append(order[taken])
             used += len(group)
             taken += 1
         if not chosen:
             raise SegfocalError(f"{len(order)} group(s) are too few for the shares {dict(shares)}.")
-        result[split] = sorted(chosen)
-    return result
+        parts[split] = chosen
+    drawn = _spread(parts, order[taken:], members, presence)
+    return {split: sorted(name for group in drawn[split] for name in members[group]) for split in parts}
+
+
+def _spread(
+    parts: Names, left: Sequence[str], members: Mapping[str, list[str]], presence: Presence | None
+) -> Names:
+    """Spread the classes; train is the front of what test and val leave, so that shares of it are nested."""
+    train = parts.get("train", [])
+    rest = [*train, *left]
+    held_out = {split: groups for split, groups in parts.items() if split != "train"}
+    done = spread(held_out | ({"train": rest} if rest else {}), members, presence)
+    if train and left:
+        done["train"] = ordered(done["train"], members, presence)[: len(train)]
+    return done

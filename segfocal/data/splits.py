@@ -11,6 +11,7 @@ from segfocal.data.folds import check_fold, deal, keep
 from segfocal.data.leaks import named
 from segfocal.data.lists import listed
 from segfocal.data.rules import SPLITS, Names, Rule, by_number, by_share, kind, without
+from segfocal.data.strata import Presence
 from segfocal.errors import SegfocalError, check_range
 
 __all__ = ["SPLITS", "Split"]
@@ -48,6 +49,8 @@ class Split:
         val_fold: Which of them is moved to validation, from 0.
         train_fraction: Share of the groups that is kept of what train is in the end; a smaller share is a
             part of a larger one, at least one group stays, and val and test do not change with it.
+        stratify: Whether whole groups change places where a share or fold that was drawn lacks a class, so
+            that each class is in each split as far as the numbers allow (images in files and of COCO).
     """
 
     train: Rule = None
@@ -61,6 +64,7 @@ class Split:
     val_folds: int | None = None
     val_fold: int | None = None
     train_fraction: float = 1.0
+    stratify: bool = True
 
     def __post_init__(self) -> None:
         check_range("split.val_share", self.val_share, low=0.0, high=1.0, open_high=True)
@@ -120,20 +124,28 @@ class Split:
             raise SegfocalError(f"split.group {self.group!r} does not occur in the name {name!r}.")
         return found.group(1) if found.re.groups else found.group(0)
 
-    def divide(self, names: Sequence[str], *, root: Path, group_of: Grouping | None = None) -> Names:
+    def divide(
+        self,
+        names: Sequence[str],
+        *,
+        root: Path,
+        group_of: Grouping | None = None,
+        presence: Presence | None = None,
+    ) -> Names:
         """Return the names of each split by list, number, share or fold.
 
         Args:
             names: All names, sorted.
             root: Where list files are.
             group_of: Group of a name; None: by the pattern ``group``.
+            presence: Which classes images hold, for ``stratify``; None: draws follow the seed alone.
 
         Raises:
             SegfocalError: When rules ask for more than there is.
         """
         group_of = group_of or self.group_of
         if self.test_folds is not None:
-            return self._hold_out(names, "test", self.test_folds, self.test_fold, group_of)
+            return self._hold_out(names, "test", self.test_folds, self.test_fold, group_of, presence)
         rules = self.rules()
         kinds = {kind(rule) for rule in rules.values()}
         if kinds == {"number"}:
@@ -141,7 +153,9 @@ class Split:
             return by_number(names, numbers)
         if kinds == {"share"}:
             shares = {split: float(rule) for split, rule in rules.items()}  # type: ignore[arg-type]
-            return by_share(names, shares, group_of=group_of, seed=self.seed)
+            return by_share(
+                names, shares, group_of=group_of, seed=self.seed, presence=self._spreading(presence)
+            )
         return {
             split: listed(names, rule, split=split, root=root)  # type: ignore[arg-type]
             for split, rule in rules.items()
@@ -153,6 +167,7 @@ class Split:
         *,
         group_of: Grouping | None = None,
         allowed: Sequence[str] = (),
+        presence: Presence | None = None,
     ) -> Names:
         """Move a share or fold of train to val, see that no group lies in two splits, reduce train.
 
@@ -160,6 +175,7 @@ class Split:
             names: Split to names.
             group_of: Group of a name; None: by the pattern ``group``.
             allowed: Names and groups that may lie in two splits.
+            presence: As in `divide`.
 
         Raises:
             SegfocalError: Naming the group and its splits.
@@ -167,11 +183,16 @@ class Split:
         known, group_of = group_of is not None or self.group is not None, group_of or self.group_of
         done = {split: list(names.get(split, [])) for split in SPLITS}
         if self.val_share:
-            shares = {"val": self.val_share}
-            moved = by_share(done["train"], shares, group_of=group_of, seed=self.seed)["val"]
+            moved = by_share(
+                done["train"],
+                {"val": self.val_share},
+                group_of=group_of,
+                seed=self.seed,
+                presence=self._spreading(presence),
+            )["val"]
             done["val"], done["train"] = moved, without(done["train"], moved)
         elif self.val_folds is not None:
-            done |= self._hold_out(done["train"], "val", self.val_folds, self.val_fold, group_of)
+            done |= self._hold_out(done["train"], "val", self.val_folds, self.val_fold, group_of, presence)
         home: dict[str, str] = {}
         for split in SPLITS:
             for name in done[split]:
@@ -185,13 +206,27 @@ class Split:
                     )
         if self.train_fraction < 1:
             done["train"] = keep(
-                done["train"], fraction=self.train_fraction, group_of=group_of, seed=self.seed
+                done["train"],
+                fraction=self.train_fraction,
+                group_of=group_of,
+                seed=self.seed,
+                presence=self._spreading(presence),
             )
         return done
 
+    def _spreading(self, presence: Presence | None) -> Presence | None:
+        return presence if self.stratify else None
+
     def _hold_out(
-        self, names: Sequence[str], split: str, folds: int, fold: int | None, group_of: Grouping
+        self,
+        names: Sequence[str],
+        split: str,
+        folds: int,
+        fold: int | None,
+        group_of: Grouping,
+        presence: Presence | None,
     ) -> Names:
         assert fold is not None
-        held = deal(names, folds=folds, group_of=group_of, seed=self.seed)[fold]
+        spreading = self._spreading(presence)
+        held = deal(names, folds=folds, group_of=group_of, seed=self.seed, presence=spreading)[fold]
         return {split: held, "train": without(names, held)}

@@ -64,7 +64,7 @@ class TableData(FileData):
 
     def pairs(self) -> dict[str, list[Pair]]:
         """Return the files of train, val and test; say where ``split`` does not act."""
-        found = self.layout.divide()
+        found = self.layout.divide(spreading=self.spreading())
         if note := self.layout.note():
             _say(note)
         return found

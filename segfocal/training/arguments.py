@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -178,3 +179,42 @@ def new_run_dir(wanted: str | None, *, config: str, base: str | Path = "runs") -
 def _some_files(path: Path) -> str:
     names = sorted(entry.name for entry in path.iterdir())
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def words_of_run(config: Path) -> list[str]:
+    """Return the words that read a run's configuration with the split that it was trained on.
+
+    Args:
+        config: The run's config.yaml.
+
+    Returns:
+        Words of the command line; runs from before ``split.stratify`` keep the draw of their seed.
+    """
+    words = ["--config", str(config)]
+    try:
+        content = yaml.safe_load(config.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return words  # told where it is parsed
+    kept = with_draw(content)
+    return words if kept == content else [*words, "--data.init_args.split.stratify", "false"]
+
+
+def with_draw(settings: Any) -> Any:
+    """Return settings with ``split.stratify: false`` where they are from before that setting.
+
+    Args:
+        settings: The content of a run's config.yaml.
+
+    Example:
+        >>> with_draw({"data": {"init_args": {"split": {"train": 0.5}}}})
+        {'data': {'init_args': {'split': {'stratify': False, 'train': 0.5}}}}
+    """
+    data = settings.get("data") if isinstance(settings, Mapping) else None
+    arguments = data.get("init_args") if isinstance(data, Mapping) else None
+    split = arguments.get("split") if isinstance(arguments, Mapping) else None
+    if not isinstance(split, Mapping) or "stratify" in split:
+        return settings
+    assert isinstance(data, Mapping)
+    assert isinstance(arguments, Mapping)
+    inner = {**arguments, "split": {"stratify": False, **split}}
+    return {**settings, "data": {**data, "init_args": inner}}

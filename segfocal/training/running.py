@@ -27,7 +27,7 @@ from segfocal.runs.history import (
 from segfocal.runs.info import RunInfo, read_info, update_info
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.write import write_text
-from segfocal.training.arguments import config_files, new_run_dir
+from segfocal.training.arguments import config_files, new_run_dir, with_draw
 from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.evaluation import validation_names
@@ -87,7 +87,7 @@ def prepare(cli: SegfocalCLI) -> None:
         missing = missing_splits(cli.datamodule)
         if "val" in missing:
             cli.check_no_monitors()
-        for line in missing.values():
+        for line in (*dict.fromkeys(cli.datamodule.notes), *missing.values()):
             say(line)
     for line in cli.monitor_notes(names):
         say(line)
@@ -173,7 +173,7 @@ def changed_settings(cli: SegfocalCLI, run: RunPaths, *, allowed: bool) -> list[
     """
     history = read_history(run)
     old = history["settings"] if history is not None else yaml.safe_load(run.config.read_text("utf-8"))
-    new = cli.settings()
+    old, new = with_draw(old), cli.settings()
     changes = [] if old == new else differences(cli.completed(old), cli.completed(new))
     others = other_experiment(changes)
     if others and not allowed:

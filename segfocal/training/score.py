@@ -16,6 +16,7 @@ from segfocal.models.checkpoint import load_weights, network_weights, read_check
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.log import MetricsLog
 from segfocal.runs.provenance import file_sha256
+from segfocal.training.arguments import words_of_run
 from segfocal.training.calibrate import find_temperature
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.concentration import note_absence
@@ -53,7 +54,7 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     """
     stage = "test" if verb == "test" else "val"
     stored = read_checkpoint(path, mmap=True)
-    cli = SegfocalCLI(["--config", str(run.config), *argv], pretrained=False)
+    cli = SegfocalCLI([*words_of_run(run.config), *argv], pretrained=False)
     cli.datamodule.prepare_data()
     cli.datamodule.setup(verb)
     cli.model.prepare(cli.datamodule, verb)

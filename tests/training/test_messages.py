@@ -7,7 +7,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from segfocal.__main__ import main
 from segfocal.errors import SegfocalError
-from segfocal.training.arguments import config_files, lift_nulls, new_run_dir, take_option
+from segfocal.training.arguments import config_files, lift_nulls, new_run_dir, take_option, words_of_run
 from segfocal.training.messages import explain, explain_failure, losses
 
 KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.max_steps"]
@@ -193,3 +193,20 @@ def test_callbacks_that_do_not_fit_end_in_one_line(name, config, tmp_path, capsy
     lines = capsys.readouterr().err.strip().splitlines()
     assert shown in lines[-1]
     assert not any(line.startswith("Traceback") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("data: {init_args: {split: {train: 0.5, seed: 3}}}", True),
+        ("data: {init_args: {split: {train: 0.5, stratify: true}}}", False),
+        ("data: {init_args: {split: null}}", False),
+        ("data: {init_args: {}}", False),
+        ("[", False),
+    ],
+)
+def test_runs_from_before_stratify_keep_the_draw_of_their_seed(text, kept, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    words = words_of_run(tmp_path / "config.yaml")
+    added = ["--data.init_args.split.stratify", "false"] if kept else []
+    assert words == ["--config", str(tmp_path / "config.yaml"), *added]

@@ -115,18 +115,18 @@ def _loaded(given: argparse.Namespace, overrides: Sequence[str]) -> tuple[Segfoc
     from segfocal.models.weights_find import find_weights
     from segfocal.runs.info import read_info
     from segfocal.runs.layout import checkpoint, open_run
+    from segfocal.training.arguments import words_of_run
     from segfocal.training.calibrate import has_validation
     from segfocal.training.cli import SegfocalCLI
 
-    configs = list(given.config or ())
+    named = [word for config in given.config or () for word in ("--config", config)]
     if given.run is not None:
         run = open_run(given.run, with_checkpoints=True)
         read_info(run)
         path = checkpoint(run, given.checkpoint or "best")
-        stored, configs = read_checkpoint(path, mmap=True), [str(run.config), *configs]
+        stored, named = read_checkpoint(path, mmap=True), [*words_of_run(run.config), *named]
     else:
         path = find_weights(given.source)
-    named = [word for config in configs for word in ("--config", config)]
     cli = SegfocalCLI([*named, *overrides, *_ALONE], pretrained=False)
     cli.datamodule.prepare_data()
     cli.datamodule.setup("validate")

@@ -17,7 +17,7 @@ from segfocal.runs.history import write_history
 from segfocal.runs.info import create_info, read_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
 from segfocal.runs.write import write_text
-from segfocal.training.arguments import take_flag, take_option
+from segfocal.training.arguments import take_flag, take_option, words_of_run
 from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.help import write_help
@@ -96,7 +96,7 @@ def _resume(argv: list[str], *, run: RunPaths, allowed: bool) -> int:
         raise SegfocalError(f"{run.root} is no fine-tuning: go on with segfocal fit --resume {run.root}.")
     last = checkpoint(run, "last")
     stored = read_checkpoint(last, mmap=True)
-    cli = SegfocalCLI(["--config", str(run.config), *argv], pretrained=False)
+    cli = SegfocalCLI([*words_of_run(run.config), *argv], pretrained=False)
     phases = phases_of(cli.finetune or Finetune(), ends=cli.ends)
     changes = changed_settings(cli, run, allowed=allowed)
     step, stop = int(stored["global_step"]), StopSignal()

@@ -15,7 +15,7 @@ from segfocal.runs.history import write_history
 from segfocal.runs.info import create_info, read_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
 from segfocal.runs.write import write_text
-from segfocal.training.arguments import take_flag, take_option
+from segfocal.training.arguments import take_flag, take_option, words_of_run
 from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import Interrupted, StopSignal
@@ -138,7 +138,7 @@ def _resume(argv: list[str], *, run: RunPaths, allowed: bool) -> int:
     last = checkpoint(run, "last")
     stored = read_checkpoint(last, mmap=True)
     step = int(stored["global_step"])
-    cli = SegfocalCLI(["--config", str(run.config), *argv])
+    cli = SegfocalCLI([*words_of_run(run.config), *argv])
     cli.check_end()
     changes = changed_settings(cli, run, allowed=allowed)
     stop = StopSignal()

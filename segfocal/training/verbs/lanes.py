@@ -51,13 +51,14 @@ def lanes(argv: Sequence[str]) -> int:
     from segfocal.data.lanes.source import LaneData
     from segfocal.data.lanes.tusimple import TuSimpleData
     from segfocal.runs.layout import open_run
+    from segfocal.training.arguments import words_of_run
     from segfocal.training.cli import SegfocalCLI
     from segfocal.training.prediction.predictor import load
     from segfocal.training.quiet import quiet_lightning
 
     run = open_run(given.run, with_checkpoints=True)
     with quiet_lightning():
-        data = SegfocalCLI(["--config", str(run.config)], pretrained=False).datamodule
+        data = SegfocalCLI(words_of_run(run.config), pretrained=False).datamodule
     if not isinstance(data, LaneData):
         raise SegfocalError(
             f"segfocal lanes needs a run on TuSimpleData or CULaneData, {run.root} was trained on "
