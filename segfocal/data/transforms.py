@@ -129,7 +129,15 @@ class Augmentation:
         layered = mask.ndim == 3
         moved = np.moveaxis(mask, 0, -1) if layered else mask
         given = {} if points is None else {"keypoints": points.astype(np.float32)}
-        result = self.compose(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(moved), **given)
+        try:
+            result = self.compose(
+                image=np.ascontiguousarray(image), mask=np.ascontiguousarray(moved), **given
+            )
+        except Exception as error:  # transforms raise whatever they like
+            raise SegfocalError(
+                f"augment: {type(error).__name__}: {error}. The image has shape and type {before[:2]}, the "
+                f"mask {before[2:]}: leave out the transform that does not take them."
+            ) from error
         image, mask = result["image"], result["mask"]
         mask = np.moveaxis(mask, -1, 0) if layered else mask
         after = image.shape, image.dtype, mask.shape, mask.dtype
@@ -169,30 +177,50 @@ def _expanded(spec: Sequence[Spec]) -> Iterator[Spec]:
 
 
 def _build(step: Any, *, ignore_index: int | None) -> Any:
-    """Make one transform; nested lists of transforms (``OneOf``) likewise."""
+    """Make one transform, and those that it holds (``OneOf``, ``SomeOf``, ``Sequential``) likewise."""
     if not isinstance(step, Mapping) or "class_path" not in step:
         raise SegfocalError(f"augment takes presets and dicts with class_path and init_args, got {step!r}.")
-    name = str(step["class_path"]).removeprefix("albumentations.")
+    name = str(step["class_path"])
+    name = name.rpartition(".")[2] if name.startswith("albumentations.") else name
     kinds = {k: v for k, v in vars(albumentations).items() if inspect.isclass(v)}
     if name not in kinds:
         raise SegfocalError(f"albumentations has no transform {name!r}.{nearest(name, kinds)}")
-    arguments = dict(step.get("init_args") or {})
-    if "transforms" in arguments:
-        arguments["transforms"] = [_build(s, ignore_index=ignore_index) for s in arguments["transforms"]]
+    if extra := [key for key in step if key not in ("class_path", "init_args")]:
+        raise SegfocalError(
+            f"{name} takes class_path and init_args, got {extra[0]!r}. Put it below init_args."
+        )
+    given = dict(step.get("init_args") or {})
     known = inspect.signature(kinds[name]).parameters
-    for argument in arguments:
+    for argument in given:
         if argument not in known:  # albumentations itself would only warn
             raise SegfocalError(f"{name} has no argument {argument!r}.{nearest(argument, known)}")
     # a default of None (dropout) leaves the mask alone; a number is a class painted into the border
     warps = "fill_mask" in known and known["fill_mask"].default is not None
-    if warps and arguments.setdefault("fill_mask", ignore_index) is None:
+    if warps and given.setdefault("fill_mask", ignore_index) is None:
         raise SegfocalError(f"{name} brings in pixels from outside: set ignore_index, or leave it out.")
-    arguments = {
-        k: tuple(v) if isinstance(v, list) and k != "transforms" else v for k, v in arguments.items()
-    }
+    arguments = {key: _argument(value, key, name, ignore_index=ignore_index) for key, value in given.items()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return kinds[name](**arguments)
-    except (TypeError, ValueError, UserWarning) as error:
-        raise SegfocalError(f"{name} does not take {dict(step.get('init_args') or {})}: {error}") from error
+    except Exception as error:  # its checks raise whatever they like
+        raise SegfocalError(f"{name} does not take {given}: {error}") from error
+
+
+def _argument(value: Any, key: str, owner: str, *, ignore_index: int | None) -> Any:
+    """Return an argument as albumentations takes it: transforms are built, other lists are tuples."""
+    if key != "transforms":
+        if isinstance(value, Mapping) and "class_path" in value:  # OneOrOther(first=..., second=...)
+            return _build(value, ignore_index=ignore_index)
+        return tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise SegfocalError(
+            f"{owner} needs a list of transforms, each with class_path and init_args, got {value!r}."
+        )
+    inner = list(_expanded(value))
+    if symmetries := [step for step in inner if isinstance(step, str)]:
+        raise SegfocalError(
+            f"{owner} cannot hold {symmetries[0]!r}, of which flips, medical and road begin: put the preset "
+            f"beside {owner} in augment, or take HorizontalFlip, VerticalFlip, RandomRotate90."
+        )
+    return [_build(step, ignore_index=ignore_index) for step in inner]

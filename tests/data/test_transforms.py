@@ -107,6 +107,64 @@ def test_nested_transforms_are_built_and_filled():
     assert warped[0, 0] == 255
 
 
+def composed(name, transforms, **settings):
+    return {"class_path": name, "init_args": {"transforms": transforms, "p": 1.0, **settings}}
+
+
+BLUR = {"class_path": "GaussianBlur", "init_args": {"p": 1.0}}
+TURN = {"class_path": "albumentations.Rotate", "init_args": {"limit": [40, 50], "p": 1.0}}
+COMPOSED = {
+    "one of": composed("OneOf", [AFFINE, TURN]),
+    "some of": composed("albumentations.SomeOf", [AFFINE, TURN, BLUR], n=2),
+    "sequence": composed("Sequential", [TURN, BLUR]),
+    "nested": composed(
+        "OneOf", [composed("Sequential", [AFFINE, BLUR]), composed("SomeOf", [TURN, AFFINE], n=1)]
+    ),
+    "other": {"class_path": "OneOrOther", "init_args": {"first": AFFINE, "second": TURN, "p": 0.5}},
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_compositions_draw_from_the_samples_generator_and_fill_with_the_ignore_label(name):
+    augmentation = Augmentation([COMPOSED[name]], ignore_index=255)
+    several = [augmentation(IMAGE, MASK, generator(index)) for index in range(12)]
+    for index, (image, mask) in enumerate(several):
+        again = augmentation(IMAGE, MASK, generator(index))
+        assert_array_equal(image, again[0])
+        assert_array_equal(mask, again[1])
+        assert set(np.unique(mask)) <= {*np.unique(MASK), 255}
+        assert mask[0, 0] == 255
+    assert len({image.tobytes() for image, _ in several}) > 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (composed("OneOf", [{"class_path": "Affine", "init_args": {"rotat": 3}}]), "Did you mean 'rotate'"),
+        (composed("OneOf", [AFFINE], q=3), "no argument 'q'"),
+        (composed("OneOf", []), "needs a list of transforms"),
+        (composed("OneOf", AFFINE), "needs a list of transforms"),
+        (composed("OneOf", ["flips"]), "put the preset beside OneOf"),
+        ({"class_path": "OneOf"}, "transforms"),
+        ({"class_path": "Affine", "p": 1.0}, "Put it below init_args"),
+        ({"class_path": "BasicTransform"}, "BasicTransform does not take"),
+        (composed("SomeOf", [AFFINE], n=[1, 2]), "SomeOf does not take"),
+    ],
+)
+def test_mistakes_inside_compositions_are_errors(spec, words):
+    with pytest.raises(SegfocalError, match=words):
+        Augmentation([spec], ignore_index=255)
+    with pytest.raises(SegfocalError, match=words):
+        Augmentation([composed("Sequential", [spec])], ignore_index=255)
+
+
+def test_what_a_transform_raises_is_told():
+    with pytest.raises(SegfocalError, match="augment: ValueError: Mosaic"):
+        Augmentation([{"class_path": "Mosaic", "init_args": {"p": 1.0}}], ignore_index=255)(
+            IMAGE, MASK, generator()
+        )
+
+
 def test_dropout_leaves_the_mask_alone():
     holes = {"class_path": "CoarseDropout", "init_args": {"p": 1.0}}
     image, mask = Augmentation([holes], ignore_index=255)(IMAGE, MASK, generator())
