@@ -127,8 +127,9 @@ def _difference(found: Tensor, expected: Tensor, shape: tuple[int, ...]) -> floa
 
 def _refusal(shape: tuple[int, ...], fault: str) -> SegfocalError:
     return SegfocalError(
-        f"The exported file {fault} for an input of shape {shape}; nothing was written. Try "
-        "another --format, or --size for a network that needs one size."
+        f"The exported file {fault} for an input of shape {shape}; nothing was written. A "
+        "network that pools over its whole image (PSPNet, PAN, DeepLabV3) is exported for one size: add "
+        "--size, e.g. that of the training patches. Or try another --format."
     )
 
 
