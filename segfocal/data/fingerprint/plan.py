@@ -12,6 +12,7 @@ from segfocal.data.fingerprint.voxels import VolumeFacts
 from segfocal.data.volumes.layout import VolumeSet
 
 LARGEST_PX = 96  # of a patch along an axis
+_AIR = -500.0  # Hounsfield units
 _CT = re.compile(r"(?i)(^|[^a-z])(ct|computed tomography|hu)([^a-z]|$)")
 
 
@@ -35,7 +36,11 @@ class Plan:
         self.stride = 2 ** (self.levels - 1)
         self.patch = [min(math.ceil(n / self.stride) * self.stride, LARGEST_PX) for n in self.shape]
         self.covers = bool((np.array(self.patch) >= self.shape).all())
+        named = any(_CT.search(name) for name in found.channels)
         self.ct = all(_CT.search(name) for name in found.channels)
+        lowest = np.median([case.percentiles[:, 0].max() for case in cases])
+        if not named and found.channels == ("image",) and lowest < _AIR:
+            self.ct = True  # no name says it, and air is about -1000 in no other kind of image
         sample = np.concatenate([case.foreground for case in cases])
         low, high = np.percentile(sample, [0.5, 99.5]) if len(sample) else (-1000.0, 1000.0)
         self.window = (math.floor(low), math.ceil(high) if math.ceil(high) > low else math.floor(low) + 1)

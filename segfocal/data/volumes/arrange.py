@@ -288,7 +288,10 @@ class _Groups:
         entry = next(iter({**self.images.get(key, {}), **self.labels.get(key, {})}.values()))
         wanted = set(key[1:])
         parts = entry.parts[-1:] if last and wanted & _lower(entry.parts[-1]) else entry.parts
-        return list(dict.fromkeys(word for part in parts for word in part if word.lower() in wanted))
+        lows = [[word.lower() for word in part] for part in parts]
+        again = [any(_holds(later, low) for later in parts[n + 1 :]) for n, low in enumerate(lows)]
+        kept = [part for part, said in zip(parts, again, strict=True) if not said]
+        return [word for part in kept for word in part if word.lower() in wanted]
 
     def _stem(self, key: Words) -> str:
         found = list(self.images.get(key, {}).values())
@@ -312,8 +315,7 @@ class _Groups:
             raise SegfocalError(
                 f"{len(rivals)} kinds of label maps could be meant: "
                 + ", ".join(f"{role} ({count} cases)" for role, count in rivals.most_common(10))
-                + ". Choose one with --masks PATTERN, such as --masks "
-                + f"'*{next(iter(rivals)).split('_')[-1]}*'."
+                + f". Choose one with --masks PATTERN, such as --masks '*{_telling_word(list(rivals))}*'."
             )
         example = min(entry.place for entry in chosen.values())
         notes.append(f"label maps: {len(chosen)}, such as {example}")
@@ -568,12 +570,19 @@ def _by_content(
     if len(alike) > 1:
         raise SegfocalError(
             f"{root}: several parts of a case hold few whole numbers: {', '.join(alike)}. Choose the label "
-            f"maps with --masks PATTERN, such as --masks '*{alike[0].split('_')[-1]}*'."
+            f"maps with --masks PATTERN, such as --masks '*{_telling_word(alike)}*'."
         )
     places = {parts[role].place for parts in best.images.values() for role in alike if role in parts}
     return _Groups(
         entries, best.rule, lambda entry: entry.place in places or (bool(places) and is_label(entry))
     )
+
+
+def _telling_word(roles: Sequence[str]) -> str:
+    """Return a word of the first part of a case that the others do not have."""
+    others = {word for role in roles[1:] for word in role.split("_")}
+    words = roles[0].split("_")
+    return next((word for word in words if word not in others), words[-1])
 
 
 def _shared_parts(found: _Groups) -> tuple[int, int]:

@@ -1,16 +1,20 @@
 """Every published layout of volumes: all cases, channels, splits, groups and unused files."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from layouts.layout import DRAWN
-from layouts.volumes import VOLUMES
+from layouts.volumes import VOLUMES, labels, volume
+from volume_files import save
 
 from segfocal.__main__ import main
 from segfocal.data import NiftiData
 from segfocal.data.fingerprint.volume_folders import find_volume_folder
 from segfocal.data.fingerprint.voxels import measure_volume
+from segfocal.data.volumes.arrange import arrange
 
 
 def written(root, truth, out):
@@ -63,3 +67,36 @@ def test_every_file_is_accounted_for(tmp_path, layout):
     assert set(unused) == set(truth.unused)
     for path, reason in truth.unused.items():
         assert reason in unused[path]
+
+
+def test_names_keep_numbers_that_occur_twice(tmp_path):
+    for grade, number in (("HGG", 0), ("HGG", 1), ("LGG", 2013)):
+        name = f"BraTS19_2013_{number}_1"
+        volume(tmp_path / grade / name / f"{name}_t1.nii.gz")
+        labels(tmp_path / grade / name / f"{name}_seg.nii.gz")
+    names = [case.name for case in arrange(tmp_path).cases]
+    assert names == ["BraTS19_2013_0_1", "BraTS19_2013_1_1", "BraTS19_2013_2013_1"]
+
+
+def test_the_pattern_that_is_proposed_for_rivals_chooses_one(tmp_path, capsys):
+    for number in range(3):
+        volume(tmp_path / f"p{number}/ct.nii.gz")
+        for organ in ("liver", "tumour"):
+            labels(tmp_path / f"p{number}/{organ}_mask.nii.gz")
+    assert main(["fingerprint", str(tmp_path), "--processes", "1"]) == 2
+    pattern = re.search(r"such as --masks '([^']+)'", capsys.readouterr().err).group(1)
+    masks = {case.mask.name for case in arrange(tmp_path, masks=pattern).cases}
+    assert masks == {f"{pattern.strip('*')}_mask.nii.gz"}
+
+
+@pytest.mark.parametrize(("low", "kind"), [(-1000, "CT"), (0, "MR")])
+def test_air_tells_a_ct_whose_name_does_not(tmp_path, low, kind, capsys):
+    for number in range(3):
+        image = np.random.default_rng(number).normal(40, 10, (12, 12, 8)).astype(np.float32)
+        image[:4] = low
+        mask = np.zeros(image.shape, np.uint8)
+        mask[6:9, 6:9, 3:5] = 1
+        save(image, tmp_path / f"volume-{number}.nii")
+        save(mask, tmp_path / f"segmentation-{number}.nii")
+    assert main(["fingerprint", str(tmp_path), "--processes", "1"]) == 0
+    assert f"taken for {kind}" in capsys.readouterr().out
