@@ -114,6 +114,17 @@ def packed(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
 
 
+def nearly_grey(planes: npt.NDArray[Any]) -> bool:
+    """Return whether three channels differ by no more than lossy compression leaves of grey.
+
+    Args:
+        planes: ``(H, W, 3)``.
+    """
+    wide = planes.astype(np.float32)
+    spread = wide.max(axis=2) - wide.min(axis=2)
+    return bool(np.mean(spread > COLOURED * max(float(wide.max()), 1.0)) <= RARELY)
+
+
 def levels(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the grey levels of a mask, one per pixel: alpha is dropped, nearly grey colours are averaged.
 
@@ -128,8 +139,7 @@ def levels(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if stored.ndim == 2 or stored.shape[2] == 1:
         return stored if stored.ndim == 2 else stored[:, :, 0]
     planes = stored[:, :, :3].astype(np.float32)
-    spread = planes.max(axis=2) - planes.min(axis=2)
-    if np.mean(spread > COLOURED * max(float(planes.max()), 1.0)) > RARELY:
+    if not nearly_grey(planes):
         found = listing(packed(stored), colors=True)
         raise SegfocalError(f"expected a mask of grey levels, got colours: {found}. Name them in colors.")
     grey: npt.NDArray[Any] = (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from segfocal.data.fingerprint.classes import Classes
 from segfocal.data.fingerprint.scan import Totals
+from segfocal.data.reading import Orientation
+from segfocal.data.tiff import Page
 from segfocal.errors import SegfocalError
 from segfocal.imbalance import alpha_from_counts, binary_alpha
 
@@ -31,6 +34,8 @@ class Advice:
         gamma: Of the focal term; 0 is cross-entropy.
         reasons: Setting to sentence.
         alphas: How alpha would be chosen, and the numbers.
+        orientation: "stored" where masks were drawn on pixels without the images' EXIF orientation.
+        page: Of files with several pages.
     """
 
     patch_px: int
@@ -41,6 +46,13 @@ class Advice:
     gamma: float
     reasons: dict[str, str]
     alphas: dict[str, list[float]]
+    orientation: Orientation = "upright"
+    page: Page = None
+
+    def reading(self) -> dict[str, Any]:
+        """Return the settings of ``preprocess`` that say how files are read, beside the usual ones."""
+        found: dict[str, Any] = {} if self.orientation == "upright" else {"orientation": self.orientation}
+        return found if self.page is None else found | {"page": self.page}
 
 
 def advise(totals: Totals, classes: Classes) -> Advice:
@@ -52,6 +64,9 @@ def advise(totals: Totals, classes: Classes) -> Advice:
 
     Returns:
         Settings with reasons.
+
+    Raises:
+        SegfocalError: For images of different numbers of bands.
     """
     reasons: dict[str, str] = {}
     patch = _patch(totals, reasons)
@@ -61,7 +76,9 @@ def advise(totals: Totals, classes: Classes) -> Advice:
     reasons["foreground_share"] = (
         f"{share:.0%} of the patches are placed over a foreground pixel, as it has {100 * rare:.2g} % of all"
     )
-    channels = 1 if set(totals.channels) <= {1, 2} else 3
+    channels = _channels(totals)
+    orientation, reasons["orientation"] = orientation_of(totals)
+    reasons["page"] = "of files with several pages"
     return Advice(
         patch_px=patch,
         batch_size=max(2, min(16, 2 * (_PAIR_PIXELS // patch**2))),
@@ -71,6 +88,51 @@ def advise(totals: Totals, classes: Classes) -> Advice:
         gamma=gamma,
         reasons=reasons,
         alphas=alphas_of(classes),
+        orientation=orientation,
+        page=totals.rules.page,
+    )
+
+
+def _channels(totals: Totals) -> int:
+    """Grey beside colours is repeated to three channels; other mixtures fit no network."""
+    found = sorted(totals.channels)
+    if found == [1, 3] or len(found) == 1:
+        return found[-1]
+    shown = ", ".join(f"{count} of {bands}" for bands, count in sorted(totals.channels.items()))
+    raise SegfocalError(
+        f"a network takes images of one number of bands, the folder holds {shown}. Leave the others out, or "
+        "save all with the same bands."
+    )
+
+
+def orientation_of(totals: Totals) -> tuple[Orientation, str]:
+    """Return how images with an EXIF orientation are read so that masks fit, and what is to be said of it.
+
+    Args:
+        totals: Of all cases.
+
+    Returns:
+        The setting, and a sentence; "" where no image has an orientation.
+    """
+    turned, count = totals.turned, totals.turned.total()
+    if not count:
+        return "upright", ""
+    if turned["stored"] and not turned["upright"]:
+        return "stored", (
+            f"{count} images carry an EXIF orientation, and the masks fit their pixels as they are stored"
+        )
+    if turned["stored"]:
+        return "upright", (
+            f"{count} images carry an EXIF orientation and are read upright, as viewers show them; the masks "
+            f"of {turned['stored']} fit their stored pixels alone, those of {turned['upright']} the upright "
+            "ones: one setting does not fit both, and training refuses it"
+        )
+    what = f"{count} images carry an EXIF orientation and are read upright, as viewers show them"
+    if turned["upright"]:
+        return "upright", f"{what}; the masks fit that"
+    return "upright", (
+        f"{what}; masks without one of their own are taken as drawn on that, though their sizes fit either "
+        "way (preprocess.orientation: stored, if not)"
     )
 
 
@@ -92,11 +154,12 @@ def _round(length: float) -> int:
 
 
 def _range(totals: Totals, reasons: dict[str, str]) -> tuple[float, float] | None:
-    floats = any(name.startswith("float") for name in totals.dtypes)
-    if not floats or (totals.low >= 0 and totals.high <= 1):
+    other = set(totals.dtypes) - {"uint8", "uint16", "bool"}
+    low, high = totals.low, totals.high
+    if not other or (all(name.startswith("float") for name in other) and low >= 0 and high <= 1):
         return None
-    reasons["intensity_range"] = f"the images hold {totals.low:g} to {totals.high:g}; cut it to what matters"
-    return totals.low, totals.high
+    reasons["intensity_range"] = f"the images hold {low:g} to {high:g}; cut it to what matters"
+    return low, high if high > low else low + 1
 
 
 def gamma_of(rare: float) -> tuple[float, str]:

@@ -44,6 +44,10 @@ def compose(
         "    preprocess:",
         f"      in_channels: {advice.in_channels}",
         *_range_lines(advice),
+        *[
+            f"      {name}: {quoted(value)} # {advice.reasons[name]}"
+            for name, value in advice.reading().items()
+        ],
         f"    patch_size: {advice.patch_px} # {advice.reasons['patch_size']}",
         f"    foreground_share: {advice.foreground_share} # {advice.reasons['foreground_share']}",
         f"    batch_size: {advice.batch_size}",
@@ -64,8 +68,12 @@ def label_lines(classes: Classes) -> list[str]:
         lines.append(f"    ignore_values: {quoted(list(classes.ignore_values))}")
     if classes.colors is not None:
         lines.append(f"    colors: {quoted(classes.colors)}")
+    if classes.ignore_colors:
+        lines.append(f"    ignore_colors: {quoted(list(classes.ignore_colors))}")
     if classes.other is not None:
         lines.append(f"    other: {classes.other}")
+    if classes.threshold is not None:
+        lines.append(f"    threshold: {classes.threshold} # stored values from here on are the class")
     return lines
 
 
@@ -136,5 +144,5 @@ def split_lines(folders: Mapping[str, str], *, group: str | None, note: str = ""
 def _range_lines(advice: Advice) -> list[str]:
     if advice.intensity_range is None:
         return []
-    low, high = advice.intensity_range
-    return [f"      intensity_range: [{low:g}, {high:g}] # {advice.reasons['intensity_range']}"]
+    low, high = (quoted(int(edge) if float(edge).is_integer() else edge) for edge in advice.intensity_range)
+    return [f"      intensity_range: [{low}, {high}] # {advice.reasons['intensity_range']}"]

@@ -14,6 +14,7 @@ from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.binding import Binding, bind
 from segfocal.data.fingerprint.classes import Classes, judge_classes
 from segfocal.data.fingerprint.config import compose, data_lines, split_lines
+from segfocal.data.fingerprint.legends import find_legend
 from segfocal.data.fingerprint.listing import Listing, list_folders
 from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
 from segfocal.data.fingerprint.pairing import CaseFiles, Match, find_match
@@ -22,6 +23,7 @@ from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import Totals, scan
 from segfocal.data.fingerprint.settings import FolderSettings, folder_settings
 from segfocal.data.fingerprint.tables import draw_validation, table_text
+from segfocal.data.reading import PLAIN, ReadRules
 from segfocal.errors import SegfocalError
 
 
@@ -54,7 +56,12 @@ class FolderLook:
 
 
 def look_at_folders(
-    root: Path, *, processes: int | None, images: str | None = None, masks: str | None = None
+    root: Path,
+    *,
+    processes: int | None,
+    images: str | None = None,
+    masks: str | None = None,
+    rules: ReadRules = PLAIN,
 ) -> Report:
     """Pair the pictures below a folder with their masks, and read them all.
 
@@ -63,12 +70,13 @@ def look_at_folders(
         processes: Readers; None takes one per processor.
         images: Pattern of the paths of images; None: by names and looks.
         masks: Pattern of the paths of masks, likewise.
+        rules: How pictures are read.
 
     Raises:
         SegfocalError: Where there is no such folder, no pairs, nothing to learn from, or a choice to be made.
     """
-    look = read_folder(root, processes=processes, images=images, masks=masks)
-    classes = judge_classes(look.totals, folders=look.match.classes)
+    look = read_folder(root, processes=processes, images=images, masks=masks, rules=rules)
+    classes = judge_classes(look.totals, folders=look.match.classes, legend=find_legend(root))
     settings = folder_settings(
         root, look.cases, look.match.classes, by_folder=look.parting.source == "folders"
     )
@@ -82,7 +90,12 @@ def look_at_folders(
 
 
 def read_folder(
-    root: Path, *, processes: int | None, images: str | None = None, masks: str | None = None
+    root: Path,
+    *,
+    processes: int | None,
+    images: str | None = None,
+    masks: str | None = None,
+    rules: ReadRules = PLAIN,
 ) -> FolderLook:
     """Find the cases of a folder, their splits and groups, and what becomes of every other file.
 
@@ -91,6 +104,7 @@ def read_folder(
         processes: As in `look_at_folders`.
         images: Likewise.
         masks: Likewise.
+        rules: Likewise.
 
     Raises:
         SegfocalError: As `look_at_folders`.
@@ -101,7 +115,9 @@ def read_folder(
         raise _no_match(root, listing)
     parting = part_cases(match.cases, listing)
     totals = scan(
-        [(case.split, case.image.path, case.files()) for case in parting.cases], processes=processes
+        [(case.split, case.image.path, case.files()) for case in parting.cases],
+        processes=processes,
+        rules=rules,
     )
     if not totals.digests:
         raise SegfocalError(f"none of the {len(totals.names)} images can be read: {totals.problems[0]}")

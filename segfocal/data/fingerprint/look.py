@@ -13,10 +13,18 @@ from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.tables import SUFFIXES, look_at_table
 from segfocal.data.fingerprint.volume_folders import holds_volumes
 from segfocal.data.fingerprint.volumes import look_at_volumes
+from segfocal.data.reading import PLAIN, ReadRules
 from segfocal.errors import SegfocalError
 
 
-def look(root: Path, *, processes: int | None, images: str | None = None, masks: str | None = None) -> Report:
+def look(
+    root: Path,
+    *,
+    processes: int | None,
+    images: str | None = None,
+    masks: str | None = None,
+    rules: ReadRules = PLAIN,
+) -> Report:
     """Look at a data set.
 
     Args:
@@ -24,6 +32,7 @@ def look(root: Path, *, processes: int | None, images: str | None = None, masks:
         processes: Readers; None takes one per processor.
         images: Pattern of the paths below the root that are images, where names do not tell.
         masks: Pattern of the paths that are masks or label maps.
+        rules: How pictures are read.
 
     Returns:
         Page and configuration.
@@ -32,7 +41,7 @@ def look(root: Path, *, processes: int | None, images: str | None = None, masks:
         SegfocalError: Where there is nothing to learn from.
     """
     if root.is_file() and root.suffix.lower() in SUFFIXES:
-        return look_at_table(root, processes=processes)
+        return look_at_table(root, processes=processes, rules=rules)
     if holds_volumes(root):
         return look_at_volumes(root, processes=processes, images=images, masks=masks)
     lanes = find_lanes(root) if root.is_dir() else None
@@ -43,7 +52,7 @@ def look(root: Path, *, processes: int | None, images: str | None = None, masks:
         return look_at_coco(coco, processes=processes)
     doubts = coco_doubts(root, masks=masks) if root.is_dir() else {}
     try:
-        report = look_at_folders(root, processes=processes, images=images, masks=masks)
+        report = look_at_folders(root, processes=processes, images=images, masks=masks, rules=rules)
     except SegfocalError as error:
         if not doubts:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segfocal.data.colors import packed
-from segfocal.data.reading import read_array
+from segfocal.data.colors import levels, nearly_grey, packed
+from segfocal.data.fingerprint.marks import GreyFacts, PieceFacts, grey_facts, piece_facts
+from segfocal.data.reading import PLAIN, Picture, ReadRules, read_picture
 from segfocal.errors import SegfocalError
 
 THUMBNAIL_PX = 32
@@ -28,11 +29,23 @@ class MaskFacts:
         colors: Whether it stores colours; then the numbers are 0xRRGGBB.
         pixels: Stored number to pixels, at most 300 numbers.
         component_px: Areas of the connected pieces of everything but the most frequent number, at most 1000.
+        lossy: Whether its compression changes values.
+        fractions: Whether it stores fractions of 1; then the numbers are those of 255.
+        palette: Index to 0xRRGGBB of the indices that occur; empty without a palette.
+        grey: Where its levels between 0 and the largest lie; None for colours.
+        pieces: Whether its numbers look like those of instances; None for colours.
+        triple: Whether it has three equal channels, as masks of colours have where nothing is coloured.
     """
 
     colors: bool
     pixels: dict[int, int]
     component_px: tuple[int, ...]
+    lossy: bool = False
+    fractions: bool = False
+    palette: tuple[tuple[int, int], ...] = ()
+    grey: GreyFacts | None = None
+    pieces: PieceFacts | None = None
+    triple: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class CaseFacts:
         name: Of the image.
         split: "train", "val", "test" or "".
         size_px: Height and width; ``(0, 0)`` where it cannot be read.
-        channels: Of the image.
+        channels: Of the image, without transparency.
         dtype: Of its pixels.
         low: Smallest value.
         high: Largest value.
@@ -51,6 +64,9 @@ class CaseFacts:
         masks: One per mask file; None where a class has none.
         problems: Sentences.
         thumbnail: Grey values of the image made ``THUMBNAIL_PX`` small on both sides, as bytes.
+        notes: How image and masks were read where files leave a choice.
+        turned: Of an image with an EXIF orientation: whether its masks fit it "upright", as "stored" or
+            "either" way; "" without one.
     """
 
     name: str
@@ -64,28 +80,37 @@ class CaseFacts:
     masks: tuple[MaskFacts | None, ...] = ()
     problems: list[str] = field(default_factory=list)
     thumbnail: bytes = b""
+    notes: tuple[str, ...] = ()
+    turned: str = ""
 
 
 MaskFiles = Path | tuple[Path, ...] | None
 
 
-def measure(case: tuple[str, Path, tuple[MaskFiles, ...]]) -> CaseFacts:
+def measure(case: tuple[str, Path, tuple[MaskFiles, ...]], *, rules: ReadRules = PLAIN) -> CaseFacts:
     """Read an image and its masks.
 
     Args:
         case: Split, image file, mask files; several in the place of one are joined.
+        rules: How files are read.
 
     Returns:
         Its facts; files that cannot be read are named among the problems.
     """
     split, path, masks = case
     try:
-        image = read_array(path, palette="colors")
+        image = read_picture(path, palette="colors", rules=rules)
     except SegfocalError as error:
         return CaseFacts(path.stem, split, problems=[str(error)])
-    problems: list[str] = []
-    found = tuple(_mask(mask, image.shape[:2], problems) if mask else None for mask in masks)
-    return image_facts(path.stem, split, image, masks=found, problems=problems)
+    look = _MaskLook(image, rules)
+    found = tuple(look(mask) if mask else None for mask in masks)
+    notes = tuple(dict.fromkeys(f"image: {note}" for note in image.notes)) + tuple(dict.fromkeys(look.notes))
+    if image.alpha:
+        notes = (*notes, "image: alpha (transparency) left out")
+    if problem := _not_finite(path, image.array):
+        look.problems.append(problem)
+    facts = image_facts(path.stem, split, image.array, masks=found, problems=look.problems)
+    return replace(facts, channels=image.bands(), notes=notes, turned=look.turned())
 
 
 def image_facts(
@@ -111,8 +136,8 @@ def image_facts(
         size_px=(image.shape[0], image.shape[1]),
         channels=1 if image.ndim == 2 else image.shape[2],
         dtype=str(image.dtype),
-        low=float(image.min()),
-        high=float(image.max()),
+        low=float(np.nanmin(image)),
+        high=float(np.nanmax(image)),
         digest=_digest(image),
         masks=masks,
         problems=problems,
@@ -120,43 +145,100 @@ def image_facts(
     )
 
 
-def _mask(files: Path | tuple[Path, ...], size: tuple[int, ...], problems: list[str]) -> MaskFacts | None:
-    whole: npt.NDArray[Any] | None = None
-    for path in files if isinstance(files, tuple) else (files,):
+class _MaskLook:
+    """Reads the masks of one image and keeps what is to be said of them."""
+
+    def __init__(self, image: Picture, rules: ReadRules) -> None:
+        self.image, self.rules = image, rules
+        self.size = image.array.shape[:2]
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.on_its_side = False
+
+    def __call__(self, files: Path | tuple[Path, ...]) -> MaskFacts | None:
+        """Return what the files of one mask hold together: what one of them marks is marked."""
+        paths = files if isinstance(files, tuple) else (files,)
+        found = [mask for path in paths if (mask := self._read(path)) is not None]
+        if not found:
+            return None
+        whole = found[0].array
+        for mask in found[1:]:
+            if mask.array.shape == whole.shape:
+                empty = whole == 0 if whole.ndim == 2 else (whole[:, :, :3] == 0).all(axis=2, keepdims=True)
+                whole = np.where(empty, mask.array, whole)
+        return mask_facts(whole, picture=found[0])
+
+    def _read(self, path: Path) -> Picture | None:
         try:
-            stored = read_array(path, palette="indices")
+            mask = read_picture(path, palette="indices", rules=self.rules)
         except SegfocalError as error:
-            problems.append(str(error))
-            continue
-        if stored.shape[:2] != size:
-            problems.append(
-                f"{path}: the mask is {stored.shape[:2]} px, its image {tuple(size)} (height, width)."
+            self.problems.append(str(error))
+            return None
+        self.notes += [f"mask: {note}" for note in mask.notes]
+        if mask.orientation > 1:
+            self.notes.append("mask: turned by its own EXIF orientation")
+        size = mask.array.shape[:2]
+        if size == self.size[::-1] and self.image.orientation >= 5:
+            self.on_its_side = True
+        elif size != self.size:
+            self.problems.append(
+                f"{path}: the mask is {size} px, its image {tuple(self.size)} (height, width)."
             )
-        if whole is None or whole.shape != stored.shape:
-            whole = stored if whole is None else whole
-        else:  # several masks of one image: what one of them marks is marked
-            empty = whole == 0 if whole.ndim == 2 else (whole[:, :, :3] == 0).all(axis=2, keepdims=True)
-            whole = np.where(empty, stored, whole)
-    return None if whole is None else mask_facts(whole)
+        return mask
+
+    def turned(self) -> str:
+        if self.image.orientation == 1:
+            return ""
+        if self.image.orientation < 5 or self.size[0] == self.size[1]:
+            return "either"
+        return "stored" if self.on_its_side else "upright"
 
 
-def mask_facts(stored: npt.NDArray[Any]) -> MaskFacts:
+def _not_finite(path: Path, image: npt.NDArray[Any]) -> str:
+    if image.dtype.kind != "f" or np.isfinite(image).all():
+        return ""
+    return (
+        f"{path}: holds {np.count_nonzero(~np.isfinite(image))} values that are NaN or infinite. Repair it."
+    )
+
+
+def mask_facts(stored: npt.NDArray[Any], *, picture: Picture | None = None) -> MaskFacts:
     """Return what a mask holds.
 
     Args:
         stored: ``(H, W)`` numbers or ``(H, W, C)`` colours.
+        picture: The file it was read from, where there is one.
     """
-    numbers, colors = _numbers(stored)
+    lossy = picture is not None and picture.lossy
+    fractions = stored.dtype.kind == "f" and bool(stored.max() <= 1)
+    numbers, colors = _numbers(stored, lossy=lossy)
     values, counts = _counted(numbers)
     most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
     pixels = {int(values[place]): int(counts[place]) for place in sorted(most.tolist())}
     common = int(values[most[0]])
     background = 0 if 0 in pixels and not colors else common
-    return MaskFacts(colors, pixels, _components(numbers != background))
+    table = picture.palette if picture is not None and stored.dtype != bool else None
+    return MaskFacts(
+        colors,
+        pixels,
+        _components(numbers != background),
+        lossy=lossy,
+        fractions=fractions,
+        palette=() if table is None else _used(table, pixels),
+        grey=None if colors else grey_facts(numbers, values, lossy=lossy),
+        pieces=None if colors else piece_facts(numbers, values),
+        triple=not colors and stored.ndim == 3 and stored.shape[2] >= 3,
+    )
 
 
-def _numbers(stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
-    """Return values, or colours as numbers where the channels differ."""
+def _used(palette: npt.NDArray[Any], pixels: dict[int, int]) -> tuple[tuple[int, int], ...]:
+    """Index to colour of the indices that occur."""
+    colors = packed(palette[None])[0]
+    return tuple((index, int(colors[index])) for index in pixels if 0 <= index < len(colors))
+
+
+def _numbers(stored: npt.NDArray[Any], *, lossy: bool = False) -> tuple[npt.NDArray[Any], bool]:
+    """Return values, or colours as numbers where the channels differ by more than compression leaves."""
     if stored.dtype.kind == "f":
         stored = np.round(stored * 255).astype(np.int32) if stored.max() <= 1 else stored.astype(np.int32)
     if stored.ndim == 2:
@@ -164,6 +246,8 @@ def _numbers(stored: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
     planes = stored[:, :, :3] if stored.shape[2] >= 3 else stored[:, :, :1]
     if planes.shape[2] == 1 or not (planes != planes[:, :, :1]).any():
         return planes[:, :, 0], False
+    if lossy and nearly_grey(planes):
+        return levels(planes).astype(planes.dtype), False
     return packed(planes), True
 
 

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from segfocal.data.fingerprint.advice import orientation_of
 from segfocal.data.fingerprint.classes import Classes
 from segfocal.data.fingerprint.scan import Totals
 
@@ -77,9 +78,9 @@ def problem_lines(problems: Sequence[str]) -> list[Text]:
     return lines
 
 
-def most(counts: Counter[str]) -> str:
+def most(counts: Counter[str], sep: str = ", ") -> str:
     """Return the most frequent values and how often each occurs."""
-    shown = ", ".join(f"{name} ({count})" for name, count in counts.most_common(_SHOWN))
+    shown = sep.join(f"{name} ({count})" for name, count in counts.most_common(_SHOWN))
     return shown + (f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else "")
 
 
@@ -98,6 +99,8 @@ def picture_rows(totals: Totals) -> dict[str, str]:
         "size (px)": most(Counter({f"{h}x{w}": n for (h, w), n in totals.sizes.items()})),
         "channels": most(Counter({str(c): n for c, n in totals.channels.items()})),
         "type": f"{most(totals.dtypes)}, values {totals.low:g} to {totals.high:g}",
+        **({"read as": most(totals.notes, "; ")} if totals.notes else {}),
+        **({"EXIF": said} if (said := orientation_of(totals)[1]) else {}),
         "pieces (px)": spread(totals.component_px, "connected, area"),
     }
 

@@ -5,15 +5,55 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from segfocal.data.fingerprint.measure import CaseFacts, MaskFiles, measure
+from segfocal.data.fingerprint.marks import GreyFacts, PieceFacts
+from segfocal.data.fingerprint.measure import CaseFacts, MaskFacts, MaskFiles, measure
 from segfocal.data.fingerprint.pool import each
+from segfocal.data.reading import PLAIN, ReadRules
 
 _POOL_FROM = 64  # cases; below, starting processes takes longer than it saves
 _MOST_COMPONENTS = 200_000
+
+
+@dataclass
+class Marks:
+    """What the masks of one class, or all masks, look like.
+
+    Args:
+        masks: How many.
+        lossy: In files whose compression changes values.
+        fractions: That store fractions of 1.
+        mixed: That hold 1 as well as 255.
+        palette: Index to colour, of palettes that agree; None where some differ or a mask has none.
+        grey: Of masks with levels between background and object.
+        pieces: Of masks with anything besides background.
+    """
+
+    masks: int = 0
+    lossy: int = 0
+    fractions: int = 0
+    mixed: int = 0
+    palette: dict[int, int] | None = field(default_factory=dict)
+    grey: list[GreyFacts] = field(default_factory=list)
+    pieces: list[PieceFacts] = field(default_factory=list)
+
+    def add(self, mask: MaskFacts) -> None:
+        """Add one mask."""
+        self.masks += 1
+        self.lossy += mask.lossy
+        self.fractions += mask.fractions
+        self.mixed += 1 in mask.pixels and 255 in mask.pixels
+        self.grey += [mask.grey] if mask.grey is not None else []
+        self.pieces += [mask.pieces] if mask.pieces is not None else []
+        used = dict(mask.palette)
+        same = self.palette is not None and all(
+            self.palette.get(i, color) == color for i, color in used.items()
+        )
+        self.palette = {**(self.palette or {}), **used} if used and same else None
 
 
 @dataclass
@@ -38,6 +78,11 @@ class Totals:
         problems: Sentences.
         ordered: Digest and thumbnail of every case, in their order; empty where it cannot be read.
         whole: Whether image and masks of every case can be read and fit.
+        notes: How files were read to images, where they leave a choice.
+        turned: How masks fit images with an EXIF orientation ("upright", "stored", "either") to images.
+        marks: What each mask looks like, per mask (or class).
+        rules: How the files were read.
+        grey: Numbers of masks with three equal channels to (pixels, images).
     """
 
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -57,6 +102,11 @@ class Totals:
     problems: list[str] = field(default_factory=list)
     ordered: list[tuple[bytes, bytes]] = field(default_factory=list)
     whole: list[bool] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    turned: Counter[str] = field(default_factory=Counter)
+    marks: list[Marks] = field(default_factory=list)
+    rules: ReadRules = PLAIN
+    grey: tuple[Counter[int], Counter[int]] = field(default_factory=lambda: (Counter(), Counter()))
 
     def add(self, case: CaseFacts) -> None:
         """Add one case."""
@@ -67,6 +117,8 @@ class Totals:
         self.whole.append(not case.problems)
         if not case.digest:
             return
+        self.notes.update(case.notes)
+        self.turned.update([case.turned] if case.turned else [])
         self.sizes[case.size_px] += 1
         self.channels[case.channels] += 1
         self.dtypes[case.dtype] += 1
@@ -77,6 +129,7 @@ class Totals:
             self.images.append(Counter())
             self.masks.append(0)
             self.empty.append(0)
+            self.marks.append(Marks())
         for place, mask in enumerate(case.masks):
             if mask is None:
                 continue
@@ -85,8 +138,21 @@ class Totals:
             self.pixels[place].update(mask.pixels)
             self.images[place].update(mask.pixels.keys())
             self.empty[place] += len(mask.pixels) == 1
+            self.marks[place].add(mask)
+            if mask.triple and place == 0:
+                self.grey[0].update(mask.pixels)
+                self.grey[1].update(mask.pixels.keys())
             if len(self.component_px) < _MOST_COMPONENTS:
                 self.component_px += mask.component_px
+
+    def as_colors(self) -> tuple[Counter[int], Counter[int]]:
+        """Return colours to pixels and to images: grey of some masks is a colour like those of the others."""
+        found = []
+        for counts, grey in zip((self.pixels[0], self.images[0]), self.grey, strict=True):
+            rest = counts - grey
+            rest.update({number * 0x010101: count for number, count in grey.items()})
+            found.append(rest)
+        return found[0], found[1]
 
     def duplicates(self) -> list[list[tuple[str, str]]]:
         """Return (split, name) of the images of each picture that is there more than once."""
@@ -98,17 +164,25 @@ class Totals:
         return float(np.sqrt(np.percentile(areas, percentile))) if areas else 0.0
 
 
-def scan(cases: Sequence[tuple[str, Path, tuple[MaskFiles, ...]]], *, processes: int | None = None) -> Totals:
+def scan(
+    cases: Sequence[tuple[str, Path, tuple[MaskFiles, ...]]],
+    *,
+    processes: int | None = None,
+    rules: ReadRules = PLAIN,
+) -> Totals:
     """Read all cases.
 
     Args:
         cases: Split, image file and mask files of each.
         processes: How many at once; None takes one per processor.
+        rules: How files are read.
 
     Returns:
         Their totals, the same for any number of processes.
     """
-    totals = Totals()
-    for facts in each(measure, cases, processes=processes, what="images", pool_from=_POOL_FROM):
+    totals = Totals(rules=rules)
+    for facts in each(
+        partial(measure, rules=rules), cases, processes=processes, what="images", pool_from=_POOL_FROM
+    ):
         totals.add(facts)
     return totals

@@ -15,6 +15,7 @@ from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.classes import judge_classes
 from segfocal.data.fingerprint.config import compose, label_lines, split_lines
 from segfocal.data.fingerprint.groups import Groups, guess_groups
+from segfocal.data.fingerprint.legends import find_legend
 from segfocal.data.fingerprint.measure import MaskFiles
 from segfocal.data.fingerprint.page import chart, facts, picture_rows, remarks
 from segfocal.data.fingerprint.pairing import CaseFiles
@@ -23,6 +24,7 @@ from segfocal.data.fingerprint.scan import scan
 from segfocal.data.fingerprint.text import VAL_SHARE, leak_lines, quoted
 from segfocal.data.fingerprint.twins import Key
 from segfocal.data.pairs import Pair
+from segfocal.data.reading import PLAIN, ReadRules
 from segfocal.data.rows import SUFFIXES, TableLayout, read_rows
 from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError
@@ -32,12 +34,13 @@ __all__ = ["SUFFIXES", "look_at_table", "table_text"]
 _MASK = "mask_"
 
 
-def look_at_table(path: Path, *, processes: int | None) -> Report:
+def look_at_table(path: Path, *, processes: int | None, rules: ReadRules = PLAIN) -> Report:
     """Read all pictures and masks of a table as ``TableData`` has it, paths starting from its folder.
 
     Args:
         path: CSV or Parquet.
         processes: Readers; None takes one per processor.
+        rules: How pictures are read.
 
     Raises:
         SegfocalError: For a damaged table or missing columns and files, and where no image can be read.
@@ -56,10 +59,10 @@ def look_at_table(path: Path, *, processes: int | None) -> Report:
     )
     pairs = [(part if divided else "", pair) for part, pairs in layout.divide().items() for pair in pairs]
     cases = [(part, pair.image, _mask_files(pair)) for part, pair in pairs]
-    totals = scan(cases, processes=processes)
+    totals = scan(cases, processes=processes, rules=rules)
     if not totals.digests:
         raise SegfocalError(f"none of the {len(totals.names)} images can be read: {totals.problems[0]}")
-    judged = judge_classes(totals, folders=folders)
+    judged = judge_classes(totals, folders=folders, legend=find_legend(path.parent))
     groups = None if "group" in columns or divided else guess_groups([pair.name for _, pair in pairs])
     splits = ", ".join(f"{part} {count}" for part, count in totals.splits.items() if part)
     rows = {"table": str(path), "images": f"{len(totals.names)}" + (f" ({splits})" if splits else "")}

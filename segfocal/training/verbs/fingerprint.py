@@ -35,14 +35,21 @@ def fingerprint(argv: Sequence[str]) -> int:
     options.add_argument("--masks", metavar="PATTERN", help="which paths are masks or label maps, likewise")
     options.add_argument("--list", action="store_true", help="say of every file what it is used for")
     options.add_argument("--processes", type=int, metavar="N", help="readers (default: one per processor)")
+    options.add_argument(
+        "--page",
+        metavar="N|channels",
+        help="of files that hold several: which is read, from 0, or each as a channel",
+    )
     given = options.parse_args(argv)
     from rich.console import Console
 
     from segfocal.data.fingerprint.accounts import account_lines
     from segfocal.data.fingerprint.look import look
+    from segfocal.data.reading import ReadRules
 
-    root = Path(given.path).expanduser().resolve()
-    report = look(root, processes=given.processes, images=given.images, masks=given.masks)
+    page = int(given.page) if given.page is not None and given.page.isdecimal() else given.page
+    root, rules = Path(given.path).expanduser().resolve(), ReadRules(page=page)
+    report = look(root, processes=given.processes, images=given.images, masks=given.masks, rules=rules)
     console = Console(soft_wrap=not sys.stdout.isatty())
     console.print(report.page)
     if given.list:
