@@ -30,7 +30,8 @@ def test_it_trains_tests_and_predicts(tmp_path, layout, monkeypatch, capsys):
     small = ["--trainer.max_steps", "2", "--data.init_args.patches_per_epoch", "4"]
     size = ["--data.init_args.patch_size", "16", "--trainer.accelerator", "cpu"]
     assert main(["fit", "--config", str(out), "--run", str(run), *small, *size]) == 0
-    assert main(["test", "--run", str(run)]) == 0
+    if {"", "test"} & set(truth.pairs):
+        assert main(["test", "--run", str(run)]) == 0
     if not truth.predict:
         return
     images = root / truth.predict

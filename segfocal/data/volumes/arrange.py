@@ -160,9 +160,13 @@ def arrange_images(root: Path, channels: Sequence[str]) -> list[tuple[str, tuple
         root: The folder.
         channels: Their names, in order.
     """
-    entries = [entry for entry in list_entries(root) if not _label_test([entry], None)(entry)]
+    plain = [entry for entry in list_entries(root) if not _label_test([entry], None)(entry)]
+    entries = [_entry(entry.path, root.parent) for entry in plain]  # the folder of one case names it
     best: list[tuple[str, tuple[Path, ...]]] = []
-    for rule in _rules(entries, None, lambda entry: False):
+    rules = [
+        rule for words in (None, " ".join(channels)) for rule in _rules(entries, words, lambda entry: False)
+    ]
+    for rule in rules:
         groups = _Groups(entries, rule, lambda entry: False)
         whole = {
             key: found
