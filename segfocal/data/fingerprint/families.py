@@ -60,9 +60,10 @@ def find_families(pictures: Sequence[Picture]) -> list[Family]:
         by_folder.setdefault(folder, []).append((picture, member))
     found: dict[tuple[Parts, tuple[str, ...]], Family] = {}
     for folder, held in by_folder.items():
-        words = _tag_words(held)
+        words, twofold = _tag_words(held), _twofold(held)
         for picture, member in held:
             tags = tuple(chunk for chunk in chunks(picture.stem) if chunk in words)
+            tags += (picture.path.suffix.lower(),) if twofold else ()
             family = found.setdefault((folder, tags), Family(folder, tags))
             family.pictures.append(picture)
             family.members.append(member)
@@ -166,8 +167,8 @@ def _names_beside_both(places: Iterable[Parts]) -> set[str]:
 
 
 def _plain(pattern: str) -> str:
-    """Return the name of a split's folder without numbers and single letters, which differ by split."""
-    kept = re.sub(r"(?<![^\W_])[A-Za-z](?![^\W_])|\d+", "", pattern.replace("{split}", "\0"))
+    """Return the name of a split's folder without numbers and a letter in front, which differ by split."""
+    kept = re.sub(r"^[A-Za-z]\.\s*|\d+", "", pattern.replace("{split}", "\0"))
     return (
         re.sub(r"[\s._-]*\0", "\0", kept.strip(" ._-")).replace("\0", "{split}")
         if kept != "\0"
@@ -179,7 +180,8 @@ def _tag_words(held: Sequence[tuple[Picture, Parts]]) -> set[str]:
     """Return the words that tell kinds of pictures of one folder apart: those for masks, and suffixes."""
     names = {(member, chunks(picture.stem)) for picture, member in held}
     counts = Counter(word for _, found in names for word in set(found))
-    words = {word for word in counts if role(word) == "mask"}
+    # seg7 that occurs once is what a picture is called, manual1 of all is a kind
+    words = {word for word in counts if role(word) == "mask" and (word.isalpha() or counts[word] > 1)}
     if words and all(set(found) & words for _, found in names):
         words = {word for word in words if counts[word] < len(names)}
     ends = Counter(found[-1] for _, found in names if len(found) > 1 and not found[-1].isdigit())
@@ -188,3 +190,9 @@ def _tag_words(held: Sequence[tuple[Picture, Parts]]) -> set[str]:
         if count > 1 and cut >= _COMMON * count:
             words.add(word)
     return words
+
+
+def _twofold(held: Sequence[tuple[Picture, Parts]]) -> bool:
+    """Return whether most names are there in two formats, which are then of two kinds: 1.bmp and 1.png."""
+    counts = Counter((picture.parts, picture.stem) for picture, _ in held)
+    return len(counts) > 1 and sum(count > 1 for count in counts.values()) > _COMMON * len(counts)

@@ -63,7 +63,7 @@ def match_families(images: Family, masks: Family) -> list[Masks]:
         word
         for word, count in counts.items()
         if word in masks.tags
-        or (word not in known and is_word(word) and (count > 1 or role(word) == "mask"))
+        or (word not in known and is_word(word) and (count > 1 or (word.isalpha() and role(word) == "mask")))
         or (word not in known and count >= _CONSTANT * len(masks.pictures) and count > 1)
     }
     groups: dict[Chunks, list[int]] = {}
