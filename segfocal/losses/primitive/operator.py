@@ -5,6 +5,7 @@ Registered by hand: ``torch.library.custom_op`` spends more time on checks than 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -139,16 +140,22 @@ class Differentiable(torch.autograd.Function):
     Written out where ``torch.library.register_autograd`` would do, which takes longer than a small loss.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, operator: Any, backward: Any, *arguments: Any) -> Any:
-        """Compute, and keep what the gradient is computed from anew."""
-        ctx.save_for_backward(*arguments[:TENSORS])
-        ctx.choices, ctx.operator = arguments[TENSORS:], backward
+    def forward(operator: Any, backward: Any, *arguments: Any) -> Any:
+        """Compute."""
         with torch._C._AutoDispatchBelowAutograd():
-            found = operator(*arguments)
-        if isinstance(found, tuple):
-            ctx.mark_non_differentiable(found[1])
-        return found
+            return operator(*arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what the gradient is computed from anew."""
+        _, backward, *arguments = inputs
+        ctx.save_for_backward(*arguments[:TENSORS])
+        ctx.choices, ctx.operator = tuple(arguments[TENSORS:]), backward
+        if isinstance(output, tuple):
+            ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_counts: Tensor) -> tuple[Tensor | None, ...]:
@@ -156,18 +163,32 @@ class Differentiable(torch.autograd.Function):
         found = ctx.operator(grad, *ctx.saved_tensors, *ctx.choices)
         return (None, None, found, *[None] * (TENSORS - 1 + len(ctx.choices)))
 
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> NoReturn:
+        """Refuse."""
+        raise SegfocalError(
+            "A segfocal loss has a gradient but no forward derivative, got jvp, jacfwd or a dual tensor. "
+            "Use torch.func.grad, vjp or jacrev."
+        )
+
 
 class Final(torch.autograd.Function):
     """A gradient, which cannot be differentiated again."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, operator: Any, *arguments: Any) -> Any:
+    def forward(operator: Any, *arguments: Any) -> Any:
         """Compute the gradient."""
         with torch._C._AutoDispatchBelowAutograd():
             return operator(*arguments)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> NoReturn:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> NoReturn:
         """Refuse."""
         raise SegfocalError(
             "The gradient of a segfocal loss cannot be differentiated again, got a second derivative. "
@@ -176,13 +197,78 @@ class Final(torch.autograd.Function):
 
 
 def register_gradient(name: str) -> Any:
-    """Give an operator and its gradient their places in autograd; return the operator."""
+    """Give an operator and its gradient their places in autograd; return what calls the operator.
+
+    torch.func has rules for functions of autograd, but only where they are called outside of a kernel.
+    """
     operator = getattr(torch.ops.segfocal, name).default
-    backward = getattr(torch.ops.segfocal, f"{name}_backward").default
+    of_gradient = getattr(torch.ops.segfocal, f"{name}_backward").default
+
+    def backward(*arguments: Any) -> Any:
+        if torch._C._are_functorch_transforms_active():
+            return Final.apply(of_gradient, *arguments)
+        return of_gradient(*arguments)
+
+    def call(*arguments: Any) -> Any:
+        if torch._C._are_functorch_transforms_active():
+            return Differentiable.apply(operator, backward, *arguments)
+        return operator(*arguments)
+
     library.impl(name, lambda *arguments: Differentiable.apply(operator, backward, *arguments), "Autograd")
-    library.impl(f"{name}_backward", lambda *arguments: Final.apply(backward, *arguments), "Autograd")
-    return operator
+    library.impl(f"{name}_backward", lambda *arguments: Final.apply(of_gradient, *arguments), "Autograd")
+    return call
+
+
+def folded(size: int, dims: Sequence[int | None], arguments: Sequence[Any]) -> list[Any]:
+    """Put the samples of torch.func.vmap, (B, N, ...), behind one another as images, (B N, ...)."""
+    if any(dim is not None for dim in dims[3:TENSORS]):
+        raise SegfocalError(
+            "torch.func.vmap goes over logits, target and weight, got gamma, alpha or smoothing. "
+            "Call the loss once per setting."
+        )
+    images = [fold(size, dim, tensor) for dim, tensor in zip(dims[:3], arguments[:3], strict=True)]
+    return [*images, *arguments[3:-2], False, arguments[-1]]
+
+
+def fold(size: int, dim: int | None, tensor: Tensor | None) -> Tensor | None:
+    """Return (B N, ...) of a tensor with an axis of samples, or of one that all samples share."""
+    if tensor is None:
+        return None
+    samples = tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+    return samples.flatten(0, 1)
+
+
+def vmap_sums(info: Any, dims: Sequence[int | None], *arguments: Any) -> tuple[Any, Any]:
+    """Compute the packed sums of every sample: (B, N, C, R)."""
+    found = torch.ops.segfocal.pixel_sums.default(*folded(info.batch_size, dims, arguments))
+    samples = [sums.unflatten(0, (info.batch_size, -1)) for sums in found]
+    return tuple(sums.sum(1, keepdim=True) if arguments[-2] else sums for sums in samples), (0, 0)
+
+
+def vmap_map(info: Any, dims: Sequence[int | None], *arguments: Any) -> tuple[Any, Any]:
+    """Compute the losses of the elements of every sample."""
+    found = torch.ops.segfocal.pixel_map.default(*folded(info.batch_size, dims, arguments))
+    return found.unflatten(0, (info.batch_size, -1)), 0
+
+
+def vmap_backward(name: str) -> Any:
+    """Return the rule of an operator that computes gradients."""
+    operator = getattr(torch.ops.segfocal, name).default
+
+    def rule(info: Any, dims: Sequence[int | None], grad: Tensor, *arguments: Any) -> tuple[Any, Any]:
+        size = info.batch_size
+        grad = grad.expand(size, *grad.shape) if dims[0] is None else grad.movedim(dims[0], 0)
+        rest = folded(size, dims[1:], arguments)
+        if arguments[-2] and name == "pixel_sums_backward":  # one row for all images
+            grad = grad.expand(size, rest[0].shape[0] // size, *grad.shape[2:])
+        return operator(grad.flatten(0, 1), *rest).unflatten(0, (size, -1)), 0
+
+    return rule
 
 
 sums_operator = register_gradient("pixel_sums")
 map_operator = register_gradient("pixel_map")
+torch.library.register_vmap("segfocal::pixel_sums", vmap_sums, lib=library)
+torch.library.register_vmap("segfocal::pixel_map", vmap_map, lib=library)
+for backward in ("pixel_sums_backward", "pixel_map_backward"):
+    torch.library.register_vmap(f"segfocal::{backward}", vmap_backward(backward), lib=library)

@@ -39,8 +39,9 @@ def prepare(
     check_logits(logits, activation, target)
     check_no_grad(target=target, weight=weight, gamma=gamma, alpha=alpha, parameter=parameter)
     device = logits.device
-    # while a graph is traced there are no values to look at
-    check = (device.type == "cpu" if validate is None else validate) and not torch.compiler.is_compiling()
+    # while a graph is traced, or samples are mapped over, there are no values to look at
+    unseen = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    check = (device.type == "cpu" if validate is None else validate) and not unseen
     row = None if alpha is None else as_row(alpha, device)
     inputs = Inputs(
         logits=logits,
