@@ -28,6 +28,7 @@ class CheckpointInfo(TypedDict, total=False):
     epoch: int
     step: int  # optimizer steps taken
     score: float | None  # of the monitored metric
+    monitor: str  # that metric
 
 
 class RunInfo(TypedDict, total=False):
@@ -139,7 +140,12 @@ def update_info(run: RunPaths | str | Path, **changes: Any) -> RunInfo:
 
 
 def checkpoint_info(
-    path: str | Path, *, epoch: int | None = None, step: int | None = None, score: float | None = None
+    path: str | Path,
+    *,
+    epoch: int | None = None,
+    step: int | None = None,
+    score: float | None = None,
+    monitor: str | None = None,
 ) -> CheckpointInfo:
     """Return the entry that describes a checkpoint file: name, sha256 and what is given.
 
@@ -148,11 +154,12 @@ def checkpoint_info(
         epoch: Epoch it was saved in.
         step: Optimizer steps taken by then.
         score: Its value of the monitored metric.
+        monitor: That metric.
 
     Returns:
         A value for ``update_info(run, checkpoints={"best": ...})``.
     """
-    known = {"epoch": epoch, "step": step, "score": score}
+    known = {"epoch": epoch, "step": step, "score": score, "monitor": monitor}
     entry: Any = {"file": Path(path).name, "sha256": file_sha256(path)}
     return entry | {key: value for key, value in known.items() if value is not None}  # type: ignore[no-any-return]
 

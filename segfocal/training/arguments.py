@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, nearest
 
 # an option of an argument of a class: --data.init_args.split.val, with or without its init_args
 _NESTED = re.compile(
@@ -95,7 +95,7 @@ def config_files(argv: Sequence[str]) -> list[str]:
 
 
 def check_config_files(argv: Sequence[str]) -> None:
-    """Raise unless every configuration file can be read and is a mapping.
+    """Raise unless every configuration file exists, can be read and is a mapping.
 
     Args:
         argv: The words.
@@ -104,8 +104,12 @@ def check_config_files(argv: Sequence[str]) -> None:
         SegfocalError: Naming the file and the place in it.
     """
     for file in config_files(argv):
+        path = Path(file)
+        if not path.is_file():
+            near = nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")])
+            raise SegfocalError(f"--config must name a YAML file, got {file}, which does not exist.{near}")
         try:
-            content = yaml.safe_load(Path(file).read_text("utf-8-sig"))
+            content = yaml.safe_load(path.read_text("utf-8-sig"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SegfocalError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):

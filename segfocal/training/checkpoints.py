@@ -260,7 +260,8 @@ class RunCheckpoints(Checkpoint):
             return
         best = self.run.checkpoints / "best.ckpt"
         _copy(self.run.checkpoints / "last.ckpt", best)
-        entry = checkpoint_info(best, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
+        step, monitor = trainer.global_step, None if score is None else self.monitor
+        entry = checkpoint_info(best, epoch=trainer.current_epoch, step=step, score=score, monitor=monitor)
         update_info(self.run, checkpoints={"best": entry})
 
 

@@ -7,14 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 from pytorch_lightning import Trainer
 
 from segfocal.data.base import CaseData
-from segfocal.errors import SegfocalError, nearest
+from segfocal.errors import SegfocalError
 from segfocal.runs.history import (
     Change,
     differences,
@@ -24,10 +23,10 @@ from segfocal.runs.history import (
     read_history,
     write_history,
 )
-from segfocal.runs.info import RunInfo, read_info, update_info
+from segfocal.runs.info import CheckpointInfo, RunInfo, read_info, update_info
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.write import write_text
-from segfocal.training.arguments import config_files, new_run_dir, with_draw
+from segfocal.training.arguments import check_config_files, config_files, new_run_dir, with_draw
 from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.evaluation import validation_names
@@ -51,14 +50,15 @@ def new_run(argv: Sequence[str], *, verb: str, wanted: str | None) -> RunPaths:
     Raises:
         SegfocalError: Without a configuration, or where the folder is taken.
     """
+    if any(word.partition("=")[0] == "--allow-changes" for word in argv):
+        raise SegfocalError(
+            f"--allow-changes belongs to `segfocal {verb} --resume DIR`, and a new run has nothing to differ "
+            "from. Leave it out."
+        )
     files = config_files(argv)
     if not files:
         raise SegfocalError(f"`segfocal {verb}` needs --config X.yaml, or --resume DIR to go on with a run.")
-    for file in files:
-        if not Path(file).is_file():
-            raise SegfocalError(
-                f"--config must name a YAML file, got {file}, which does not exist.{_near(file)}"
-            )
+    check_config_files(argv)
     main = is_main_process()
     run = RunPaths(new_run_dir(wanted, config=files[-1]) if main else os.environ[_RANKS_RUN])
     os.environ[_RANKS_RUN] = str(run.root)
@@ -151,8 +151,8 @@ class Resumption:
             return {}
         keys = ", ".join(change["key"] for change in other_score(self.changes))
         say(
-            f"the best score so far ({best['score']:.4f} at step {best.get('step', 'unknown')}) was one of "
-            f"other settings ({keys}): a new best begins, and best.ckpt stays until the next validation"
+            f"the best score so far ({_score(best)}) was one of other settings ({keys}): "
+            "a new best begins, and best.ckpt stays until the next validation"
         )
         return {"best": {**best, "score": None}}
 
@@ -267,18 +267,25 @@ def stopped(run: RunPaths, error: BaseException, *, verb: str) -> int:
     return say_interrupted(error, hint=f" Go on with: segfocal {verb} --resume {run.root}" if kept else "")
 
 
-def say_finished(run: RunPaths, step: int) -> None:
+def say_finished(run: RunPaths, step: int, *, data: Any) -> None:
     """Write where the best weights were reached, and the next command.
 
     Args:
         run: The run directory's paths.
         step: Of the end.
+        data: What it was trained on; where it has no test images, the next command is another.
     """
     best = read_info(run).get("checkpoints", {}).get("best", {})
-    known = (
-        f", best score {best['score']:.4f} at step {best['step']}" if best.get("score") is not None else ""
-    )
-    say(f"finished at step {step}{known}\nscore it: segfocal test --run {run.root}")
+    known = f", best {_score(best)}" if best.get("score") is not None else ""
+    lacks = missing_splits(data) if isinstance(data, CaseData) else {}
+    verbs = {"test": "score it: segfocal test", "val": "score its validation images: segfocal validate"}
+    does = next((words for split, words in verbs.items() if split not in lacks), "use it: segfocal predict")
+    say(f"finished at step {step}{known}\n{does} --run {run.root}")
+
+
+def _score(best: CheckpointInfo) -> str:
+    """Return a score with its name, which entries of older runs lack."""
+    return f"{best.get('monitor', 'score')} {best['score']:.4f} at step {best.get('step', 'unknown')}"
 
 
 def say_interrupted(signal: Interrupted, *, hint: str) -> int:
@@ -292,8 +299,3 @@ def say(text: str) -> None:
     if is_main_process():
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-
-
-def _near(file: str) -> str:
-    path = Path(file)
-    return nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")])

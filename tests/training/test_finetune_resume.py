@@ -165,6 +165,29 @@ def test_what_cannot_go_on_is_refused(whole, tmp_path, capsys, monkeypatch):
     assert [group["initial_lr"] for group in groups] == [0.5, 0.5, 0.25, 0.25]
 
 
+def test_changes_are_refused_or_kept_once_the_trainer_takes_them(whole, tmp_path, capsys, monkeypatch):
+    words, _ = whole
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        StopAt(patch, step=7)
+        assert main([*words, "--run", str(run)]) == 130
+    files = [run / name for name in ("run.json", "config.yaml", "config_history.json")]
+    before = [file.read_text() for file in files]
+    other = ["finetune", "--resume", str(run), "--model.loss.init_args.gamma", "0.5"]
+    capsys.readouterr()
+    for more, message in (
+        ([], "model.loss.init_args.gamma"),
+        (["--allow-changes", "--trainer.accelerator", "nonsense"], "trainer"),
+    ):
+        assert main([*other, *more]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert message in line
+        assert [file.read_text() for file in files[1:]] == before[1:]
+    assert main([*other, "--allow-changes"]) == 0
+    assert "changed at step 7: model.loss.init_args.gamma" in capsys.readouterr().out
+    assert yaml.safe_load(files[1].read_text())["model"]["loss"]["init_args"]["gamma"] == 0.5
+
+
 def start(words, folder):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SEGFOCAL_BACKEND": "eager"}
     with (folder / "log").open("w") as log:

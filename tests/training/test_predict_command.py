@@ -145,6 +145,7 @@ def test_what_the_data_lack_is_said_before_training(config, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("run directory"))
     assert [line.split(":")[0] for line in lines[:first]] == ["no validation images", "no test images"]
+    assert lines[-1].startswith("use it: segfocal predict --run")
     stopping = "{class_path: EarlyStopping, init_args: {monitor: val/dice}}"
     assert main([*words, "--run", str(tmp_path / "other"), "--trainer.callbacks", f"[{stopping}]"]) == 2
     assert "EarlyStopping monitors val/dice" in capsys.readouterr().err

@@ -148,13 +148,39 @@ def test_another_search_never_goes_on_in_a_folder(config, tmp_path, capsys):
     out = tmp_path / "out"
     assert tune(config, out, "--trials", "1") == 0
     assert tune(config, out, "--trials", "1", "--seed", "3") == 2
-    assert "holds a search with another seed" in capsys.readouterr().err
+    assert "holds another search: seed 0 -> 3" in capsys.readouterr().err
     assert tune(config, out, "--trials", "1", "--model.learning_rate", "0.01") == 2
-    assert "another config" in capsys.readouterr().err
+    assert "config.model.learning_rate 0.05 -> 0.01" in capsys.readouterr().err
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     assert tune(config, tmp_path / "full") == 2
     assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("tune.json", b""), ("tune.json", b"\xff{"), ("tune.json", b"[1]"), ("optuna.db", b"\xff{ " * 300)],
+)
+def test_a_damaged_search_is_named(name, content, config, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert tune(config, out, "--trials", "1") == 0
+    (out / name).write_bytes(content)
+    capsys.readouterr()
+    assert tune(config, out, "--trials", "1") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(out / name) in error
+
+
+def test_a_file_in_the_place_of_the_search_is_named(config, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert tune(config, tmp_path / "out") == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_not_there_is_named(config, tmp_path, capsys):
+    assert tune(config.with_name("foldr.yaml"), tmp_path / "out") == 2
+    assert "which does not exist. Did you mean 'folder.yaml'?" in capsys.readouterr().err
 
 
 def test_missing_words_are_asked_for(capsys):

@@ -82,6 +82,18 @@ def test_a_failed_trial_counts_and_says_why(search):
     assert len(tried[1].scores) == 1
 
 
+def test_a_trial_that_another_package_ends_counts_and_says_why(search):
+    def score(values, folder, fold):
+        if folder.name == "0001":
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return 0.5
+
+    tried = run_search(search, score)
+    assert [each.state for each in tried[:3]] == ["complete", "failed", "complete"]
+    assert "out of memory" in tried[1].error
+    assert "\n" not in tried[1].error
+
+
 def test_a_first_training_that_fails_ends_the_search_and_is_tried_again(search):
     with pytest.raises(SegfocalError, match="became nan"):
         run_search(search, failing := Bowl(fails_at=(0,)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,7 +41,15 @@ class Place:
     within: bool = False
 
 
-def train_phases(cli: SegfocalCLI, plan: Plan, *, run: RunPaths, stop: StopSignal, place: Place) -> int:
+def train_phases(
+    cli: SegfocalCLI,
+    plan: Plan,
+    *,
+    run: RunPaths,
+    stop: StopSignal,
+    place: Place,
+    begin: Callable[[], None] | None = None,
+) -> int:
     """Train all phases that are left.
 
     Args:
@@ -50,13 +58,14 @@ def train_phases(cli: SegfocalCLI, plan: Plan, *, run: RunPaths, stop: StopSigna
         run: The run directory's paths.
         stop: Memory of SIGINT and SIGTERM.
         place: Where to begin.
+        begin: Called once, when the first trainer was made: it keeps settings that the trainer took.
 
     Returns:
         Exit code: 0, or 130 after a signal.
     """
     cli.checkpoints.attach(run, stop, on_best=partial(record_best, run))
     start, before = time.monotonic(), read_info(run).get("timings", {}).get("fit_s", 0.0)
-    fits = _Fits(cli, plan, run)
+    fits = _Fits(cli, plan, run, begin)
     try:
         for number in range(place.number, len(plan.phases) + 1):
             if number > place.number:
@@ -68,15 +77,15 @@ def train_phases(cli: SegfocalCLI, plan: Plan, *, run: RunPaths, stop: StopSigna
             discard_untrained(run)  # so that the same command works once its mistake is mended
         return stopped(run, error, verb="finetune")
     record_end(run, status="finished", reason=None, timings={"fit_s": before + time.monotonic() - start})
-    say_finished(run, fits.step)
+    say_finished(run, fits.step, data=cli.datamodule)
     return 0
 
 
 class _Fits:
     """The fits of one process."""
 
-    def __init__(self, cli: SegfocalCLI, plan: Plan, run: RunPaths) -> None:
-        self.cli, self.plan, self.run = cli, plan, run
+    def __init__(self, cli: SegfocalCLI, plan: Plan, run: RunPaths, begin: Callable[[], None] | None) -> None:
+        self.cli, self.plan, self.run, self.begin = cli, plan, run, begin
         self.trainer: PhaseTrainer | None = None
 
     @property
@@ -93,7 +102,6 @@ class _Fits:
             return False
         if place.stored is not None:
             self._take_over(place.stored, within=place.within)
-        self._enter(active, place)
         trainer = self.cli.build_trainer(
             loggers=fit_loggers(self.run, resume_step=_step(place.stored)),
             callbacks=[KeepFrozen(active), *fit_callbacks(self.run, self.cli.checkpoints)],
@@ -101,7 +109,10 @@ class _Fits:
             phase=active,
         )
         assert isinstance(trainer, PhaseTrainer)
+        if self.begin is not None and self.trainer is None:
+            self.begin()
         self.trainer = trainer
+        self._enter(active, place)
         resumed = str(checkpoint(self.run, "last")) if place.within else None
         trainer.fit(self.cli.model, datamodule=self.cli.datamodule, ckpt_path=resumed, weights_only=True)
         if not place.within:

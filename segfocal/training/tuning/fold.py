@@ -94,8 +94,9 @@ class FoldTraining:
                 data.prepare_data()
                 names = tuple(data.class_names)
                 facts = DataFacts(data.task, names, data.ignore_index, 1, background=data.background)
+                presence = Presence.of(data, facts)
                 try:
-                    Presence.of(data, facts).notes([cli.checkpoints.monitor], empty=cli.model.empty)
+                    presence.notes([cli.checkpoints.monitor], empty=cli.model.empty)
                 except SegfocalError as error:
                     raise SegfocalError(
                         f"fold {fold} of {self.folds}: {error} Fewer --folds have more images each."

@@ -13,6 +13,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from segfocal.errors import SegfocalError
+from segfocal.training.interrupt import Interrupted
+from segfocal.training.messages import explain_failure
 from segfocal.training.tuning.space import Space, draw
 
 if TYPE_CHECKING:
@@ -165,10 +167,13 @@ def _run(
             if search.prune and fold + 1 < search.folds and trial.should_prune():
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 return
-    except SegfocalError as error:
+    except Interrupted:
+        raise
+    except Exception as error:  # of other packages as well: memory, shapes, drivers
         if first and not scores:
             raise  # nothing has worked yet, so nothing else will; the same command tries it again
-        trial.set_user_attr("error", str(error)[:500])
+        words = str(error) if isinstance(error, SegfocalError) else explain_failure(error)[0]
+        trial.set_user_attr("error", words[:500])
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return
     study.tell(trial, fmean(scores))
@@ -207,7 +212,15 @@ def _over(study: optuna.Study) -> list[Tried]:
 @contextmanager
 def _storage(folder: Path) -> Iterator[Any]:
     optuna = import_optuna()
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'optuna.db'}")
+    file = folder / "optuna.db"
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+    except Exception as error:  # of Optuna, SQLAlchemy or sqlite3
+        words = " ".join(str(error).split()).partition(" [SQL")[0]
+        raise SegfocalError(
+            f"{file} must be the database of a search, got one that cannot be opened ({words}). Restore it "
+            "from a copy, or choose another --out."
+        ) from error
     try:
         yield storage
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,9 @@ def _resume(argv: list[str], *, run: RunPaths, allowed: bool) -> int:
         say(f"run directory {run.root}")
         command = ["finetune", "--resume", str(run.root), *argv]
         known = facts | {"phases": _updated(facts["phases"], plan)}
-        Resumption(run, step, command, changes).begin(cli, extra={"finetune": known})
-        code = train_phases(cli, plan, run=run, stop=stop, place=place)
+        resumption = Resumption(run, step, command, changes)
+        begin = partial(resumption.begin, cli, extra={"finetune": known})
+        code = train_phases(cli, plan, run=run, stop=stop, place=place, begin=begin)
     if code == 0 and info["status"] == "finished" and read_info(run)["checkpoints"]["last"]["step"] == step:
         say("nothing was left to train: give the last phase a later end, or add a phase")
     return code

@@ -187,5 +187,5 @@ def _train(
             discard_untrained(run)  # so that the same command works once its mistake is mended
         return stopped(run, error, verb="fit")
     record_end(run, status="finished", reason=None, timings={"fit_s": before + time.monotonic() - start})
-    say_finished(run, trainer.global_step)
+    say_finished(run, trainer.global_step, data=cli.datamodule)
     return 0

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from segfocal.errors import SegfocalError
+from segfocal.runs.history import differences, in_words
 from segfocal.runs.layout import is_run
 from segfocal.runs.provenance import file_sha256
-from segfocal.runs.write import write_json, write_text
+from segfocal.runs.write import make_folder, write_json, write_text
 from segfocal.training.arguments import check_config_files, config_files, take_option
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.help import write_help
@@ -108,18 +109,27 @@ def _claim(search: Search, config: Config, source: str | None) -> None:
     known |= {"mode": search.mode, "from": _identity(source), "config": config}
     file = search.folder / "tune.json"
     if file.is_file():
-        before = json.loads(file.read_text("utf-8"))
-        other = [key for key in known if before.get(key) != json.loads(json.dumps(known[key]))]
+        other = differences(_read_claim(file), json.loads(json.dumps(known)))
         if other:
             raise SegfocalError(
-                f"{search.folder} holds a search with another {' and '.join(other)} ({file} has it). Choose "
-                "another --out, or repeat its words to go on with it."
+                f"{search.folder} holds another search: {in_words(other)}. Choose another --out, or repeat "
+                "its words to go on with it."
             )
         return
     if search.folder.is_dir() and any(search.folder.iterdir()):
         raise SegfocalError(f"--out must name a new folder or one of a search, got {search.folder}.")
-    search.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(search.folder, option="--out")
     write_json(file, known)
+
+
+def _read_claim(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise SegfocalError(
+            f"{file} must say in JSON what is searched, got a damaged file ({error}). Restore it from a "
+            "copy, or choose another --out."
+        ) from error
 
 
 def _discard_untrained(folder: Path) -> None:
