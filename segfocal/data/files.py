@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from segfocal.data.cases import naming
 from segfocal.data.coding import MaskSettings
 from segfocal.data.division import Spreading, expand
-from segfocal.data.labels import Mask
-from segfocal.data.masks import MaskCoding
+from segfocal.data.file_source import FileSource, file_spreading
 from segfocal.data.module import SegmentationData
 from segfocal.data.module import Split as SplitName
 from segfocal.data.pairs import Pair
-from segfocal.data.preprocess import Image
-from segfocal.data.reading import PLAIN, Palette, ReadRules, read_array, read_image
-from segfocal.data.region import ignore_outside
 from segfocal.data.source import Source
-from segfocal.errors import SegfocalError
 from segfocal.imbalance.counts import Task
 
 
@@ -89,14 +80,14 @@ class FileData(SegmentationData):
 
     def spreading(self) -> Spreading:
         """Return what is needed to see that each split holds each class."""
-        return Spreading(self._classes_in, self.class_names, self.notes)
-
-    def _classes_in(self, pair: Pair) -> list[int]:
-        mask = self._source([pair], [pair.name]).mask(0)
-        if self.task == "multiclass":
-            return [int(label) for label in np.unique(mask) if 0 <= label < self.num_classes]
-        layers = mask[None] if self.task == "binary" else mask
-        return [number for number, layer in enumerate(layers) if (layer == 1).any()]
+        return file_spreading(
+            self.coding,
+            self.class_names,
+            task=self.task,
+            ignore_index=self.ignore_index,
+            rules=self.preprocess.rules(),
+            notes=self.notes,
+        )
 
     def _source(self, pairs: Sequence[Pair], groups: Sequence[str]) -> FileSource:
         return FileSource(
@@ -107,101 +98,3 @@ class FileData(SegmentationData):
             ignore_index=self.ignore_index,
             rules=self.preprocess.rules(),
         )
-
-
-class FileSource(Source):
-    """The files of one split.
-
-    Args:
-        pairs: Image and mask files.
-        groups: One per pair.
-        coding: What the pixels of the masks mean.
-        layered: Whether each class has its own file.
-        ignore_index: Label of pixels outside of the regions of pairs.
-        rules: How files are read.
-
-    Raises:
-        SegfocalError: For pairs with regions and no such label.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        groups: Sequence[str],
-        coding: MaskCoding,
-        *,
-        layered: bool,
-        ignore_index: int | None = None,
-        rules: ReadRules = PLAIN,
-    ) -> None:
-        super().__init__([pair.name for pair in pairs], groups)
-        self.files, self.coding, self.layered = list(pairs), coding, layered
-        self.ignore_index, self.rules = ignore_index, rules
-        if ignore_index is None and any(pair.region for pair in pairs):
-            raise SegfocalError(
-                "region needs a label for the pixels outside of it, got ignore_index: null. Set it to 255 "
-                "in the data and in the loss."
-            )
-
-    def image(self, index: int) -> Image:
-        """Return the image."""
-        return read_image(self.files[index].image, rules=self.rules)
-
-    def mask(self, index: int) -> Mask:
-        """Return labels ``(H, W)``, or ``(K, H, W)`` with zeros where a class has no file."""
-        mask, region = self._whole_mask(index), self.files[index].region
-        if region is None or self.ignore_index is None:
-            return mask
-        return ignore_outside(mask, region, ignore_index=self.ignore_index, rules=self.rules)
-
-    def _whole_mask(self, index: int) -> Mask:
-        pair = self.files[index]
-        paths = pair.masks
-        if not self.layered and paths[0] is not None:
-            return self._joined(pair.mask_files(0))
-        layers = [self._joined(pair.mask_files(place)) if path else None for place, path in enumerate(paths)]
-        files = zip(paths, layers, strict=True)
-        sizes = {str(path): layer.shape for path, layer in files if layer is not None}
-        if len(set(sizes.values())) > 1:
-            raise SegfocalError(f"masks of one image must have one size, got {sizes} (height, width).")
-        size = next(iter(sizes.values())) if sizes else self.image(index).shape[:2]
-        return np.stack([np.zeros(size, dtype=np.uint8) if layer is None else layer for layer in layers])
-
-    def place(self, index: int) -> str:
-        """Return the path of the image."""
-        return str(self.files[index].image)
-
-    def image_files(self, index: int) -> tuple[Path, ...]:
-        """Return the file of the image."""
-        return (self.files[index].image,)
-
-    def identity(self, index: int) -> bytes:
-        """Return a hash of the masks' bytes and of name and size of the image file."""
-        pair = self.files[index]
-        digest = hashlib.sha256(f"{pair.image.name} {pair.image.stat().st_size}".encode())
-        for path in pair.masks:
-            digest.update(b"absent" if path is None else path.read_bytes())
-        for path in (path for files in pair.more for path in files):
-            digest.update(b"more" + path.read_bytes())
-        if pair.region is not None:
-            digest.update(b"region" + pair.region.read_bytes())
-        return digest.digest()
-
-    def _joined(self, paths: Sequence[Path]) -> Mask:
-        """Return the labels of some masks of one image: background where all say so."""
-        whole, *others = (self._decoded(path) for path in paths)
-        for path, mask in zip(paths[1:], others, strict=True):
-            if mask.shape != whole.shape:
-                raise SegfocalError(
-                    f"{path}: masks of one image must have one size, got {mask.shape} and {whole.shape} "
-                    f"(height, width) of {paths[0]}."
-                )
-            # a class of one mask takes the place of background, and of pixels without a class in another
-            fill = (whole == 0) | ((whole == self.ignore_index) & (mask != 0))
-            whole = np.where(fill, mask, whole)
-        return whole
-
-    def _decoded(self, path: Path) -> Mask:
-        with naming(str(path)):
-            palette: Palette = "colors" if self.coding.colors else "indices"
-            return self.coding.decode(read_array(path, palette=palette, rules=self.rules))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from segfocal.data.splits import Split
+from segfocal.data.strata import Presence
 from segfocal.errors import SegfocalError
 
 AS_GIVEN = Split(train="train")  # whose groups are the names
@@ -19,6 +20,7 @@ def divide_parts(
     root: Path,
     allowed: Sequence[str] = (),
     group_of: Callable[[str], str] | None = None,
+    presence: Presence | None = None,
 ) -> dict[str, list[str]]:
     """Return the names of train, val and test.
 
@@ -28,6 +30,7 @@ def divide_parts(
         root: Where list files of ``split`` are.
         allowed: Names and groups that may lie in two splits.
         group_of: Group of a name; None: by the pattern of ``split``.
+        presence: Which classes images hold, for ``split.stratify``; None: draws follow the seed alone.
 
     Raises:
         SegfocalError: For a split that has images of its own and a rule, and for groups in two splits.
@@ -41,7 +44,7 @@ def divide_parts(
     grouped = group_of or rule.group_of
     names = {part: list(found) for part, found in parts.items()}
     if split is not None:
-        drawn = split.divide(sorted(names.pop("train", [])), root=root, group_of=grouped)
+        drawn = split.divide(sorted(names.pop("train", [])), root=root, group_of=grouped, presence=presence)
         drawn = {part: found for part, found in drawn.items() if found}
         both = sorted(set(drawn) & set(names))
         if both or (split.val_from_train() and "val" in names):
@@ -51,7 +54,7 @@ def divide_parts(
                 "of them out."
             )
         names |= drawn
-    return rule.finish(names, group_of=grouped, allowed=allowed)
+    return rule.finish(names, group_of=grouped, allowed=allowed, presence=presence)
 
 
 def names_below(files: Sequence[Path]) -> list[str]:

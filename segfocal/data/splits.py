@@ -50,7 +50,7 @@ class Split:
         train_fraction: Share of the groups that is kept of what train is in the end; a smaller share is a
             part of a larger one, at least one group stays, and val and test do not change with it.
         stratify: Whether whole groups change places where a share or fold that was drawn lacks a class, so
-            that each class is in each split as far as the numbers allow (images in files and of COCO).
+            that each class is in each split as far as the numbers allow (of lanes: frames with and without).
     """
 
     train: Rule = None

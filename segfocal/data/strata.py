@@ -7,7 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from segfocal.data.labels import Mask
 from segfocal.errors import SegfocalError
+from segfocal.imbalance.counts import Task
 
 MOST = 5000  # masks that are read for this; among more, chance alone leaves hardly a class out
 _CHUNK = 8
@@ -23,17 +27,21 @@ class Presence:
         read: Name of an image to the numbers of the classes in its mask; one that cannot be read holds none.
         classes: Their names, by number.
         notes: Sentences for the user about what was exchanged and what is impossible.
+        most: Masks that are read; among more images the draw stays.
+        workers: Threads that read; None: as many as the processor suggests.
     """
 
     read: Callable[[str], Collection[int]]
     classes: Sequence[str]
     notes: list[str] = field(default_factory=list)
+    most: int = MOST
+    workers: int | None = None
     _known: dict[str, frozenset[int]] = field(default_factory=dict)
 
     def holds_all(self, names: Sequence[str]) -> bool:
-        """Return whether each class is in one of the masks at least; as few as possible are read."""
+        """Return whether each class is in one of the first ``most`` masks; as few as possible are read."""
         found: set[int] = set()
-        for start in range(0, len(names), _CHUNK):
+        for start in range(0, min(len(names), self.most), _CHUNK):
             found |= self.held(names[start : start + _CHUNK])
             if len(found) == len(self.classes):
                 return True
@@ -44,7 +52,7 @@ class Presence:
         wanted = list(names)
         missing = [name for name in wanted if name not in self._known]
         if missing:
-            with ThreadPoolExecutor() as pool:
+            with ThreadPoolExecutor(self.workers) as pool:
                 self._known.update(zip(missing, pool.map(self._read, missing), strict=True))
         return frozenset().union(*(self._known[name] for name in wanted))
 
@@ -53,6 +61,24 @@ class Presence:
             return frozenset(self.read(name))
         except (SegfocalError, OSError):  # told where the image itself is read
             return frozenset()
+
+
+def held_classes(mask: Mask, *, task: Task, count: int) -> list[int]:
+    """Return the numbers of the classes in a mask.
+
+    Args:
+        mask: Labels ``(H, W)`` or ``(1, X, Y, Z)``; for multilabel 0/1 with the classes first.
+        task: What the mask means.
+        count: Number of classes.
+
+    Example:
+        >>> held_classes(np.array([[0, 2], [255, 2]]), task="multiclass", count=3)
+        [0, 2]
+    """
+    if task == "multiclass":
+        return [int(label) for label in np.unique(mask) if 0 <= label < count]
+    layers = mask[None] if mask.ndim == 2 else mask
+    return [number for number, layer in enumerate(layers) if (layer == 1).any()]
 
 
 Members = Mapping[str, Sequence[str]]
@@ -77,10 +103,10 @@ def spread(parts: Parts, members: Members, presence: Presence | None) -> Parts:
     if presence is None or all(presence.holds_all(names) for names in images.values()):
         return parts
     total = sum(map(len, images.values()))
-    if total > MOST:
+    if total > presence.most:
         presence.notes.append(
             f"split: some class is in few of {total} images, which were drawn by the seed alone: more than "
-            f"{MOST} masks are not read to spread it"
+            f"{presence.most} masks are not read to spread it"
         )
         return parts
     presence.held(name for names in images.values() for name in names)  # all at once, in threads
@@ -101,7 +127,7 @@ def ordered(groups: Sequence[str], members: Members, presence: Presence | None) 
         members: Group to its images.
         presence: As in `spread`.
     """
-    if presence is None or sum(len(members[group]) for group in groups) > MOST:
+    if presence is None or sum(len(members[group]) for group in groups) > presence.most:
         return list(groups)
     first: list[str] = []
     found: set[int] = set()

@@ -8,21 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.coco.layout import CocoLayout, named_classes
-from segfocal.data.division import STANDARD, FolderLayout, expand
+from segfocal.data.coding import MaskSettings
+from segfocal.data.division import STANDARD, FolderLayout, Spreading, expand
+from segfocal.data.file_source import file_spreading
 from segfocal.data.lanes.frames import TENTH, LaneFrame, culane_frames, divide_frames, frame_group
 from segfocal.data.lanes.frames import tusimple_frames as read_tusimple
 from segfocal.data.lanes.lines import SUFFIX
 from segfocal.data.leaks import Member
 from segfocal.data.pairs import Pair
 from segfocal.data.parts import AS_GIVEN, divide_parts
+from segfocal.data.preprocess import Preprocess
 from segfocal.data.rows import TableLayout
+from segfocal.data.settings import from_dict
 from segfocal.data.splits import Split
-from segfocal.data.volumes.layout import read_volume_set, read_volume_table
+from segfocal.data.volumes.layout import FIFTH, read_volume_set, read_volume_table
 from segfocal.data.volumes.series import image_files
+from segfocal.data.volumes.source import volume_presence
+from segfocal.imbalance.counts import Task
 
 Arguments = Mapping[str, Any]
 Usual = Split | None
-FIFTH = Split(test_folds=5, test_fold=0)  # of volumes, where the configuration does not say it
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,13 @@ def _folder(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
     keys = [key for key in ("images", "masks", "region") if arguments.get(key) is not None]
     folders = {key: str(arguments[key]) for key in keys}
     layout = FolderLayout(root, **folders, classes=_classes(arguments), allowed=_allowed(arguments))
-    return _cases(layout.divide(split), split.group_of)
+    return _cases(layout.divide(split, spreading=_spreading(root, arguments)), split.group_of)
 
 
 def _table(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
     table, classes = str(arguments["table"]), _classes(arguments)
     layout = TableLayout(root, table, classes=classes, split=split, allowed=_allowed(arguments))
-    return _cases(layout.divide(), layout.group_of)
+    return _cases(layout.divide(spreading=_spreading(root, arguments)), layout.group_of)
 
 
 def _volumes(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
@@ -87,7 +92,15 @@ def _volumes(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
     def group_of(name: str) -> str:
         return found.groups.get(name) or rule.group_of(name)
 
-    names = divide_parts(found.parts(), split, root=root, allowed=_allowed(arguments), group_of=group_of)
+    task: Task = arguments.get("task") or ("multilabel" if found.regions else "multiclass")
+    names = divide_parts(
+        found.parts(),
+        split,
+        root=root,
+        allowed=_allowed(arguments),
+        group_of=group_of,
+        presence=volume_presence(found, task=task, notes=[]),
+    )
     return [
         Case(Member(part, name, group_of(name), image_files(every[name])), (every[name].mask,))
         for part, chosen in names.items()
@@ -147,6 +160,23 @@ def _cases(parts: Mapping[str, list[Pair]], group_of: Callable[[str], str]) -> l
         for part, pairs in parts.items()
         for pair in pairs
     ]
+
+
+def _spreading(root: Path, arguments: Arguments) -> Spreading:
+    """Return how training would see which classes a mask holds."""
+    task, given = arguments["task"], arguments.get("preprocess") or {}
+    coded = ("values", "ignore_values", "colors", "ignore_colors", "other", "threshold")
+    masks = MaskSettings(root, *(arguments.get(key) for key in coded))
+    names = masks.names(arguments.get("class_names"), task=task)
+    ignore_index = arguments.get("ignore_index", 255)
+    return file_spreading(
+        masks.coding(names, task=task, ignore_index=ignore_index),
+        names,
+        task=task,
+        ignore_index=ignore_index,
+        rules=from_dict(Preprocess, given).rules(),
+        notes=[],
+    )
 
 
 def _labels(pair: Pair) -> tuple[Path, ...]:

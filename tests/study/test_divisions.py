@@ -8,6 +8,7 @@ import pytest
 from dicom_files import write_series
 from PIL import Image
 from study_fakes import CONFIG, write_study
+from volume_files import save as write_volume
 from volume_files import write_decathlon
 
 import segfocal.data
@@ -137,3 +138,103 @@ def test_a_plan_on_leaking_data_is_refused(tmp_path):
     config = CONFIG[:start] + f"data: {json.dumps(section)}\n" + CONFIG[end:]
     plan = plan_study(write_study(tmp_path, config=config), out=tmp_path / "out").plan
     assert [entry["clusters"] for entry in plan["datasets"].values()] == [1]
+
+
+def rare_masks(seed, count=12):
+    """Return masks with class 1 in each and class 2 in three of them."""
+    rng = np.random.default_rng(seed)
+    holders = set(rng.permutation(count)[:3].tolist())
+    masks = np.zeros((count, 16, 16), dtype=np.uint8)
+    masks[:, 2:6, 2:6] = 1
+    for number in holders:
+        masks[number, 8:12, 8:12] = 2
+    return masks, holders
+
+
+def rare_folder(root, masks):
+    for number, mask in enumerate(masks):
+        save(root / f"images/{number:02d}.png", number)
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / f"masks/{number:02d}.png")
+    return {"task": "multiclass", "class_names": ["background", "common", "rare"]}
+
+
+def rare_table(root, masks):
+    settings = rare_folder(root, masks)
+    lines = [f"images/{number:02d}.png,masks/{number:02d}.png" for number in range(len(masks))]
+    (root / "t.csv").write_text("\n".join(["image,mask", *lines]))
+    return settings | {"table": "t.csv"}
+
+
+def rare_coco(root, masks):
+    entries, shapes = [], []
+    for number, mask in enumerate(masks):
+        save(root / f"images/{number:02d}.png", number)
+        entries.append({"id": number, "file_name": f"{number:02d}.png", "height": 16, "width": 16})
+        for label, corner in ((1, 2), (2, 8)):
+            if (mask == label).any():
+                x, y = corner, corner + 4
+                shape = {"id": len(shapes), "image_id": number, "category_id": label, "iscrowd": 0}
+                shapes.append(shape | {"segmentation": [[x, x, y, x, y, y, x, y]]})
+    categories = [{"id": 1, "name": "common"}, {"id": 2, "name": "rare"}]
+    content = {"images": entries, "annotations": shapes, "categories": categories}
+    (root / "i.json").write_text(json.dumps(content))
+    return {"annotations": "i.json", "task": "multiclass", "classes": ["common", "rare"]}
+
+
+def rare_volumes(root, masks):
+    write_decathlon(root, count=len(masks))
+    for number, mask in enumerate(masks):
+        volume = np.stack([mask] * 4, axis=-1)
+        write_volume(volume.astype(np.float32), root / f"imagesTr/case_{number:03d}.nii.gz")
+        write_volume(volume, root / f"labelsTr/case_{number:03d}.nii.gz")
+    return {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("kind", "write"),
+    [
+        ("FolderData", rare_folder),
+        ("TableData", rare_table),
+        ("CocoData", rare_coco),
+        ("NiftiData", rare_volumes),
+    ],
+)
+def test_training_and_plan_spread_a_rare_class_alike(tmp_path, kind, write, seed):
+    masks, holders = rare_masks(seed)
+    split = {"train": 0.5, "val": 0.25, "test": 0.25}
+    arguments = {"root": str(tmp_path), **write(tmp_path, masks), "split": split}
+    data = getattr(segfocal.data, kind)(**arguments | {"split": Split(**split)}, patch_size=8)
+    drawn = {part: set(data.cases(part).source.names) for part in split}
+    names = sorted(set.union(*drawn.values()))
+    homes = {part for part in split for number in holders if names[number] in drawn[part]}
+    assert homes == set(split)
+    path = find_class(f"segfocal.data.{kind}").path
+    planned = divide(path, arguments, folds=None, fold=0)
+    assert {part: {c.member.name for c in planned if c.member.split == part} for part in split} == drawn
+
+
+def test_volumes_without_a_split_say_that_the_draw_follows_the_seed_alone(tmp_path):
+    data = segfocal.data.NiftiData(root=str(write_decathlon(tmp_path)), patch_size=8)
+    data.cases("train")
+    assert [note for note in data.notes if "by the seed alone" in note and "data.init_args.split" in note]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_frames_without_lanes_and_with_lanes_are_in_each_split(tmp_path, seed):
+    holders = set(np.random.default_rng(seed).permutation(10)[:2].tolist())
+    lines = []
+    for number in range(10):
+        raw = f"clips/drive{number}/1/20.jpg"
+        save(tmp_path / raw, number)
+        lanes = [[3, 4]] if number in holders else []
+        lines.append(json.dumps({"raw_file": raw, "lanes": lanes, "h_samples": [2, 12]}))
+    (tmp_path / "labels.json").write_text("\n".join(lines))
+    arguments = {"root": str(tmp_path), "labels": ["labels.json"], "split": {"train": 0.7, "val": 0.3}}
+    data = segfocal.data.TuSimpleData(**arguments | {"split": Split(train=0.7, val=0.3)}, patch_size=8)
+    sources = [data.cases(part).source for part in ("train", "val")]
+    assert [sum(bool(frame.lanes) for frame in source.frames) for source in sources] == [1, 1]
+    path = find_class("segfocal.data.TuSimpleData").path
+    planned = [case.member for case in divide(path, arguments, folds=None, fold=0)]
+    assert [m.name for m in planned] == [name for source in sources for name in source.names]

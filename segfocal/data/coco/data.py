@@ -84,7 +84,7 @@ class CocoData(SegmentationData):
     def source(self, split: SplitName) -> Source:
         """Return the cases of a split."""
         if not self._images:
-            self._images = self.layout.divide()
+            self._images = self.layout.divide(notes=self.notes)
         rule, chosen = self.layout.split, self._images[split]
         return CocoSource(
             chosen,

@@ -9,6 +9,7 @@ from pathlib import Path
 from segfocal.data.coco.reading import CocoImage, read_annotations
 from segfocal.data.parts import divide_parts, names_below
 from segfocal.data.splits import SPLITS, Split
+from segfocal.data.strata import Presence
 from segfocal.errors import SegfocalError, check_choice
 
 Places = str | Mapping[str, str]
@@ -60,8 +61,11 @@ class CocoLayout:
         given = {"train": self.annotations} if isinstance(self.annotations, str) else self.annotations
         return {part: self.root / file for part, file in given.items()}
 
-    def divide(self) -> dict[str, list[NamedImage]]:
+    def divide(self, *, notes: list[str] | None = None) -> dict[str, list[NamedImage]]:
         """Return names and images of train, val and test.
+
+        Args:
+            notes: Gathers sentences for the user about classes that are in too few images.
 
         Raises:
             SegfocalError: For damaged annotations, images that are missing, and rules that ask for too much.
@@ -78,10 +82,20 @@ class CocoLayout:
             self.split,
             root=self.root,
             allowed=self.allowed,
+            presence=self._presence(pool.get("train", {}), [] if notes is None else notes),
         )
         return {
             part: [(name, _image(pool, part, name)) for name in chosen] for part, chosen in divided.items()
         }
+
+    def _presence(self, images: Mapping[str, CocoImage], notes: list[str]) -> Presence:
+        """Return which classes the shapes of images belong to; crowds may be ignored, and count for none."""
+
+        def read(name: str) -> set[int]:
+            return {label for shape in images[name].shapes if not shape.crowd for label in shape.labels}
+
+        names = ["foreground"] if self.classes is None else list(self.classes)
+        return Presence(read, names, notes, most=len(images))
 
 
 def _image(pool: Mapping[str, Mapping[str, CocoImage]], part: str, name: str) -> CocoImage:

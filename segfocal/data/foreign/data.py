@@ -14,6 +14,7 @@ from segfocal.data.module import Split as SplitName
 from segfocal.data.parts import divide_parts, names_below
 from segfocal.data.source import Source
 from segfocal.data.splits import Split
+from segfocal.data.strata import Presence, held_classes
 from segfocal.errors import SegfocalError, nearest
 from segfocal.imbalance.counts import Task
 
@@ -84,11 +85,13 @@ class ForeignData(SegmentationData):
         """Return the cases of a split."""
         if not self._made:
             self._make()
-        keys = self._keys[split]
+        return self._source(self._keys[split], self._made)
+
+    def _source(self, keys: Mapping[str, Key], made: Mapping[str, Any]) -> ForeignSource:
         return ForeignSource(
             keys,
             [self.split.group_of(name) if self.split else name for name in keys],
-            made=self._made,
+            made=made,
             files={key: path for key, path in self._files.items() if key in set(keys.values())},
             coding=self.coding,
             layered=self.task == "multilabel",
@@ -114,11 +117,21 @@ class ForeignData(SegmentationData):
             self.split,
             root=Path(),
             allowed=self.allow_leaks,
+            presence=self._presence(parts.get("train", {}), made),
         )
         self._keys = {
             part: {name: _key(parts, part, name) for name in chosen} for part, chosen in divided.items()
         }
         self._made = made
+
+    def _presence(self, keys: Mapping[str, Key], made: Mapping[str, Any]) -> Presence:
+        """Return which classes the masks of train hold; one thread, as other people's data sets expect."""
+
+        def read(name: str) -> list[int]:
+            mask = self._source({name: keys[name]}, made).mask(0)
+            return held_classes(mask, task=self.task, count=self.num_classes)
+
+        return Presence(read, self.class_names, self.notes, workers=1)
 
 
 def _key(parts: Mapping[str, Mapping[str, Key]], part: str, name: str) -> Key:

@@ -14,9 +14,10 @@ from segfocal.data.lanes.drawing import Points
 from segfocal.data.lanes.lines import SUFFIX, listed_images, read_lines
 from segfocal.data.reading import PILLOW
 from segfocal.data.splits import SPLITS, Split
+from segfocal.data.strata import Presence
 from segfocal.errors import SegfocalError
 
-TENTH = Split(train=0.9, val=0.1)  # of TuSimple's labels, which no file divides
+TENTH = Split(train=0.9, val=0.1, stratify=False)  # of TuSimple's labels, which no file divides
 
 # a clip is one second of a drive: clips/0313-1/6040/20.jpg
 _DRIVE = re.compile(r"(?:^|/)clips/([^/]+)/")
@@ -59,7 +60,11 @@ def frame_group(name: str, split: Split | None) -> str:
 
 
 def divide_frames(
-    frames: Mapping[str, Iterable[LaneFrame]], split: Split | None, *, allowed: Iterable[str] = ()
+    frames: Mapping[str, Iterable[LaneFrame]],
+    split: Split | None,
+    *,
+    allowed: Iterable[str] = (),
+    notes: list[str] | None = None,
 ) -> dict[str, list[LaneFrame]]:
     """Return the frames of train, val and test.
 
@@ -67,20 +72,27 @@ def divide_frames(
         frames: Under "" those that ``split`` divides, under a split's name that split's own.
         split: How the first are divided.
         allowed: Names and groups that may lie in two splits.
+        notes: Gathers sentences for the user, about frames without lanes.
 
     Raises:
         SegfocalError: For a split with a file of its own and a rule, and for groups in two splits.
     """
     pool = {frame.name: frame for part in frames.values() for frame in part}
+    presence = Presence(
+        lambda name: [0] if pool[name].lanes else [],
+        ["lane"],
+        [] if notes is None else notes,
+        most=len(pool),
+    )
     names = {part: [frame.name for frame in found] for part, found in frames.items() if part}
     if frames.get(""):
         assert split is not None
-        drawn = split.divide(sorted(frame.name for frame in frames[""]), root=Path())
+        drawn = split.divide(sorted(frame.name for frame in frames[""]), root=Path(), presence=presence)
         both = sorted(set(names) & {part for part, found in drawn.items() if found})
         if both:
             raise SegfocalError(f"split {both[0]} has a file of its own and a rule in split: give one.")
         names = drawn | names
-    final = split.finish(names, allowed=tuple(allowed)) if split else names
+    final = split.finish(names, allowed=tuple(allowed), presence=presence) if split else names
     return {part: [pool[name] for name in final.get(part, [])] for part in SPLITS}
 
 

@@ -171,7 +171,9 @@ class LaneData(SegmentationData):
     def source(self, split: SplitName) -> LaneSource:
         """Return the frames of a split."""
         if not self._frames:
-            self._frames = divide_frames(self.frames(), self.split, allowed=self.allow_leaks)
+            self._frames = divide_frames(
+                self.frames(), self.split, allowed=self.allow_leaks, notes=self.notes
+            )
         chosen = self._frames[split]
         return LaneSource(
             chosen,

@@ -19,15 +19,13 @@ from segfocal.data.volumes.cache import Cache, CachePlan
 from segfocal.data.volumes.cases import VolumeCases
 from segfocal.data.volumes.classes import class_names, class_values
 from segfocal.data.volumes.finding import find_volumes
-from segfocal.data.volumes.layout import VolumeFiles
+from segfocal.data.volumes.layout import FIFTH, VolumeFiles
 from segfocal.data.volumes.patches import VolumeDataset, VolumePatchDataset
 from segfocal.data.volumes.preprocess import VolumePreprocess
-from segfocal.data.volumes.source import VolumeSource
+from segfocal.data.volumes.source import VolumeSource, volume_presence
 from segfocal.errors import SegfocalError, check_choice
 from segfocal.imbalance.background import Background
 from segfocal.imbalance.counts import Task
-
-FIFTH = Split(test_folds=5, test_fold=0)
 
 
 class NiftiData(CaseData):
@@ -216,6 +214,11 @@ class NiftiData(CaseData):
                     "split must divide the cases of imagesTr by list, number, share or fold, got folders "
                     f"{self.split.rules()}."
                 )
+            if self.split is FIFTH:
+                self.notes.append(
+                    "split: null: the test volumes, a fifth, are drawn by the seed alone; write "
+                    "data.init_args.split, e.g. {test_folds: 5, test_fold: 0}, to spread classes over splits"
+                )
             every = {case.name: case for case in self.set.cases}
             names = divide_parts(
                 self.parts,
@@ -223,6 +226,7 @@ class NiftiData(CaseData):
                 root=self.set.root,
                 allowed=self.allow_leaks,
                 group_of=self.group_of,
+                presence=volume_presence(self.set, task=self.task, notes=self.notes),
             )
             self._files = {part: [every[name] for name in chosen] for part, chosen in names.items()}
         return self._files

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.rows import Row, read_rows
-from segfocal.data.splits import SPLITS
+from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError
 
 ENDINGS = (".nii.gz", ".nii")
+FIFTH = Split(test_folds=5, test_fold=0, stratify=False)  # where nothing says the test volumes
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from segfocal.data.source import Array, Source
+from segfocal.data.strata import Presence, held_classes
+from segfocal.data.volumes.classes import class_names, class_values
 from segfocal.data.volumes.grid import Affine, check_same_grid, turned
-from segfocal.data.volumes.layout import VolumeFiles
+from segfocal.data.volumes.layout import VolumeFiles, VolumeSet
 from segfocal.data.volumes.reading import Volume, read_labels, read_volume
 from segfocal.data.volumes.series import image_files
 from segfocal.imbalance.counts import Task
+
+MOST = 200  # label maps that are read to spread classes: each is a whole volume
 
 
 class VolumeSource(Source):
@@ -97,6 +101,31 @@ class VolumeSource(Source):
     def stamp(self, index: int) -> str:
         """Return what changes when a file of the case does; reads no content."""
         return " ".join(_stamp(path) for path in (*self.image_files(index), self.files[index].mask))
+
+
+def volume_presence(found: VolumeSet, *, task: Task, notes: list[str]) -> Presence:
+    """Return which classes the label maps of volumes hold.
+
+    Args:
+        found: The volumes.
+        task: What the masks mean.
+        notes: Gathers sentences for the user.
+    """
+    every, names = {case.name: case for case in found.cases}, class_names(found, task)
+
+    def read(name: str) -> list[int]:
+        source = VolumeSource(
+            [every[name]],
+            group_of=str,
+            task=task,
+            values=class_values(found, task),
+            ignored=found.ignored,
+            ignore_index=None,
+            channels=len(found.channels),
+        )
+        return held_classes(source.mask(0), task=task, count=len(names))
+
+    return Presence(read, names, notes, most=MOST)
 
 
 def _stamp(path: Path) -> str:

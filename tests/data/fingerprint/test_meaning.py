@@ -59,7 +59,7 @@ MASKS = ("task", "class_names", "values", "ignore_values", "colors", "ignore_col
 
 def labels(root, settings, *, folder="masks", name="p00"):
     kind = FolderData(str(root), masks=folder, split=None, **settings)
-    from segfocal.data.files import FileSource
+    from segfocal.data.file_source import FileSource
     from segfocal.data.pairs import Pair
 
     files = list((root / folder).glob(f"{name}.*"))
