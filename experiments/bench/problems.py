@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-BINARY, SOFTMAX = "binary focal", "softmax focal + dice"
+BINARY, SOFTMAX, ROWS = "binary focal", "softmax focal + dice", "softmax focal of rows"
 CPU_LOGITS = 2**23
 COPIES = 12
 
@@ -43,15 +43,23 @@ PROBLEMS = {
         Problem("organs", SOFTMAX, (2, 14, 128, 128, 128)),
         Problem("small", BINARY, (16, 1, 256, 256), small=True),
         Problem("body", SOFTMAX, (2, 104, 160, 160, 160)),
+        Problem("tokens", ROWS, (8192, 27)),
+        Problem("many tokens", ROWS, (32768, 27)),
+        Problem("vocabulary", ROWS, (1024, 5000)),
     )
 }
-DEFAULT = {"cpu": ("image", "volume"), "cuda": ("images", "street", "organs", "small", "body")}
+DEFAULT = {
+    "cpu": ("image", "volume", "tokens", "many tokens", "vocabulary"),
+    "cuda": ("images", "street", "organs", "small", "body", "tokens", "many tokens", "vocabulary"),
+}
 
 
 def halved(problem: Problem, most_logits: float) -> Problem:
-    """Halve the longest axis of space until there are no more logits than that."""
-    while problem.logits > most_logits and max(problem.shape[2:]) > 1:
-        axis = 2 + problem.shape[2:].index(max(problem.shape[2:]))
+    """Halve the longest axis of space, or the number of rows, until there are no more logits than that."""
+    first = 0 if problem.stem == ROWS else 2
+    last = 1 if problem.stem == ROWS else len(problem.shape)
+    while problem.logits > most_logits and max(problem.shape[first:last]) > 1:
+        axis = first + problem.shape[first:last].index(max(problem.shape[first:last]))
         shape = (*problem.shape[:axis], problem.shape[axis] // 2, *problem.shape[axis + 1 :])
         problem = replace(problem, shape=shape)
     return problem
@@ -87,7 +95,7 @@ def chosen(names: list[str] | None, device: str) -> Iterator[Problem]:
 
 
 def make(problem: Problem, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
-    """Make logits and labels, uint8: 2 % foreground, or classes that are equally frequent."""
+    """Make logits and labels: 2 % foreground, or classes that are equally frequent; of rows in int64."""
     generator = torch.Generator(device).manual_seed(0)
     spread = 3.0 if problem.stem == BINARY else 2.0
     logits = torch.randn(problem.shape, generator=generator, device=device).mul_(spread).to(dtype)
@@ -95,15 +103,16 @@ def make(problem: Problem, dtype: torch.dtype, device: str) -> tuple[Tensor, Ten
     if problem.stem == BINARY:
         drawn = torch.rand((count, 1, *space), generator=generator, device=device)
         return logits, (drawn < 0.02).to(torch.uint8)
+    kind = torch.int64 if problem.stem == ROWS else torch.uint8
     size = (count, *space)
-    return logits, torch.randint(0, channels, size, generator=generator, device=device, dtype=torch.uint8)
+    return logits, torch.randint(0, channels, size, generator=generator, device=device, dtype=kind)
 
 
 def floor_bytes(problem: Problem, logits: Tensor) -> dict[str, int]:
-    """Return the bytes that any implementation must move, by mode; labels are one byte per pixel.
+    """Return the bytes that any implementation must move, by mode; labels are one byte, of rows eight.
 
     Forward reads logits and labels; backward reads both again and writes the gradient.
     """
-    labels = problem.logits // problem.shape[1]
+    labels = problem.logits // problem.shape[1] * (8 if problem.stem == ROWS else 1)
     forward, backward = logits.nbytes + labels, 2 * logits.nbytes + labels
     return {"forward": forward, "backward": backward, "forward+gradient": forward + backward}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from experiments.bench import peers
 from experiments.bench.nnunet import CrossEntropyAndDice
-from experiments.bench.problems import BINARY, SOFTMAX
+from experiments.bench.problems import BINARY, ROWS, SOFTMAX
 from segfocal.losses import FocalDiceLoss, FocalLoss
 from segfocal.losses.primitive.backends import VARIABLE, triton_here
 
@@ -55,25 +55,42 @@ def ours(stem: str, device: str) -> Iterator[Provider]:
         if backend == "triton" and not triton_here():
             print("skipped: segfocal triton, no triton or no kernels here")
             continue
-        loss = FocalLoss("binary", 2.0) if stem == BINARY else FocalDiceLoss("multiclass", 2.0)
-        name = f"segfocal {backend}"
-        yield Provider(name, loss.to(device), "segfocal", stem, torch.uint8, backend=backend)
+        name, takes = f"segfocal {backend}", torch.int64 if stem == ROWS else torch.uint8
+        yield Provider(name, our_loss(stem).to(device), "segfocal", stem, takes, backend=backend)
+
+
+def our_loss(stem: str) -> torch.nn.Module:
+    """Return ours."""
+    if stem == SOFTMAX:
+        return FocalDiceLoss("multiclass", 2.0)
+    return FocalLoss("binary" if stem == BINARY else "multiclass", 2.0)
 
 
 def of_torch(stem: str) -> Iterator[Provider]:
-    """Give cross-entropy alone, and the loss of nnU-Net's trainer."""
+    """Give cross-entropy alone, and the loss of nnU-Net's trainer; of rows, focal loss in four lines."""
     if stem == BINARY:
         cross_entropy = F.binary_cross_entropy_with_logits
         yield Provider("torch bce", cross_entropy, "torch", "binary cross-entropy", None)
         return
     yield Provider("torch cross_entropy", F.cross_entropy, "torch", "cross-entropy", torch.int64)
+    if stem == ROWS:
+        yield Provider("focal in four lines", focal_in_four_lines, "torch", stem, torch.int64)
+        return
     loss = CrossEntropyAndDice()
     yield Provider("nnU-Net CE+Dice", loss, "torch", "cross-entropy - dice", torch.int16)
 
 
+def focal_in_four_lines(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute softmax focal loss as most people write it."""
+    surprise = F.cross_entropy(logits, labels, reduction="none")
+    true_class = torch.exp(-surprise)
+    modulated = (1 - true_class) ** 2.0 * surprise
+    return modulated.mean()
+
+
 def of_peers(stem: str, without: Iterable[str]) -> Iterator[Provider]:
     """Give what the peers offer; a library that cannot be imported is named and left out."""
-    offers = {BINARY: peers.BINARY_FOCAL, SOFTMAX: peers.SOFTMAX_FOCAL_AND_DICE}[stem]
+    offers = {BINARY: peers.BINARY_FOCAL, SOFTMAX: peers.SOFTMAX_FOCAL_AND_DICE, ROWS: {}}[stem]
     for library, offer in offers.items():
         if library in without:
             continue

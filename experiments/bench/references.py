@@ -76,6 +76,7 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "binary focal": binary_focal,
     "binary cross-entropy": binary_cross_entropy,
     "softmax focal + dice": focal_and_dice,
+    "softmax focal of rows": softmax_focal,
     "softmax focal / classes": focal_over_classes,
     "one-against-rest focal + dice": rest_and_dice,
     "one-against-rest focal + dice per image": rest_and_dice_per_image,

@@ -11,10 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 @pytest.fixture
 def problems():
     """Tiny problems by stem."""
-    from experiments.bench.problems import BINARY, SOFTMAX, Problem
+    from experiments.bench.problems import BINARY, ROWS, SOFTMAX, Problem
 
-    image = Problem("image", BINARY, (2, 1, 16, 16))
-    return {BINARY: image, SOFTMAX: Problem("volume", SOFTMAX, (2, 3, 8, 8, 8))}
+    found = (
+        Problem("image", BINARY, (2, 1, 16, 16)),
+        Problem("volume", SOFTMAX, (2, 3, 8, 8, 8)),
+        Problem("tokens", ROWS, (32, 9)),
+    )
+    return {problem.stem: problem for problem in found}
 
 
 @pytest.fixture
@@ -26,6 +30,7 @@ def tiny(monkeypatch, tmp_path, problems):
 
     for problem in problems.values():
         monkeypatch.setitem(PROBLEMS, problem.name, problem)
+    monkeypatch.setitem(losses.DEFAULT, "cpu", tuple(problem.name for problem in problems.values()))
     monkeypatch.setattr(losses, "providers", lambda stem, device, _: [*ours(stem, device), *of_torch(stem)])
     monkeypatch.setattr(losses, "copy_rate", lambda *_: 1e9)
 

@@ -31,7 +31,7 @@ def test_table_shows_the_last_run_of_every_problem(tiny, tmp_path):
     assert tiny("--commit", "second", "--only", "volume", "--dtypes", "float32") == 0
     shown = table.tables(path, dtype="float32")
     assert shown.count("commit first") == shown.count("commit second") == 1
-    assert "softmax" not in shown.split("commit second")[0]
+    assert "+ dice" not in shown.split("commit second")[0]
     values = {
         f"{float(row['value']):.{1 if float(row['value']) >= 1 else 3}f}"
         for row in table.latest(rows.read(path))
@@ -43,7 +43,7 @@ def test_plot_has_a_bar_per_provider(tiny, tmp_path):
     assert tiny("--dtypes", "float32") == 0
     drawing = xml.etree.ElementTree.parse(tmp_path / "losses.svg").getroot()
     blank_sheet = 1
-    assert len(drawing.findall("{*}rect")) == blank_sheet + 3 + 4
+    assert len(drawing.findall("{*}rect")) == blank_sheet + 3 + 4 + 4
 
 
 def test_rows_of_the_repository_make_tables_and_a_plot(tmp_path):
