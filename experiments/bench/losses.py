@@ -1,7 +1,7 @@
 """Time and memory of the losses beside the peers: forward, backward and both, in turns, in one process.
 
-Problems: image and volume, the default on a CPU; images, street, organs, small and body, that on CUDA; tokens,
-many tokens and vocabulary, which are rows (N, C), on both.
+Problems: image and volume, the default on a CPU; images, street, organs, small and body, that on CUDA; on
+both tokens, many tokens and vocabulary, which are rows (N, C).
 A CPU takes problems of up to 2^23 logits, which is at most some seconds per call; larger ones are left out.
 Space is halved until the inputs and 12 float32 copies of the logits fit into free memory. Before anything is
 timed, every provider is checked against its formula in float64 on the same data; where one is wrong, nothing

@@ -142,9 +142,6 @@ struct Block {
   }
 };
 
-template <class Value>
-using Lanes __attribute__((vector_size(64), may_alias)) = Value;
-
 // Sums short runs of float or int32 in sixteen lanes: an array, as a vector type wider than the processor's is
 // taken apart into the narrowest ones (AVX2: three times as slow).
 template <class Value, class Term>
