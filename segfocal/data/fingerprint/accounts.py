@@ -22,7 +22,7 @@ class Account:
 
     Args:
         place: Path below the root.
-        use: "image", "mask", "region", "split list" or "" where it is not used.
+        use: "image", "mask", "region", "split list", "class names" or "" where it is not used.
         split: "train", "val", "test", or "" where it is drawn, or not used.
         why: Why it is not used; else "".
     """
@@ -60,6 +60,14 @@ def account(
     for picture in listing.pictures:  # nothing may be forgotten, whatever the reading
         found.setdefault(picture.place, Account(picture.place, why="neither an image nor a mask"))
     return [found[place] for place in sorted(found)]
+
+
+def with_legend(accounts: Iterable[Account], name: str) -> list[Account]:
+    """Return the accounts, with files of this name used for the names of the classes."""
+    return [
+        Account(entry.place, "class names") if entry.place.rsplit("/", 1)[-1] == name else entry
+        for entry in accounts
+    ]
 
 
 def _used(case: CaseFiles) -> list[tuple[str, str]]:

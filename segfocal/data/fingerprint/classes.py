@@ -11,6 +11,7 @@ import numpy as np
 from segfocal.data.fingerprint.legends import VOC, Legend, voc_palette
 from segfocal.data.fingerprint.scan import Marks, Totals
 from segfocal.errors import SegfocalError
+from segfocal.imbalance.background import says_background
 from segfocal.imbalance.counts import Task
 
 IGNORED = 255
@@ -317,7 +318,7 @@ def _only(legend: Legend | None) -> str:
     if legend is None or len(legend.names) != 2:
         return "foreground"
     first, second = legend.names
-    return first if second == "background" else second
+    return first if says_background(second) and not says_background(first) else second
 
 
 def _named(pixels: Counter[int], images: Counter[int], marks: Marks, legend: Legend | None) -> Classes | None:
@@ -372,16 +373,15 @@ def _binary(
     name: str = "foreground",
     **coding: Any,
 ) -> Classes:
-    unlabelled = sum(pixels[value] for value in coding.get("ignore_values", ()))
+    inside = sum(pixels[value] for value in coding.get("ignore_values", ()))
     positives = pixels[foreground]
     return Classes(
         task="binary",
         names=(name,),
-        pixels=[[sum(pixels.values()) - positives - unlabelled, positives]],
+        pixels=[[sum(pixels.values()) - positives - inside, positives]],
         images=(images[foreground],),
         reasons=[reason],
-        ignored_px=unlabelled,
-        **coding,
+        **{"ignored_px": inside, **coding},
     )
 
 
@@ -419,14 +419,14 @@ def _by_legend(pixels: Counter[int], images: Counter[int], legend: Legend) -> Cl
         "ignored_px": sum(pixels[number] for number in strange),
     }
     names = list(order)
-    if len(names) == 2:
-        front = _only(legend)
+    if len(names) == 2 and any(says_background(name) for name in names):
+        front = next((name for name in names if not says_background(name)), names[1])
         colors = {front: f"#{order[front]:06x}"}
         return _binary(
             Counter({order[name]: pixels[order[name]] for name in names}),
             images,
             order[front],
-            reason=reasons[0],
+            reason="; ".join(reasons),
             name=front,
             colors=colors,
             other=0,

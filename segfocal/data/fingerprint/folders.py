@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from segfocal.data.fingerprint.accounts import Account, account, account_lines, account_table
+from segfocal.data.fingerprint.accounts import Account, account, account_lines, account_table, with_legend
 from segfocal.data.fingerprint.advice import advise
 from segfocal.data.fingerprint.binding import Binding, bind
 from segfocal.data.fingerprint.classes import Classes, judge_classes
@@ -76,7 +76,10 @@ def look_at_folders(
         SegfocalError: Where there is no such folder, no pairs, nothing to learn from, or a choice to be made.
     """
     look = read_folder(root, processes=processes, images=images, masks=masks, rules=rules)
-    classes = judge_classes(look.totals, folders=look.match.classes, legend=find_legend(root))
+    legend = find_legend(root)
+    classes = judge_classes(look.totals, folders=look.match.classes, legend=legend)
+    if legend is not None and any(legend.source in reason for reason in classes.reasons):
+        look = replace(look, accounts=with_legend(look.accounts, legend.source))
     settings = folder_settings(
         root, look.cases, look.match.classes, by_folder=look.parting.source == "folders"
     )

@@ -19,7 +19,7 @@ _COPY = re.compile(
     r"^(.+?)(?:[ _-]?\(\d+\)|[_-](?:copy|aug|flip|rot)?\d{0,3}| - Copy(?: \(\d+\))?)$", re.IGNORECASE
 )
 _LEAST_SHARE = 0.6  # of the names must be in a group with others
-_FEW = 5  # groups, which make no three splits
+_FEW_FOLDERS, _FEW_NAMES = 3, 5  # groups: one for each split; more where only names say that they are any
 _LARGEST = 0.5  # of all cases, that a group may hold and still be kept whole
 
 
@@ -50,7 +50,8 @@ class Groups:
     @property
     def enough(self) -> bool:
         """Return whether there are enough of them to be divided into splits."""
-        return self.count >= _FEW and self.largest <= _LARGEST * len(self.of)
+        few = _FEW_NAMES if self.pattern else _FEW_FOLDERS
+        return self.count >= few and self.largest <= _LARGEST * len(self.of)
 
 
 def guess_groups(names: Sequence[str], members: Sequence[tuple[str, ...]] = ()) -> Groups | None:

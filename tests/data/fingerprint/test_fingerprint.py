@@ -166,6 +166,9 @@ def test_names_of_both_eyes_are_groups():
     assert guess_groups([f"IDRiD_{n:02}" for n in range(40)]) is None
     drives = guess_groups([f"drive{n % 3}_{n:05}" for n in range(30)])
     assert (drives.count, drives.enough) == (3, False)
+    names, folders = ["1", "2"] * 4, [(f"patient{n // 2}",) for n in range(8)]
+    assert guess_groups(names, folders).enough
+    assert not guess_groups(names[:4], folders[:4]).enough
 
 
 def test_processes_do_not_change_the_totals(tmp_path, monkeypatch):

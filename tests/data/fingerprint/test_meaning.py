@@ -251,9 +251,27 @@ def test_a_legend_names_the_colours(tmp_path, capsys, name):
     assert settings["colors"] == {"sky": "#808080", "road": "#804080", "car": "#400080"}
     assert settings["ignore_colors"] == ["#000000"]
     assert name in text
+    assert "1 as class names" in text
     found = labels(root, settings)
     assert (found[0] == 255).all()
     assert_array_equal(found[1:], np.array([1, 2, 0])[discs(0, 2)][1:])
+
+
+@pytest.mark.parametrize(("other", "task"), [("other", "binary"), ("sky", "multiclass")])
+def test_two_named_colours_beside_void(tmp_path, capsys, other, task):
+    def two(seed):
+        plane = colored(seed)
+        plane[(plane == COLORS["car"]).all(-1)] = COLORS["sky"]
+        return plane
+
+    root = write_set(tmp_path / "set", two)
+    table = f"name,r,g,b\nvoid,0,0,0\nroad,128,64,128\n{other},128,128,128\n"
+    (root / "class_dict.csv").write_text(table)
+    text, settings, _ = look(root, tmp_path, capsys)
+    assert settings["task"] == task
+    assert settings["class_names"] == (["road"] if task == "binary" else ["road", other])
+    assert settings["ignore_colors"] == ["#000000"]
+    assert "void there and ignored: #000000" in text
 
 
 @pytest.mark.parametrize(
