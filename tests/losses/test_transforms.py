@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 from torch.testing import assert_close
 
@@ -62,3 +63,15 @@ def test_settings_are_not_mapped_over():
 
     with pytest.raises(SegfocalError, match="once per setting"):
         torch.func.vmap(of_gamma)(torch.tensor([1.0, 2.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("loss", [FocalLoss("binary"), FocalDiceLoss("multiclass"), DiceLoss("multiclass")])
+def test_fake_tensors_have_shapes_and_no_values(loss):
+    channels = 1 if loss.task == "binary" else 3
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        logits = torch.randn(2, channels, 8, 8, requires_grad=True)
+        value = loss(logits, torch.randint(2, (2, 8, 8)))
+        (gradient,) = torch.autograd.grad(value, logits)
+    assert isinstance(value, FakeTensor)
+    assert value.shape == ()
+    assert gradient.shape == (2, channels, 8, 8)

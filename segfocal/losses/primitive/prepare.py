@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from segfocal.errors import SegfocalError
 from segfocal.losses.primitive.curve import Number, as_row, curve
@@ -39,8 +40,13 @@ def prepare(
     check_logits(logits, activation, target)
     check_no_grad(target=target, weight=weight, gamma=gamma, alpha=alpha, parameter=parameter)
     device = logits.device
-    # while a graph is traced, or samples are mapped over, there are no values to look at
-    unseen = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    # while a graph is traced, samples are mapped over or tensors are fake, there are no values to look at
+    unseen = (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or isinstance(logits, FakeTensor)
+        or isinstance(target, FakeTensor)
+    )
     check = (device.type == "cpu" if validate is None else validate) and not unseen
     row = None if alpha is None else as_row(alpha, device)
     inputs = Inputs(

@@ -127,6 +127,6 @@ def test_l2sp_without_a_start_is_refused_on_resuming(config, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["fit", "--config", str(config), "--run", str(run), "--trainer.max_steps", "2"]) == 0
     words = ["--model.penalties+", f"{PENALTIES}.L2SP", "--model.penalties.init_args.alpha", "0.1"]
-    words += ["--model.penalties.init_args.beta", "0.1", "--trainer.max_steps", "4"]
+    words += ["--model.penalties.init_args.beta", "0.1", "--trainer.max_steps", "4", "--allow-changes"]
     assert main(["fit", "--resume", str(run), *words]) == 2
     assert "the checkpoint holds none" in capsys.readouterr().err
