@@ -23,7 +23,6 @@ from segfocal.data.settings import from_dict
 from segfocal.data.splits import Split
 from segfocal.data.volumes.layout import FIFTH, read_volume_set, read_volume_table
 from segfocal.data.volumes.series import image_files
-from segfocal.data.volumes.source import volume_presence
 from segfocal.imbalance.counts import Task
 
 Arguments = Mapping[str, Any]
@@ -83,6 +82,8 @@ def _table(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
 
 
 def _volumes(root: Path, arguments: Arguments, split: Usual) -> list[Case]:
+    from segfocal.data.volumes.source import volume_presence  # nibabel, and with it scipy, is slow to import
+
     table, labels, channels = (arguments.get(key) for key in ("table", "labels", "channels"))
     found = read_volume_set(root) if table is None else read_volume_table(root, table, labels, channels)
     if split is None and not found.splits:

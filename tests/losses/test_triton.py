@@ -468,6 +468,7 @@ def test_the_operators_pass_torchs_own_check(name):
         "focal",
         "loss",
         255,
+        False,
         "triton",
     )
     torch.library.opcheck(getattr(torch.ops.segfocal, name).default, arguments)

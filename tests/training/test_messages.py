@@ -70,8 +70,8 @@ KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.
             "        Subtypes: [<class 'segfocal.data.splits.Split'>, <class 'NoneType'>]\n"
             "          - Expected a dot import path string: folders\n          Given value: folders",
             "data.split must be null or a mapping with some of the keys train, val, test, group, val_share, "
-            "seed, test_folds, test_fold, val_folds, val_fold, train_fraction, got 'folders'. In a YAML "
-            "file: train: ... below split; as an option: --data.init_args.split.train ...",
+            "seed, test_folds, test_fold, val_folds, val_fold, train_fraction, stratify, got 'folders'. "
+            "In a YAML file: train: ... below split; as an option: --data.init_args.split.train ...",
         ),
         (
             'Parser key "model.loss":\n  - Expected a dot import path string: 3',
