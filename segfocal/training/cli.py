@@ -12,11 +12,20 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import Namespace
+from jsonargparse.typing import register_type
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.enums import StrEnum
 from pytorch_lightning import Callback, LightningDataModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ProgressBar,
+)
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 
@@ -38,6 +47,11 @@ _TRAINER_DEFAULTS = {
     "enable_model_summary": False,
     "log_every_n_steps": 20,
 }
+
+# defaults of Lightning's callbacks that jsonargparse cannot write into config.yaml: the device of
+# StochasticWeightAveraging, the interval of Timer
+register_type(torch.device, str, torch.device, fail_already_registered=False)
+yaml.SafeDumper.add_multi_representer(StrEnum, lambda dumper, word: dumper.represent_str(word.value))
 
 
 class SegfocalCLI(LightningCLI):
@@ -199,6 +213,11 @@ class SegfocalCLI(LightningCLI):
             raise SegfocalError(
                 "trainer.callbacks: LearningRateFinder trains with rates of its own in place of "
                 "model.schedule and cannot be used. Set model.learning_rate, or search it: segfocal tune."
+            )
+        if any(isinstance(callback, BatchSizeFinder) for callback in given):
+            raise SegfocalError(
+                "trainer.callbacks: BatchSizeFinder trains at a batch size that config.yaml does not show "
+                "and cannot be used. Set data.init_args.batch_size."
             )
         if not all(type(callback).__module__.startswith("pytorch_lightning.") for callback in given):
             return

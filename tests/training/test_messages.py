@@ -178,6 +178,7 @@ CALLBACKS = {
     "ModelCheckpoint": ({"monitor": "val/dicee", "save_top_k": 1}, "could not find the monitored key", 2),
     "EarlyStopping": ({"monitor": "nope"}, "metric `nope` which is not available", 1),
     "LearningRateFinder": ({}, "LearningRateFinder", 2),
+    "BatchSizeFinder": ({}, "data.init_args.batch_size", 2),
     "BackboneFinetuning": ({}, "backbone", 1),
 }
 
@@ -193,6 +194,27 @@ def test_callbacks_that_do_not_fit_end_in_one_line(name, config, tmp_path, capsy
     lines = capsys.readouterr().err.strip().splitlines()
     assert shown in lines[-1]
     assert not any(line.startswith("Traceback") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "kept"),
+    [
+        ("Timer", {"duration": "00:01:00:00"}, {"duration": "00:01:00:00", "interval": "step"}),
+        ("StochasticWeightAveraging", {"swa_lrs": 0.01, "swa_epoch_start": 1}, {"device": "cpu"}),
+    ],
+)
+# said by Lightning: its average wants schedules by epoch
+@pytest.mark.filterwarnings("ignore:SWA is currently", "ignore:Swapping scheduler")
+def test_defaults_of_callbacks_can_be_written_and_read_again(name, arguments, kept, config, tmp_path):
+    given = {"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": arguments}
+    settings = yaml.safe_load(config.read_text())
+    settings["trainer"] = {"accelerator": "cpu", "callbacks": [given], "max_epochs": 1}
+    config.write_text(yaml.safe_dump(settings))
+    run = tmp_path / "run"
+    assert main(["fit", "--config", str(config), "--run", str(run)]) == 0
+    (written,) = yaml.safe_load((run / "config.yaml").read_text())["trainer"]["callbacks"]
+    assert kept.items() <= written["init_args"].items()
+    assert main(["test", "--run", str(run)]) == 0
 
 
 @pytest.mark.parametrize(
