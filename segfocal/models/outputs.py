@@ -66,7 +66,7 @@ class TakeOutput(nn.Module):
         key: The entry that holds the logits; torchvision calls it ``"out"``. A number counts from 0.
     """
 
-    def __init__(self, network: nn.Module, *, key: str | int = "out") -> None:
+    def __init__(self, network: nn.Module, *, key: int | str = "out") -> None:
         super().__init__()
         self.network = network
         self.key = key

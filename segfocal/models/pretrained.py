@@ -17,6 +17,9 @@ from segfocal.models.weights_match import Match, match_tensors
 from segfocal.models.weights_read import read_tensors
 from segfocal.models.weights_report import LoadReport, some
 
+# random states and sums that a run keeps beside its weights
+_NO_WEIGHTS = ("segfocal_resume.", "running_sums.")
+
 
 def load_pretrained(
     network: nn.Module,
@@ -105,7 +108,11 @@ def _report(
         adapted={name: both(name) for name in plan.adapted},
         reinitialised={name: both(name) for name in plan.reinitialised},
         missing={name: tuple(value.shape) for name, value in own.items() if name not in match.pairs},
-        unused={name: tuple(value.shape) for name, value in found.items() if name not in used},
+        unused={
+            name: tuple(value.shape)
+            for name, value in found.items()
+            if name not in used and not name.startswith(_NO_WEIGHTS)
+        },
     )
 
 

@@ -37,11 +37,13 @@ class PlainProgress(Callback):
     def __init__(self, monitor: str = "val/dice") -> None:
         self.monitor = monitor
         self._start = (0.0, 0)
+        self._total = float("inf")
         self._shown_step = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock, and note the end: callbacks that average weights change what the trainer says."""
         self._start = (time.monotonic(), trainer.global_step)
+        self._total = float(trainer.estimated_stepping_batches)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a line."""
@@ -57,7 +59,7 @@ class PlainProgress(Callback):
         if not trainer.is_global_zero:
             return
         self._shown_step = trainer.global_step
-        sys.stdout.write(progress_line(trainer, self.monitor, self._start) + "\n")
+        sys.stdout.write(progress_line(trainer, self.monitor, self._start, total=self._total) + "\n")
         sys.stdout.flush()
 
 
@@ -71,19 +73,20 @@ def shown(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.4f}"
 
 
-def progress_line(trainer: Trainer, monitor: str, start: tuple[float, int]) -> str:
+def progress_line(trainer: Trainer, monitor: str, start: tuple[float, int], *, total: float) -> str:
     """Return one line on how far a training is.
 
     Args:
         trainer: The running one.
         monitor: Name of the score to show.
         start: Time and step at which this process began to train.
+        total: Steps of the whole training, as its start knew them; infinite where nothing says.
 
     Returns:
         Epoch, step, losses and score where they are known, and the time left.
     """
-    total = trainer.estimated_stepping_batches
-    parts = [f"epoch {trainer.current_epoch + 1}", f"step {trainer.global_step}/{total}"]
+    end = "" if total == float("inf") else f"/{total:.0f}"
+    parts = [f"epoch {trainer.current_epoch + 1}", f"step {trainer.global_step}{end}"]
     metrics: dict[str, Any] = trainer.callback_metrics
     for name in ("train/loss", "val/loss", monitor):
         if name in metrics:

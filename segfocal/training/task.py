@@ -103,7 +103,7 @@ class SegmentationTask(ScoringModule):
         decay_norm_and_bias: bool = False,
         schedule: Literal["cosine", "poly", "constant"] = "cosine",
         warmup_steps: int = 0,
-        head_prior: str | float | None = None,
+        head_prior: Literal["measured"] | float | None = None,
         channels_last: bool = False,
         compile: bool = False,
         divisor: int | None = None,
@@ -209,7 +209,8 @@ class SegmentationTask(ScoringModule):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert not isinstance(optimizer, list)
         fresh = optimizer_of(self.network, self.hparams, self.phase)
-        optim.apply_settings(optimizer.optimizer, fresh, scheduler)  # type: ignore[arg-type]
+        if scheduler is not None:  # weight averaging, resumed, sets rates of its own
+            optim.apply_settings(optimizer.optimizer, fresh, scheduler)  # type: ignore[arg-type]
         self.matching.announce(optimizer.optimizer, rank=self.global_rank)
         self.loss_schedule.apply(self.loss, epoch=self.current_epoch)  # resumed, no epoch may begin
 

@@ -116,6 +116,7 @@ def test_a_run_directory(run, which):
     recorded = json.loads((run / "run.json").read_text())["checkpoints"][which]
     assert report.sha256 == recorded["sha256"]
     assert report.prefix == "state_dict.network."
+    assert not [name for name in report.unused if name.startswith(("segfocal_resume", "running_sums"))]
     assert all(torch.equal(after[name], stored["state_dict"][f"network.{name}"]) for name in report.loaded)
     assert (len(report.loaded), list(report.adapted), report.missing) == (len(after) - 3, ["stem.weight"], {})
     assert network.head.bias.tolist() == [0.0, -1.0, -2.0]

@@ -312,3 +312,17 @@ def test_a_network_of_one_size_is_exported_for_it():
     assert agreement.shapes == ((1, 1, 12, 20), (3, 1, 12, 20))
     assert agreement.difference <= TOLERANCE
     assert torch_file.open_content(content)(torch.zeros(5, 1, 12, 20)).shape == (5, 1, 12, 20)
+
+
+# averages the whole image: PSPNet, UPerNet and PAN do, whose files know one size; DeepLabV3 exports with any
+@pytest.mark.parametrize("fault", ["raises", "differs", "shape"])
+def test_a_file_of_one_size_names_the_size_and_the_networks_that_need_it(fault):
+    def exported(images):
+        if fault == "raises":
+            raise RuntimeError("Got invalid dimensions")
+        return torch.ones(1, 1, 4, 4) if fault == "shape" else torch.ones(len(images), 1, *images.shape[2:])
+
+    with pytest.raises(SegfocalError, match=r"PSPNet, UPerNet, PAN\).* --size") as raised:
+        compare(exported, lambda images: images[:, :1] * 0, shapes=[(1, 3, 8, 8)], sample=(0.0, 1.0))
+    assert "DeepLab" not in str(raised.value)
+    assert "\n" not in str(raised.value)

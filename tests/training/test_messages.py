@@ -1,14 +1,28 @@
 """One short message per wrong configuration; a test per form that the parser's complaints take."""
 
+import inspect
+import typing
+
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+import segfocal.data
+import segfocal.losses
+import segfocal.models
 from segfocal.__main__ import main
+from segfocal.data.splits import Split
 from segfocal.errors import SegfocalError
+from segfocal.losses.compat import kornia, mmseg, monai, smp
+from segfocal.models import TakeOutput
+from segfocal.training import penalties
 from segfocal.training.arguments import config_files, lift_nulls, new_run_dir, take_option, words_of_run
+from segfocal.training.checkpoints import RunCheckpoints
 from segfocal.training.messages import explain, explain_failure, losses
+from segfocal.training.phases.settings import Finetune
+from segfocal.training.task import SegmentationTask
 
 KNOWN = ["model.network", "model.loss", "model.learning_rate", "data", "trainer.max_steps"]
 
@@ -215,6 +229,45 @@ def test_defaults_of_callbacks_can_be_written_and_read_again(name, arguments, ke
     (written,) = yaml.safe_load((run / "config.yaml").read_text())["trainer"]["callbacks"]
     assert kept.items() <= written["init_args"].items()
     assert main(["test", "--run", str(run)]) == 0
+
+
+# said by Lightning: its average wants schedules by epoch
+@pytest.mark.filterwarnings("ignore:SWA is currently", "ignore:Swapping scheduler")
+def test_a_finished_run_with_averaged_weights_goes_on(config, tmp_path, capsys):
+    averaging = "pytorch_lightning.callbacks.StochasticWeightAveraging"
+    given = {"class_path": averaging, "init_args": {"swa_lrs": 0.01, "swa_epoch_start": 1}}
+    settings = yaml.safe_load(config.read_text())
+    settings["trainer"] = {"accelerator": "cpu", "callbacks": [given], "max_epochs": 2}
+    config.write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run")]) == 0
+    assert main(["fit", "--resume", str(tmp_path / "run"), "--trainer.max_epochs", "4"]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    steps = [tuple(map(int, line[3].split("/"))) for line in shown]
+    assert all(done <= whole for done, whole in steps), steps
+    assert steps[-1][0] > steps[0][1] / 2  # the second fit went on
+
+
+def _unions():
+    """Every argument of a configuration that takes a number or something else."""
+    kinds = [SegmentationTask, RunCheckpoints, Finetune, Split, TakeOutput]
+    for module in (segfocal.data, segfocal.losses, segfocal.models, penalties, monai, smp, kornia, mmseg):
+        names = [name for name in dir(module) if name[0].isupper()]
+        kinds += [kind for kind in (getattr(module, name) for name in names) if inspect.isclass(kind)]
+    for kind in dict.fromkeys(kinds):
+        for name, hint in typing.get_type_hints(kind.__init__).items():
+            members = set(typing.get_args(hint)) - {type(None)}
+            if members & {int, float} and len(members) > 1:
+                yield pytest.param(hint, float in members, id=f"{kind.__module__}.{kind.__name__}.{name}")
+
+
+@pytest.mark.parametrize(("hint", "fractions"), list(_unions()))
+def test_a_number_on_the_command_line_is_a_number_where_words_are_taken_too(hint, fractions):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--x", type=hint)
+    for word in ("3", "0.001", "1e-3", "5.0E-4", ".5") if fractions else ("3",):
+        found = parser.parse_args(["--x", word]).x
+        assert found == float(word)
+        assert not isinstance(found, str)
 
 
 @pytest.mark.parametrize(

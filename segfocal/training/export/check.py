@@ -128,7 +128,7 @@ def _difference(found: Tensor, expected: Tensor, shape: tuple[int, ...]) -> floa
 def _refusal(shape: tuple[int, ...], fault: str) -> SegfocalError:
     return SegfocalError(
         f"The exported file {fault} for an input of shape {shape}; nothing was written. A "
-        "network that pools over its whole image (PSPNet, PAN, DeepLabV3) is exported for one size: add "
+        "network that pools over its whole image (PSPNet, UPerNet, PAN) is exported for one size: add "
         "--size, e.g. that of the training patches. Or try another --format."
     )
 
