@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segfocal.data import ForeignData
 from segfocal.data.folder import FolderData
 from segfocal.data.splits import Split
 from segfocal.data.strata import MOST, Presence, ordered, spread
@@ -179,3 +180,41 @@ def test_a_damaged_mask_is_told_where_it_is_read_and_not_by_the_split(tmp_path):
     (root / "masks/05.png").write_bytes(b"no picture")
     data = FolderData(str(root), "binary", split=Split(train=0.6, val=0.2, test=0.2))
     assert sum(len(data.cases(part)) for part in ("train", "val", "test")) == 24
+
+
+def voc(root, positives, *, count=24):
+    """Write Pascal VOC's folders; class 2 is in the positives alone."""
+    base = root / "VOCdevkit" / "VOC2012"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (base / name).mkdir(parents=True)
+    names = [f"2007_{index:06d}" for index in range(count)]
+    (base / "ImageSets/Segmentation/train.txt").write_text("\n".join(names) + "\n")
+    for index, name in enumerate(names):
+        pixels = np.random.default_rng(index).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(base / f"JPEGImages/{name}.jpg")
+        mask = np.zeros((16, 16), np.uint8)
+        mask[:4] = 1
+        if index in positives:
+            mask[6:9, 3:9] = 2
+        Image.fromarray(mask).save(base / f"SegmentationClass/{name}.png")
+    return root
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_data_sets_by_class_path_hold_the_rare_class_in_every_split(seed, tmp_path):
+    positives = np.random.default_rng(seed).permutation(24)[:3]
+    root = str(voc(tmp_path, positives))
+    train = {"class_path": "torchvision.datasets.VOCSegmentation"}
+    train["init_args"] = {"root": root, "image_set": "train"}
+
+    def divided(**given):
+        split = Split(train=0.6, val=0.2, test=0.2, seed=seed, **given)
+        data = ForeignData({"train": train}, "multiclass", list("abc"), split=split, image_files="images")
+        return {part: data.source(part).names for part in ("train", "val", "test")}
+
+    parts = divided()
+    rare = {f"2007_{index:06d}" for index in positives}
+    assert all(len(rare & set(names)) == 1 for names in parts.values())
+    assert sorted(name for names in parts.values() for name in names) == sorted(
+        name for names in divided(stratify=False).values() for name in names
+    )

@@ -22,7 +22,7 @@ from segfocal.data.fingerprint.parting import Parting, part_cases
 from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import Totals, scan
 from segfocal.data.fingerprint.settings import FolderSettings, folder_settings
-from segfocal.data.fingerprint.tables import draw_validation, table_text
+from segfocal.data.fingerprint.tables import draw_validation, drawn_note, table_text
 from segfocal.data.reading import PLAIN, ReadRules
 from segfocal.errors import SegfocalError
 
@@ -86,10 +86,14 @@ def look_at_folders(
     if look.binding.groups is not None and not look.binding.pattern:
         settings = None
 
-    def files(out: Path) -> dict[Path, str]:
-        return _files(out, root, look, classes, settings)
+    draws = settings is None and look.parting.source
+    drawn = draw_validation(look.cases, look.groups()) if draws else look.cases
+    note = drawn_note(look.cases, drawn=drawn)
 
-    return Report(_page(root, look, classes), files, look.accounts)
+    def files(out: Path) -> dict[Path, str]:
+        return _files(out, root, replace(look, cases=list(drawn)), classes, settings, note)
+
+    return Report(_page(root, look, classes, note), files, look.accounts)
 
 
 def read_folder(
@@ -139,7 +143,12 @@ def read_folder(
 
 
 def _files(
-    out: Path, root: Path, look: FolderLook, classes: Classes, settings: FolderSettings | None
+    out: Path,
+    root: Path,
+    look: FolderLook,
+    classes: Classes,
+    settings: FolderSettings | None,
+    drawn: Sequence[str],
 ) -> dict[Path, str]:
     groups = look.groups()
     group = look.binding.pattern if groups is not None and settings is not None else None
@@ -149,18 +158,17 @@ def _files(
     if settings is not None or not look.parting.source:
         split = split_lines(settings.folders if settings else {}, group=group, note=note)
     data = data_lines(root, settings, classes, table=table, split=split)
-    notes = [*look.match.reasons, *look.parting.notes, *look.binding.notes]
+    notes = [*look.match.reasons, *look.parting.notes, *look.binding.notes, *drawn]
     if groups is not None and settings is None:
         notes.append(f"groups, in the column group of the table: {note}")
     text = compose(root.name, classes, advise(look.totals, classes), data=data, notes=notes)
     files = {out: text}
     if table is not None:
-        cases = draw_validation(look.cases, groups) if look.parting.source else look.cases
-        files[table] = table_text(root, cases, look.match.classes, groups)
+        files[table] = table_text(root, look.cases, look.match.classes, groups)
     return files | {out.with_suffix(".files.csv"): account_table(look.accounts)}
 
 
-def _page(root: Path, look: FolderLook, classes: Classes) -> RenderableType:
+def _page(root: Path, look: FolderLook, classes: Classes, drawn: Sequence[str]) -> RenderableType:
     match, splits = look.match, look.totals.splits
     counts = ", ".join(f"{name} {count}" for name, count in splits.items() if name)
     rows: dict[str, str] = {
@@ -177,7 +185,7 @@ def _page(root: Path, look: FolderLook, classes: Classes) -> RenderableType:
     rows |= picture_rows(look.totals)
     if look.groups() is not None:
         rows["groups"] = look.binding.summary()
-    said = [*match.reasons, *look.parting.notes, *look.binding.notes]
+    said = [*match.reasons, *look.parting.notes, *look.binding.notes, *drawn]
     warned = [*look.binding.warnings, *_missing(splits)]
     return Group(
         facts(rows),

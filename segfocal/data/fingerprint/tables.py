@@ -136,9 +136,26 @@ def draw_validation(cases: Sequence[CaseFiles], groups: Sequence[str] | None) ->
     train = sorted(case.image.place for case in cases if case.split == "train")
     if len({group_of[place] for place in train}) < 2:
         return list(cases)
+    # masks are not read again for it: the page says so
     split = Split(train=["*"], val_share=VAL_SHARE)
     drawn = set(split.finish({"train": train}, group_of=group_of.__getitem__)["val"])
     return [replace(case, split="val") if case.image.place in drawn else case for case in cases]
+
+
+def drawn_note(cases: Sequence[CaseFiles], *, drawn: Sequence[CaseFiles]) -> list[str]:
+    """Return a sentence about the images that `draw_validation` drew; none where it drew none.
+
+    Args:
+        cases: Before the draw.
+        drawn: After it.
+    """
+    count = sum(old.split != new.split for old, new in zip(cases, drawn, strict=True))
+    if not count:
+        return []
+    return [
+        f"{count} images of train validate (val in the table): drawn by chance, whatever classes they hold; "
+        "edit the column split where a class is missing"
+    ]
 
 
 def _named(twins: Sequence[Sequence[Key]], pairs: Sequence[tuple[str, Pair]]) -> list[list[Key]]:

@@ -62,4 +62,9 @@ class TuSimpleData(LaneData):
 
     def frames(self) -> dict[str, list[LaneFrame]]:
         """Return the frames of the label files."""
+        if self.split is TENTH:
+            self.notes.append(
+                "split: a tenth of the frames validates, drawn one by one by the seed alone; "
+                "data.init_args.split keeps drives together and spreads frames without lanes"
+            )
         return tusimple_frames(self.root, self.labels, self.test_labels)

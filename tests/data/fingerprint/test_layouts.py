@@ -1,5 +1,6 @@
 """Every published layout: all files accounted for, and the complete list of pairs, splits and groups."""
 
+import csv
 from collections import Counter
 
 import pytest
@@ -89,3 +90,19 @@ def test_what_is_written_gives_the_same_pairs(tmp_path, capsys, layout):
     assert sum(map(len, found.values())) == sum(map(len, truth.pairs.values()))
     assert found["train"]
     assert found["val"]
+
+
+@pytest.mark.parametrize(
+    "layout", [each for each in EVERY if each.kind == "pictures"], ids=lambda each: each.name
+)
+def test_images_that_are_drawn_to_validate_in_a_table_are_said(layout, tmp_path, capsys):
+    truth = layout.make(tmp_path / "set")
+    out = tmp_path / "x.yaml"
+    assert main(["fingerprint", str(tmp_path / "set"), "--out", str(out), "--processes", "1"]) == 0
+    if not (table := out.with_suffix(".csv")).is_file():
+        return  # patterns say it all
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    drawn = {row["image"] for row in rows if row.get("split") == "val"} - set(truth.pairs.get("val", ()))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (f"{len(drawn)} images of train validate" in said) == bool(drawn)
+    assert (f"{len(drawn)} images of train validate" in out.read_text()) == bool(drawn)
