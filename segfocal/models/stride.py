@@ -15,7 +15,6 @@ from segfocal.models.probe import probing
 
 # powers of two for convolutional networks; 14 and 7 x 2^k for transformers with such patches and windows
 CANDIDATES = (1, 2, 4, 8, 16, 32, 64, 14, 28, 56, 112)
-_COMPLAINTS = (RuntimeError, ValueError, AssertionError, IndexError)
 _CHANNELS = re.compile(r"expected input\[.*\] to have (\d+) channels, but got (\d+) channels")
 
 
@@ -56,7 +55,7 @@ def size_divisor(
         if divisor < 1:
             raise SegfocalError(f"divisor must be a positive number of pixels, got {divisor}.")
         return divisor
-    complaint = ""
+    complaint, failures = "", list[str]()
     least = _declared_stride(network)
     sizes = {c: _odd_multiples(c, spatial_dims) for c in CANDIDATES if c % least == 0}
     if window is not None and (inside := _dividing(window)):
@@ -67,14 +66,21 @@ def size_divisor(
                 found = main_output(network(example.new_zeros(1, in_channels, *size))).shape[2:]
             except SegfocalError:
                 raise
-            except _COMPLAINTS as error:
+            except Exception as error:  # networks of other packages raise whatever they like
                 if mismatch := other_channels(str(error), in_channels):
                     raise mismatch from error
-                complaint = f"{type(error).__name__}: {str(error).strip()[:300]}"
+                complaint = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                failures.append(complaint)
                 continue
             if tuple(found) == size:
                 return abs(candidate)
             complaint = f"an input of size {size} gave logits of size {tuple(found)}"
+    if len(failures) == len(sizes) and len(set(failures)) == 1:
+        raise SegfocalError(
+            f"{type(network).__name__} fails on images of {in_channels} channels of any size: {complaint}. "
+            "Its forward must take one tensor (N, C, H, W) or (N, C, D, H, W) and return logits: wrap it in "
+            "a module that does, or take another network."
+        )
     raise SegfocalError(
         f"No input size that is a multiple of {', '.join(map(str, CANDIDATES))} gives logits of the same "
         f"size with {in_channels} input channels; the last attempt: {complaint}. Give the multiple as "

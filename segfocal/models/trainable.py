@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from segfocal.errors import SegfocalError
 from segfocal.models.head import CONVOLUTIONS
@@ -70,6 +71,33 @@ def check_training(
     return f"network {type(network).__name__} has {len(output)} outputs ({sizes}): the first is scored"
 
 
+def check_weights(network: nn.Module) -> None:
+    """Raise unless a network has weights, and some of them are trained.
+
+    Args:
+        network: Any.
+
+    Raises:
+        SegfocalError: Naming the way out.
+
+    Example:
+        >>> check_weights(nn.Conv2d(3, 1, 1))
+    """
+    name, weights = type(network).__name__, list(network.parameters())
+    if lazy := [part for part, module in network.named_modules() if isinstance(module, LazyModuleMixin)]:
+        raise SegfocalError(
+            f"{name} has layers whose size is not known yet ({', '.join(lazy[:4]) or 'the whole'}). Take the "
+            "layers without Lazy in their names, or call the network once in its constructor."
+        )
+    if not weights:
+        raise SegfocalError(f"{name} has no weights, so there is nothing to train. Take another network.")
+    if not any(weight.requires_grad for weight in weights):
+        raise SegfocalError(
+            f"All {len(weights)} tensors of {name} are frozen (requires_grad is False): there is nothing to "
+            "train. Leave out what freezes them; segfocal finetune freezes parts by finetune.phases."
+        )
+
+
 def check_activation(network: nn.Module, *, in_channels: int, size: Sequence[int]) -> None:
     """Raise where a network returns probabilities, which the loss would squash once more.
 
@@ -102,6 +130,11 @@ def check_activation(network: nn.Module, *, in_channels: int, size: Sequence[int
                 if not _bounded(results[-1]):
                     return
     if all(torch.equal(result, found) for result in results):  # a constant says nothing
+        if layers and found.shape[1] == 1 and bool((found == 1).all()):
+            raise SegfocalError(
+                f"{type(network).__name__} returns 1 everywhere, whatever its weights: a softmax over one "
+                "channel. Take it out: for one class the loss applies its own sigmoid."
+            )
         return
     ends = _activations(network)
     named = f" ({ends})" if ends else ""

@@ -35,7 +35,7 @@ from segfocal.errors import SegfocalError
 from segfocal.models.downloads import asked_weights, fetching, without_downloads
 from segfocal.training.arguments import check_config_files, config_files, lift_nulls
 from segfocal.training.checkpoints import RunCheckpoints, check_monitor
-from segfocal.training.messages import explain
+from segfocal.training.messages import explain, not_built
 from segfocal.training.monitors import Presence, passes_nan
 from segfocal.training.phases.settings import ActivePhase, Finetune
 from segfocal.training.phases.trainer import PhaseTrainer
@@ -122,7 +122,7 @@ class SegfocalCLI(LightningCLI):
             with fetching(asked_weights(self.config.model.network.as_dict())):
                 self.config_init = self.parser.instantiate_classes(self.config)
         except Exception as error:  # constructors of other packages raise whatever they like
-            raise _own_error(error) or explain(str(error), known=[]) from error
+            raise _own_error(error) or not_built(error) from error
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
         self.checkpoints: RunCheckpoints = self._get(self.config_init, "checkpoint")

@@ -89,10 +89,35 @@ def explain_failure(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _NO_MEMORY.search(text):
         remedy = "Lower data.init_args.batch_size or patch_size, or set trainer.precision to 16-mixed"
         return f"out of memory ({said.rstrip('.')}). {remedy}. {_DEBUG}", 2
+    if "does not require grad and does not have a grad_fn" in text:
+        remedy = "leave out detach() and torch.no_grad in its forward"
+        return f"the network's output carries no gradient, so nothing can be trained: {remedy}. {_DEBUG}", 2
     steps = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(steps[-1].filename).name}, line {steps[-1].lineno})" if steps else ""
     wrong = isinstance(error, (ImportError, NotImplementedError)) or kind == "MisconfigurationException"
     return f"{kind}: {said.rstrip('.')}{place}. {_DEBUG}", 2 if wrong else 1
+
+
+def not_built(error: Exception) -> SegfocalError:
+    """Return what to say where the constructor of a class of the configuration raised.
+
+    Args:
+        error: What it raised, with its traceback.
+
+    Returns:
+        The class, its complaint, and where to look.
+    """
+    if "Parser key" in str(error):
+        return explain(str(error), known=[])
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    owners = (frame.f_locals.get("self") for frame in frames if frame.f_code.co_name == "__init__")
+    kinds = [type(owner) for owner in owners if owner is not None]
+    named = [kind.__name__ for kind in kinds if not kind.__module__.startswith(("jsonargparse", "pytorch_"))]
+    said = " ".join(str(error).split())[:400].rstrip(".") or type(error).__name__
+    who = named[0] if named else "A class of the configuration"
+    return SegfocalError(
+        f"{who} cannot be built: {said}. Change its init_args in the configuration, or take another class."
+    )
 
 
 def losses() -> dict[str, str]:

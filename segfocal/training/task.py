@@ -18,6 +18,7 @@ from segfocal.errors import SegfocalError, check_choice
 from segfocal.losses import SegmentationLoss
 from segfocal.models.changes import Change
 from segfocal.models.outputs import as_supervised
+from segfocal.models.trainable import check_weights
 from segfocal.runs.scores import Empty
 from segfocal.training import optim
 from segfocal.training.evaluation import StageScores
@@ -180,6 +181,8 @@ class SegmentationTask(ScoringModule):
         check_ignored(self.loss, data.ignore_index)
         self.test_scores.check(data.class_names, background=background_of(data))
         axes = spatial_dims(self.network)
+        if stage == "fit":
+            check_weights(self.network)
         divisor = find_divisor(self.network, data, divisor=self.divisor, spatial_dims=axes)
         shape: dict[str, Any] = {"in_channels": data.in_channels, "spatial_dims": axes, "divisor": divisor}
         shape["size"] = patch_of(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from segfocal.models import TakeOutput
 from segfocal.models.outputs import as_supervised
 from segfocal.models.probe import try_out
 from segfocal.models.stride import size_divisor
-from segfocal.models.trainable import check_activation, check_training
+from segfocal.models.trainable import check_activation, check_training, check_weights
 
 
 def check(network, size, *, batch=2, divisor=4, outputs=1, channels=1):
@@ -207,3 +208,53 @@ def test_windows_of_one_size_suit_a_network_that_takes_that_alone():
     assert size_divisor(network, in_channels=1, spatial_dims=3, window=(32, 32, 32)) == 16
     with pytest.raises(SegfocalError, match="No input size"):
         size_divisor(network, in_channels=1, spatial_dims=3, window=(48, 48, 48))
+
+
+class Wrapped(nn.Module):
+    """One convolution, and what a test does with its logits."""
+
+    def __init__(self, change, *, trained=True):
+        super().__init__()
+        self.conv, self.change = nn.Conv2d(1, 1, 3, padding=1).requires_grad_(trained), change
+
+    def forward(self, images):
+        return self.change(self.conv(images))
+
+
+@pytest.mark.parametrize(
+    ("network", "shown"),
+    [
+        (nn.Identity(), "Identity has no weights"),
+        (nn.Sequential(nn.Upsample(scale_factor=2), nn.MaxPool2d(2)), "Sequential has no weights"),
+        (Wrapped(nn.Identity(), trained=False), "All 2 tensors of Wrapped are frozen"),
+        (Wrapped(nn.LazyConv2d(1, 1)), "layers whose size is not known yet (change)"),
+    ],
+)
+def test_networks_without_weights_to_train_are_refused(network, shown):
+    with pytest.raises(SegfocalError, match=re.escape(shown)):
+        check_weights(network)
+
+
+def test_a_network_with_one_weight_to_train_passes():
+    network = Wrapped(nn.Conv2d(1, 1, 1), trained=False)
+    assert check_weights(network) is None
+
+
+@pytest.mark.parametrize(
+    "kind", [KeyError, TypeError, AttributeError, NotImplementedError, ZeroDivisionError]
+)
+def test_what_a_forward_raises_for_every_size_is_named_once(kind):
+    def broken(_logits):
+        raise kind("weights\nand more")
+
+    with pytest.raises(
+        SegfocalError, match=f"Wrapped fails on images of 1 channels of any size: {kind.__name__}"
+    ) as raised:
+        size_divisor(Wrapped(broken), in_channels=1)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_softmax_over_one_channel_is_refused():
+    with pytest.raises(SegfocalError, match="softmax over one channel"):
+        check_activation(Wrapped(nn.Softmax(dim=1)), in_channels=1, size=(16, 16))
+    check_activation(Wrapped(nn.LogSoftmax(dim=1)), in_channels=1, size=(16, 16))

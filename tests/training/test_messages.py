@@ -285,3 +285,38 @@ def test_runs_from_before_stratify_keep_the_draw_of_their_seed(text, kept, tmp_p
     words = words_of_run(tmp_path / "config.yaml")
     added = ["--data.init_args.split.stratify", "false"] if kept else []
     assert words == ["--config", str(tmp_path / "config.yaml"), *added]
+
+
+@pytest.mark.parametrize(
+    ("network", "shown"),
+    [
+        ({"class_path": "torch.nn.Identity"}, "Identity has no weights, so there is nothing to train"),
+        (
+            {"class_path": "monai.networks.nets.FlexibleUNet", "init_args": {"backbone": "posix.system"}},
+            "FlexibleUNet cannot be built: ",
+        ),
+        (
+            {"class_path": "torch.nn.Conv2d", "init_args": {"groups": 3, "kernel_size": 1}},
+            "Conv2d cannot be built: in_channels must be divisible by groups",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_built_or_trained_are_named_in_one_line(
+    network, shown, config, tmp_path, capsys
+):
+    settings = yaml.safe_load(config.read_text())
+    sizes = {"in_channels": 1, "out_channels": 1}
+    if network["class_path"] != "torch.nn.Identity":
+        network = {**network, "init_args": {**network["init_args"], **sizes}}
+    settings["model"]["network"] = network
+    config.write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run")]) == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.strip()]
+    assert shown in line
+
+
+def test_an_output_without_gradient_is_explained():
+    with pytest.raises(RuntimeError) as raised:
+        torch.zeros(1).sum().backward()
+    line, code = explain_failure(raised.value)
+    assert (code, "no_grad" in line) == (2, True)
