@@ -104,7 +104,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         other = found.setdefault(path.stem, path)
         if other is not path:
             raise SegfocalError(
-                f"{folder} holds {other.name} and {path.name}: names must differ without suffix."
+                f"{folder} holds {other.name} and {path.name}: names without suffix must differ. Rename one."
             )
     return found
 

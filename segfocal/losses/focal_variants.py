@@ -62,7 +62,9 @@ class ConvexFocalLoss(PixelwiseLoss):
                 f'ConvexFocalLoss exists for task "binary" only, got {task!r}. Use FocalLoss.'
             )
         if reduction == "modulation":
-            raise SegfocalError('ConvexFocalLoss has no modulating factor. Use reduction="mean".')
+            raise SegfocalError(
+                'ConvexFocalLoss has no modulating factor, got reduction="modulation". Use reduction="mean".'
+            )
         check_range("tail", tail, low=0.0, high=1.0)
         check_range("shift", shift, open_low=True, open_high=True)
         super().__init__(
@@ -147,7 +149,9 @@ class ReducedFocalLoss(PixelwiseLoss):
     ) -> None:
         check_range("threshold", threshold, low=0.0, high=1.0, open_low=True, open_high=True)
         if reduction == "modulation":
-            raise SegfocalError('ReducedFocalLoss has another factor than modulation. Use reduction="mean".')
+            raise SegfocalError(
+                'ReducedFocalLoss has a changed factor, got reduction="modulation". Use reduction="mean".'
+            )
         super().__init__(
             task,
             gamma=gamma,

@@ -41,7 +41,7 @@ class LossModule(nn.Module):
             return add(other, self)
         if other == 0:  # where sum() starts
             return self  # type: ignore[return-value]
-        raise SegfocalError(f"a loss adds to a loss, got {other!r}.")
+        raise SegfocalError(f"a loss can be added to a loss only, got {other!r}.")
 
     def __mul__(self, factor: float) -> SegmentationLoss:
         from segfocal.losses.compound import scale

@@ -53,7 +53,7 @@ def pixel_part(loss: nn.Module) -> PixelwiseLoss:
         parts = " and ".join(type(each).__name__ for each in found)
         raise SegfocalError(f"{name} has several losses per pixel, {parts}. Score a run with one of them.")
     raise SegfocalError(
-        f"{name} has no loss per pixel: it is a ratio of sums over regions, or from elsewhere. "
+        f"{name} has no loss per pixel: it is a ratio of sums over regions, or a loss of another library. "
         "Add a pixel loss such as FocalLoss to have one."
     )
 

@@ -70,7 +70,7 @@ class PixelwiseLoss(SegmentationLoss):
     def from_sums(self, sums: PixelSums) -> Tensor:
         """Return the reduced loss, a scalar in nats."""
         if self.reduction == "none":
-            raise SegfocalError('reduction "none" gives a map, which sums do not hold. Call the loss itself.')
+            raise SegfocalError('reduction "none" gives a map, not a number from sums. Call the loss itself.')
         return reduce_sums(sums, self.reduction, task=self.task, alpha=self.alpha)
 
     def start(

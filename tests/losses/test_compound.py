@@ -112,7 +112,7 @@ def test_sums_lie_flat_and_scale():
     assert loss.weights.tolist() == [2.0, 1.0, 1.0]
     assert (dice() * 3).weights.tolist() == [3.0]
     assert isinstance(sum([focal(), dice()]), CompoundLoss)
-    with pytest.raises(SegfocalError, match="a loss adds to a loss"):
+    with pytest.raises(SegfocalError, match="a loss can be added to a loss only"):
         1 + focal()
 
 

@@ -62,7 +62,9 @@ def read_annotations(
         where = f"{path}: annotation {entry['id']!r}"
         for key in ("image_id", "category_id"):
             if not isinstance(entry.get(key), int | float | str):
-                raise SegfocalError(f"{where} must have the {key} of an entry, got {entry.get(key)!r}.")
+                raise SegfocalError(
+                    f"{where} must have a {key}, a number or a string, got {entry.get(key)!r}."
+                )
         if entry["image_id"] not in images:
             raise SegfocalError(f"{where} belongs to image {entry['image_id']!r}, which is not in images.")
         if entry["category_id"] not in known:

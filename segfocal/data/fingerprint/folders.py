@@ -211,7 +211,7 @@ def _no_match(root: Path, listing: Listing) -> SegfocalError:
         counts[folder] = counts.get(folder, 0) + 1
     held = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:8])
     return SegfocalError(
-        f"no masks found for the images in {root}: the names in no folder follow from those in another. "
+        f"no masks found for the images in {root}: no folder holds files whose names match those in another. "
         f"Folders with pictures: {held or 'none'}. Rename, say --images PATTERN and --masks PATTERN, or list "
         "the files in a table (segfocal.data.TableData)."
     )

@@ -74,8 +74,8 @@ def refuse_soft(value: Tensor, soft: Tensor) -> Tensor:
     """
     if can_look(soft) and bool(soft):
         raise SegfocalError(
-            "target must hold 0 and 1 only, got values between them: this peer has a definition of its own "
-            "for soft targets. Harden it, or use a loss of segfocal.losses, where they are expectations."
+            "target must hold 0 and 1 only, got values between them: that library defines soft targets "
+            "in its own way. Round the target, or use a loss of segfocal.losses, which takes probabilities."
         )
     return torch.where(soft, float("nan"), value)
 
