@@ -45,13 +45,13 @@ def separator(header: str) -> str:
         header: The line.
 
     Returns:
-        Comma, tab or semicolon, whichever occurs most often; a comma where none does.
+        Comma, tab, semicolon or bar, whichever occurs most often; a comma where none does.
 
     Example:
         >>> separator("image;mask;split"), separator("image")
         (';', ',')
     """
-    return max((",", "\t", ";"), key=header.count)
+    return max((",", "\t", ";", "|"), key=header.count)
 
 
 def _lines(path: Path, *, split: str) -> list[str]:

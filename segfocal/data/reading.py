@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 Palette = Literal["indices", "colors"]
 Orientation = Literal["upright", "stored"]
 
-PILLOW = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
+PILLOW = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pbm", ".pgm", ".ppm")
 TIFF = (".tif", ".tiff")
 SUFFIXES = (*PILLOW, *TIFF, ".npy")
 
@@ -65,7 +65,7 @@ class Picture:
         alpha: Whether the file says that its last channel is transparency.
         orientation: 1 to 8 as EXIF counts, 1: as it lies.
         palette: ``(N, 3)`` colours of a palette file.
-        lossy: Whether its compression changes values (JPEG).
+        lossy: Whether its compression changes values (JPEG, WebP).
         notes: How it was interpreted where that was a choice.
     """
 
@@ -272,19 +272,20 @@ def _pillow(path: Path, palette: Palette, page: Page) -> Picture:
     with path.open("rb") as file:
         head = file.read(26)
     png = head[:8] == b"\x89PNG\r\n\x1a\n"
-    depth, grey = (head[24], head[25] == 0) if png and len(head) == 26 else (8, False)
+    depth, kind = (head[24], head[25]) if png and len(head) == 26 else (8, 2)
+    grey = kind == 0
     with _opened(path) as image:
         notes = _chosen_frame(path, image, page)
         deep = depth == 16 and not grey  # Pillow cuts 16-bit colour PNG to 8 bits
-        array = _deep_png(path, image) if deep else _pixels(image, palette)
+        array = _deep_png(path, image, grey=kind == 4) if deep else _pixels(image, palette)
         indexed = image.mode == "P"
         table = _palette(image) if indexed else None
         if indexed and array.dtype == bool:
             notes.append("black and white palette read as its colours")
         if image.mode == "CMYK":
             notes.append("CMYK read as RGB")
-        alpha = image.mode in ("LA", "RGBA") or (array.ndim == 3 and array.shape[2] == 4)
-        orientation, lossy = _orientation(image), image.format in ("JPEG", "MPO")
+        alpha = image.mode in ("LA", "RGBA") or (array.ndim == 3 and array.shape[2] in (2, 4))
+        orientation, lossy = _orientation(image), image.format in ("JPEG", "MPO") or _lossy_webp(path, head)
     if palette == "indices" and grey and depth in (2, 4):
         array = array // np.uint8(255 // (2**depth - 1))
     elif grey and depth in (2, 4):
@@ -325,13 +326,32 @@ def _maxval(path: Path) -> int:
     return int(words[3])
 
 
-def _deep_png(path: Path, image: Image.Image) -> Array:
+def _deep_png(path: Path, image: Image.Image, *, grey: bool) -> Array:
+    """Return 16-bit colours, or grey with transparency, which OpenCV returns as colours."""
     image.load()  # OpenCV would return a truncated file as if it were whole
     array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if array is None:
         raise SegfocalError(f"{path}: cannot be read as 16-bit colour PNG. Replace or remove the file.")
-    order = [2, 1, 0, 3][: array.shape[2]]
+    order = [0, 3] if grey else [2, 1, 0, 3][: array.shape[2]]
     return np.ascontiguousarray(array[:, :, order])
+
+
+def _lossy_webp(path: Path, head: bytes) -> bool:
+    """Return whether a WebP file holds a picture compressed with loss (a chunk "VP8 ", else "VP8L")."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return False
+    with path.open("rb") as file:
+        place, size = 12, path.stat().st_size
+        while place + 8 <= size:
+            file.seek(place)
+            chunk = file.read(8)
+            if chunk[:4] in (b"VP8 ", b"VP8L"):
+                return chunk[:4] == b"VP8 "
+            if chunk[:4] == b"ANMF":  # a frame of an animation, in which the chunks of its picture lie
+                place += 24
+            else:
+                place += 8 + (int.from_bytes(chunk[4:], "little") + 1) // 2 * 2
+    return False
 
 
 def _tiff(path: Path, palette: Palette, page: Page) -> Picture:

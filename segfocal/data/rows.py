@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,9 @@ from segfocal.errors import SegfocalError, nearest
 Row = Mapping[str, str]
 SUFFIXES = (".csv", ".tsv", ".parquet")  # of tables, in lower case
 
+_COLUMNS = ("image", "mask", "name", "split", "group", "region")  # in any case
+_MOST_COLUMNS = 1000
+_SEPARATOR = re.compile(r"sep=(.)\n")
 _AS_LISTED = Split(train="train")
 
 
@@ -96,20 +101,20 @@ class TableLayout:
         if missing or not row["image"]:
             raise SegfocalError(f"{where}: the column {(missing or ['image'])[0]} is empty.")
         named = [row[name] for name in ("image", *self.columns)]
-        paths = [self.root / Path(name).expanduser() if name else None for name in named]
+        paths = [placed(self.root, name) if name else None for name in named]
         for path in paths:
             if path is not None and not path.is_file():
                 raise SegfocalError(f"{where}: there is no file {path}. Set root to what paths start from.")
         image, *masks = paths
         assert image is not None
         region = self._region(row, where)
-        name = row.get("name") or row["image"].removesuffix(image.suffix)
+        name = row.get("name") or row["image"].replace("\\", "/").removesuffix(image.suffix)
         return Pair(name, image, tuple(masks), region)
 
     def _region(self, row: Row, where: str) -> Path | None:
         if "region" not in row:
             return None
-        path = self.root / row["region"]
+        path = placed(self.root, row["region"])
         if not row["region"] or not path.is_file():
             got = f"no file {path}" if row["region"] else "an empty cell"
             raise SegfocalError(
@@ -161,6 +166,19 @@ class TableLayout:
             )
 
 
+def placed(root: Path, name: str) -> Path:
+    """Return the path that a cell means; written on Windows, its folders are parted by backslashes.
+
+    Args:
+        root: What paths start from.
+        name: The cell.
+    """
+    path = root / Path(name).expanduser()
+    if "\\" in name and not path.exists():
+        return root / name.replace("\\", "/")
+    return path
+
+
 def _joined(first: Pair, again: Pair, *, where: str) -> Pair:
     """Return a case with the masks of a further row of the same image."""
     if again.image != first.image:
@@ -194,8 +212,8 @@ def read_rows(path: Path) -> list[Row]:
     """Return the rows of a table, column to text, without the spaces around names and cells.
 
     Args:
-        path: Parquet, or text in UTF-8 (a byte order mark is passed over) with commas, tabs or semicolons
-            between the columns, as its first line shows.
+        path: Parquet, or text in UTF-8 or UTF-16 (a byte order mark is passed over) with commas, tabs,
+            semicolons or bars between the columns, as its first line shows.
 
     Raises:
         SegfocalError: Where there is no such table, or it is empty or damaged.
@@ -208,11 +226,20 @@ def read_rows(path: Path) -> list[Row]:
         if path.suffix.lower() == ".parquet":
             table = pl.read_parquet(path).with_columns(pl.all().cast(pl.String).fill_null(""))
         else:
-            table = pl.read_csv(path, infer_schema=False, separator=separator(_first_line(path)))
-    except pl.exceptions.PolarsError as error:
+            text = _table_text(path)
+            hint = _SEPARATOR.match(text)  # a line that spreadsheets write above the names
+            text = text[hint.end() :] if hint else text
+            head = text.partition("\n")[0]
+            mark = hint.group(1) if hint else separator(head)
+            if head.count(mark) >= _MOST_COLUMNS:
+                raise SegfocalError(
+                    f"{path} has over {_MOST_COLUMNS} columns. Is it a table of images and masks?"
+                )
+            table = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=mark)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")  # what follows is advice for its programmers
         raise SegfocalError(f"{path} must be a CSV or Parquet table: {reason}.") from error
-    names = [_bare(name) for name in table.columns]
+    names = [_known(_bare(name)) for name in table.columns]
     if twice := [name for name in names if names.count(name) > 1]:
         raise SegfocalError(f"{path} has two columns {twice[0]!r}. Rename or remove one.")
     if not len(table):
@@ -220,14 +247,24 @@ def read_rows(path: Path) -> list[Row]:
     return [dict(zip(names, (_bare(cell or "") for cell in row), strict=True)) for row in table.rows()]
 
 
+def _known(name: str) -> str:
+    """Return a column that is written Image or MASK as the name that it stands for."""
+    return name.lower() if name.lower() in _COLUMNS else name
+
+
 def _bare(cell: str) -> str:
     """Return a cell without spaces and the quotes that a space before them kept from being read."""
     return cell.strip().removeprefix('"').removesuffix('"')
 
 
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline()
+def _table_text(path: Path) -> str:
+    """Return the text of a table with plain ends of lines: UTF-8, or UTF-16 as spreadsheets save it."""
+    content = path.read_bytes()
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = content.decode("utf-16" if wide else "utf-8-sig")
+    if "\0" in text:
+        raise SegfocalError(f"{path} must be a CSV table, got NUL characters in it. Save it again as text.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _check_columns(row: Row, wanted: Sequence[str], *, path: Path) -> None:

@@ -183,6 +183,12 @@ FORMS = {
     "spaces.csv": (", ", "\n", ""),
     "german.csv": (";", "\r\n", "\ufeff"),
     "quoted.csv": (', "', "\n", ""),
+    "bars.csv": ("|", "\n", ""),
+    "old_mac.csv": (",", "\r", ""),
+    "hinted.csv": (";", "\r\n", "sep=;\r\n"),
+    "wide.csv": ("\t", "\r\n", "\ufeff"),
+    "windows.csv": (";", "\r\n", ""),
+    "headed.csv": (",", "\n", ""),
 }
 
 
@@ -194,8 +200,14 @@ def test_tables_of_every_form_hold_the_same_cases(rows, name, capsys):
         between, end, mark = FORMS[name]
         lines = [list(table[0]), *(list(row.values()) for row in table)]
         quote = '"' if between.endswith('"') else ""
+        if name == "windows.csv":
+            lines = [[cell.replace("/", "\\") for cell in line] for line in lines]
+        if name == "headed.csv":
+            lines[0] = [cell.upper() if "_" not in cell else cell for cell in lines[0]]
         text = end.join(line[0] + "".join(f"{between}{cell}{quote}" for cell in line[1:]) for line in lines)
-        (folder / name).write_bytes((mark + text + end).encode())
+        (folder / name).write_bytes(
+            (mark + text + end).encode("utf-16-le" if name == "wide.csv" else "utf-8")
+        )
     else:
         pl.DataFrame(table).write_parquet(folder / name)
     data = TableData(str(folder), name, "binary", split=Split(train=6), **SETTINGS)
@@ -227,3 +239,23 @@ def test_two_columns_of_one_name_are_refused(rows):
     (folder / "cases.csv").write_text("image,mask, mask\nscans/0.png,labels/0_a.png,labels/0_b.png\n")
     with pytest.raises(SegfocalError, match="two columns 'mask'"):
         TableData(str(folder), "cases.csv", "binary", split=Split(train=1), **SETTINGS).pairs()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"image,mask\nscans/0.png\0,labels/0_a.png\n", "NUL characters"),
+        (b"image,mask," + b"," * 1_000_000 + b"\n", "over 1000 columns"),
+        (b"image,mask\nscans/\xe4.png,labels/0_a.png\n", "must be a CSV or Parquet table: 'utf-8' codec"),
+        (b"", "must be a CSV or Parquet table"),
+        (b"PAR1 and no more", "must be a CSV or Parquet table"),
+    ],
+)
+def test_what_is_no_table_is_named_in_one_line(rows, content, message):
+    folder, _ = rows
+    path = folder / ("cases.parquet" if content.startswith(b"PAR1") else "cases.csv")
+    path.write_bytes(content)
+    with pytest.raises(SegfocalError, match=message) as found:
+        TableData(str(folder), path.name, "binary", split=Split(train=6), **SETTINGS).pairs()
+    assert str(path) in str(found.value)
+    assert "\n" not in str(found.value)

@@ -17,6 +17,7 @@ from segfocal.imbalance import alpha_from_counts, binary_alpha
 
 _STEP_PX = 32  # a multiple of what most networks divide by
 _SMALLEST_PX, _LARGEST_PX = 64, 512
+_SHOWN = 5
 _RARE = 0.2  # share of the pixels above which a class is not rare
 _PAIR_PIXELS = 2**17  # two patches more for every so many pixels of a patch
 
@@ -113,6 +114,9 @@ def orientation_of(totals: Totals) -> tuple[Orientation, str]:
 
     Returns:
         The setting, and a sentence; "" where no image has an orientation.
+
+    Raises:
+        SegfocalError: Where some masks fit the stored pixels and others the upright ones.
     """
     turned, count = totals.turned, totals.turned.total()
     if not count:
@@ -122,10 +126,13 @@ def orientation_of(totals: Totals) -> tuple[Orientation, str]:
             f"{count} images carry an EXIF orientation, and the masks fit their pixels as they are stored"
         )
     if turned["stored"]:
-        return "upright", (
-            f"{count} images carry an EXIF orientation and are read upright, as viewers show them; the masks "
-            f"of {turned['stored']} fit their stored pixels alone, those of {turned['upright']} the upright "
-            "ones: one setting does not fit both, and training refuses it"
+        more = ", ..." if len(totals.on_side) > _SHOWN else ""
+        raise SegfocalError(
+            f"{count} images carry an EXIF orientation: the masks of {turned['stored']} of them fit the "
+            f"pixels as they are stored ({', '.join(totals.on_side[:_SHOWN])}{more}), those of "
+            f"{turned['upright']} fit them upright, as viewers show them, and one setting cannot read both. "
+            "Turn the masks of either "
+            "kind, or save the pictures upright and without an orientation."
         )
     what = f"{count} images carry an EXIF orientation and are read upright, as viewers show them"
     if turned["upright"]:

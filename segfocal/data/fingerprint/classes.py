@@ -17,6 +17,7 @@ from segfocal.imbalance.counts import Task
 IGNORED = 255
 _MOST_CLASSES = 64
 _FEW_PX = 10  # pixels per image that hold a stray value
+_MOST_FOREGROUND = 0.6
 _AT_ENDS = 0.5  # share of pixels that are background or object where the rest is a blurred border
 _ON_BORDERS = 0.8  # share of the levels between them that lie on borders
 
@@ -92,13 +93,55 @@ def judge_classes(
     pixels, images, marks = totals.pixels[0], totals.images[0], totals.marks[0]
     if totals.colors:
         pixels, images = totals.as_colors()
-        _check_many(pixels, colors=True)
-        return _by_color(pixels, images, legend)
-    found = _told_apart(pixels, images, marks, legend)
-    if found is not None:
+        return _colored(pixels, images, marks, legend)
+    if reason := _paint_reason(pixels, marks, legend):
+        found = _colored(*marks.painted, marks, legend)
+        return replace(found, reasons=[*found.reasons, reason])
+    if marks.fractions and marks.unit_px[0]:
+        pixels, images = _rescaled(pixels, images, marks)
+    below = [value for value in sorted(pixels) if value < 0]
+    below = below if len(pixels) > len(below) + 1 else []
+    kept = Counter({value: count for value, count in pixels.items() if value not in below})
+    found = _by_number(kept, images, marks, legend)
+    if below:
+        shown = ", ".join(map(str, below[:5]))
+        found = _ignoring(found, below, pixels, f"{shown}, below 0, is taken for unlabelled: ignore_values")
+    if marks.fractions and found.threshold is None:
+        raise SegfocalError(
+            f"{marks.fractions} of {marks.masks} masks hold fractions, which are neither class numbers nor "
+            "one class with blurred borders. Save whole numbers; of probabilities, set threshold: 0.5."
+        )
+    return _doubted(found)
+
+
+def _by_number(pixels: Counter[int], images: Counter[int], marks: Marks, legend: Legend | None) -> Classes:
+    if found := _told_apart(pixels, images, marks, legend):
         return found
     _check_many(pixels, colors=False)
     return _by_value(pixels, images, marks, legend)
+
+
+def _rescaled(pixels: Counter[int], images: Counter[int], marks: Marks) -> tuple[Counter[int], Counter[int]]:
+    """Count 1 in masks of 0 and 1 as 255, as beside masks of fractions it means the same."""
+    moved = []
+    for counts, unit in zip((pixels, images), marks.unit_px, strict=True):
+        rest = counts.copy()
+        rest.subtract({1: unit})
+        rest[IGNORED] += unit
+        moved.append(+rest)
+    return moved[0], moved[1]
+
+
+def _doubted(found: Classes) -> Classes:
+    """Say that a foreground of most pixels may be the background."""
+    share = found.shares()[0] if found.task == "binary" else 0.0
+    if share <= _MOST_FOREGROUND:
+        return found
+    doubt = (
+        f"! {found.names[0]} covers {100 * share:.3g} % of the pixels: if that is the background (a dark "
+        "object on white), swap the labels of values"
+    )
+    return replace(found, reasons=[*found.reasons, doubt])
 
 
 def _check_many(pixels: Counter[int], *, colors: bool) -> None:
@@ -112,6 +155,66 @@ def _check_many(pixels: Counter[int], *, colors: bool) -> None:
         raise SegfocalError(
             f"every mask holds nothing but {next(iter(pixels))}: there is nothing to learn. Wrong folder?"
         )
+
+
+def _colored(pixels: Counter[int], images: Counter[int], marks: Marks, legend: Legend | None) -> Classes:
+    named = legend is not None and bool(set(pixels) & set(legend.colors))
+    if not named and (instances := _tinted_instances(pixels, images, marks)):
+        return instances
+    _check_many(pixels, colors=True)
+    blends = sum(facts.blends for facts in marks.tints)
+    if blends and not named and 2 * blends >= sum(facts.colors for facts in marks.tints):
+        raise SegfocalError(
+            f"the masks hold {len(pixels)} colours, most of them blends of others on borders: they were "
+            "drawn or resized with interpolation (antialiasing). Save them with nearest neighbours, or name "
+            "the colours that are classes in a file class_dict.csv (name,r,g,b) beside the masks."
+        )
+    return _by_color(pixels, images, legend)
+
+
+def _paint_reason(pixels: Counter[int], marks: Marks, legend: Legend | None) -> str:
+    """Return why the colours of palettes count, not their indices; "" where the indices do.
+
+    Programs that reduce colours (GIF, quantize) number them as they come, so that black is not 0, or is
+    another number in the next file.
+    """
+    if marks.indexed < marks.masks or (legend is not None and legend.numbers):
+        return ""
+    colors = marks.painted[0]
+    if marks.palette is None:
+        if len(colors) > len(pixels):
+            return ""
+        return "their palettes number the colours differently from file to file: the colours count"
+    if 0 in colors and marks.palette.get(0, 0) != 0:
+        return "black is not 0 in their palettes: the colours count, not the numbers"
+    return ""
+
+
+def _tinted_instances(pixels: Counter[int], images: Counter[int], marks: Marks) -> Classes | None:
+    """Colours of instances: one background, and others of one piece each that hardly ever come back."""
+    facts = [found for found in marks.tints if found.colors]
+    grounds = {found.background for found in facts}
+    count = sum(found.colors for found in facts)
+    if len(facts) < 3 or len(grounds) > 1 or count < 2 * len(facts):
+        return None
+    ground = grounds.pop()
+    others = [color for color in pixels if color != ground]
+    alone = sum(images[color] == 1 for color in others)
+    if sum(found.single for found in facts) < 0.9 * count or alone < 0.8 * len(others):
+        return None
+    least, largest = min(found.colors for found in facts), max(found.colors for found in facts)
+    return Classes(
+        task="multiclass",
+        names=("background", "foreground"),
+        pixels=[pixels[ground], sum(pixels.values()) - pixels[ground]],
+        images=(images[ground], len(facts)),
+        reasons=[
+            f"the colours of the masks look like those of instances ({least} to {largest} in an image, each "
+            f"of one piece, other ones in other images): all but #{ground:06x} are the foreground (other: 1)"
+        ],
+        colors={"background": f"#{ground:06x}"},
+        other=1,
+    )
 
 
 def _told_apart(
@@ -143,7 +246,8 @@ def _told_apart(
     if strays and len(kept) > 1:
         rest = Counter({value: pixels[value] for value in kept})
         judged = _by_value(rest, images, marks, legend)
-        return _ignoring(judged, strays, pixels)
+        note = _stray_reason(pixels, strays, of="few pixels of no class")
+        return _ignoring(judged, strays, pixels, f"{note}, which are ignored (ignore_values)")
     return None
 
 
@@ -222,14 +326,15 @@ def _stray_reason(pixels: Counter[int], strays: list[int], *, of: str) -> str:
     return f"the masks hold {of}, and a handful of stray pixels: {shown}{more}"
 
 
-def _ignoring(judged: Classes, strays: list[int], pixels: Counter[int]) -> Classes:
-    """The same classes, with stray pixels ignored."""
+def _ignoring(judged: Classes, strays: list[int], pixels: Counter[int], note: str) -> Classes:
+    """The same classes, with some values ignored."""
+    if judged.threshold is not None:  # what lies below it is background
+        return judged
     if judged.task == "binary":
-        values = judged.values or {0: 0, 1: 1}
+        values = judged.values or {0: 0, (1 if pixels[1] else IGNORED): 1}
     else:
         values = judged.values or {label: label for label in range(len(judged.names))}
     lost = sum(pixels[value] for value in strays)
-    note = _stray_reason(pixels, strays, of="few pixels of no class") + ", which are ignored (ignore_values)"
     return replace(
         judged,
         values=values,
@@ -390,9 +495,11 @@ def _by_color(pixels: Counter[int], images: Counter[int], legend: Legend | None)
         return _by_legend(pixels, images, legend)
     ordered = [number for number, _ in pixels.most_common()]
     hexes = {number: f"#{number:06x}" for number in ordered}
+    ordered.sort(key=lambda number: number != 0)  # black, where it occurs, is the background
     if len(ordered) == 2:
         front = ordered[1]
-        reason = f"the masks hold two colours; the rarer one, {hexes[front]}, is the foreground"
+        why = "the other one is black" if 0 in ordered else "the rarer one"
+        reason = f"the masks hold two colours; {hexes[front]} ({why}) is the foreground"
         return _binary(pixels, images, front, reason=reason, colors={"foreground": hexes[front]}, other=0)
     names = tuple("background" if place == 0 else f"colour {hexes[n]}" for place, n in enumerate(ordered))
     return Classes(
@@ -400,7 +507,11 @@ def _by_color(pixels: Counter[int], images: Counter[int], legend: Legend | None)
         names=names,
         pixels=[pixels[number] for number in ordered],
         images=tuple(images[number] for number in ordered),
-        reasons=[f"the masks hold {len(ordered)} colours; the most frequent one is called background"],
+        reasons=[
+            f"the masks hold {len(ordered)} colours; "
+            + ("black" if 0 in ordered else "the most frequent one")
+            + " is called background"
+        ],
         colors={name: hexes[number] for name, number in zip(names, ordered, strict=True)},
     )
 

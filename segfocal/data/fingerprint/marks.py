@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ DARK, LIGHT = 40, 153  # of 255: what compression leaves of 0, and the least tha
 _MANY_LEVELS = 10
 _NEAR_PX, _RINGING_PX = 5, 17  # windows: interpolation blurs a border by two pixels, JPEG a block of 8
 _MOST_PIECES = 300
+_MOST_TINTS = 60
+_NEAR_COLOR = 3.0  # of 255: what rounding leaves between a blend and the line between its colours
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,23 @@ class PieceFacts:
     single: int
     gapless: bool
     ordered: bool
+
+
+@dataclass(frozen=True)
+class TintFacts:
+    """How far the colours of one mask look like those of instances.
+
+    Args:
+        background: Its most frequent colour, 0xRRGGBB.
+        colors: Different colours besides it.
+        single: Those whose pixels are connected.
+        blends: Those that lie on borders alone and between two others, as antialiasing makes them.
+    """
+
+    background: int
+    colors: int
+    single: int
+    blends: int
 
 
 def grey_facts(numbers: Array, values: Array, *, lossy: bool) -> GreyFacts | None:
@@ -105,9 +125,56 @@ def piece_facts(numbers: Array, values: Array) -> PieceFacts | None:
     chosen = labels[:_MOST_PIECES]
     rows, single = [], 0
     for label in chosen:
-        plane = (numbers == label).astype(np.uint8)
-        left, top, width, height = cv2.boundingRect(plane)
-        count, _ = cv2.connectedComponents(plane[top : top + height, left : left + width], connectivity=8)
-        single += count == 2
+        top, whole = _first_row(numbers, label)
+        single += whole
         rows.append(top)
     return PieceFacts(len(labels), round(single * len(labels) / len(chosen)), gapless, rows == sorted(rows))
+
+
+def tint_facts(numbers: Array, pixels: Mapping[int, int], *, background: int) -> TintFacts:
+    """Return whether each colour is one connected piece, and which are blends of others.
+
+    Args:
+        numbers: ``(H, W)`` packed colours.
+        pixels: Colour to pixels.
+        background: The most frequent one.
+    """
+    every = [color for color in pixels if color != background]
+    chosen = sorted(every, key=lambda color: -pixels[color])[:_MOST_TINTS]
+    scale = len(every) / max(len(chosen), 1)
+    single = sum(_first_row(numbers, color)[1] for color in chosen)
+    flat = [color for color in (background, *chosen) if _has_inside(numbers, color)]
+    blends = sum(color not in flat and _is_blend(color, flat) for color in chosen)
+    return TintFacts(background, len(every), round(single * scale), round(blends * scale))
+
+
+def _first_row(numbers: Array, number: int) -> tuple[int, bool]:
+    """Return the first row that holds a number, and whether its pixels are connected."""
+    plane = (numbers == number).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(plane)
+    count, _ = cv2.connectedComponents(plane[top : top + height, left : left + width], connectivity=8)
+    return top, count == 2
+
+
+def _has_inside(numbers: Array, color: int) -> bool:
+    """Return whether some pixel of a colour has the same colour all around."""
+    plane = (numbers == color).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(plane)
+    plane = plane[top : top + height, left : left + width]
+    return bool(cv2.erode(plane, np.ones((3, 3), np.uint8), borderValue=0).any())
+
+
+def _is_blend(color: int, flat: list[int]) -> bool:
+    """Return whether a colour lies on the line between two others."""
+    found = _channels(color)
+    for place, first in enumerate(flat):
+        for second in flat[place + 1 :]:
+            start, step = _channels(first), _channels(second) - _channels(first)
+            share = float((found - start) @ step) / max(float(step @ step), 1.0)
+            if 0 < share < 1 and np.abs(start + share * step - found).max() <= _NEAR_COLOR:
+                return True
+    return False
+
+
+def _channels(color: int) -> npt.NDArray[np.float64]:
+    return np.array([color >> 16, color >> 8 & 255, color & 255], dtype=np.float64)

@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segfocal.data.colors import levels, nearly_grey, packed
-from segfocal.data.fingerprint.marks import GreyFacts, PieceFacts, grey_facts, piece_facts
+from segfocal.data.fingerprint.marks import (
+    GreyFacts,
+    PieceFacts,
+    TintFacts,
+    grey_facts,
+    piece_facts,
+    tint_facts,
+)
 from segfocal.data.reading import PLAIN, Picture, ReadRules, read_picture
 from segfocal.errors import SegfocalError
 
@@ -30,11 +37,13 @@ class MaskFacts:
         pixels: Stored number to pixels, at most 300 numbers.
         component_px: Areas of the connected pieces of everything but the most frequent number, at most 1000.
         lossy: Whether its compression changes values.
-        fractions: Whether it stores fractions of 1; then the numbers are those of 255.
+        fractions: Whether it stores fractions; those up to 1 are counted in steps of 1 / 255.
+        unit_px: Pixels of 1 in a mask that stores 0 and 1 in a floating type, as others do with fractions.
         palette: Index to 0xRRGGBB of the indices that occur; empty without a palette.
         grey: Where its levels between 0 and the largest lie; None for colours.
         pieces: Whether its numbers look like those of instances; None for colours.
         triple: Whether it has three equal channels, as masks of colours have where nothing is coloured.
+        tints: Whether its colours look like those of instances; None for numbers.
     """
 
     colors: bool
@@ -42,10 +51,12 @@ class MaskFacts:
     component_px: tuple[int, ...]
     lossy: bool = False
     fractions: bool = False
+    unit_px: int = 0
     palette: tuple[tuple[int, int], ...] = ()
     grey: GreyFacts | None = None
     pieces: PieceFacts | None = None
     triple: bool = False
+    tints: TintFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -210,23 +221,27 @@ def mask_facts(stored: npt.NDArray[Any], *, picture: Picture | None = None) -> M
         picture: The file it was read from, where there is one.
     """
     lossy = picture is not None and picture.lossy
-    fractions = stored.dtype.kind == "f" and bool(stored.max() <= 1)
+    fractions = stored.dtype.kind == "f" and bool((stored != np.rint(stored)).any())
     numbers, colors = _numbers(stored, lossy=lossy)
     values, counts = _counted(numbers)
     most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
     pixels = {int(values[place]): int(counts[place]) for place in sorted(most.tolist())}
     common = int(values[most[0]])
     background = 0 if 0 in pixels and not colors else common
-    table = picture.palette if picture is not None and stored.dtype != bool else None
+    table = picture.palette if picture is not None else None
+    if table is not None and stored.dtype == bool:
+        table = np.array([[0] * 3, [255] * 3], dtype=np.uint8)
     return MaskFacts(
         colors,
         pixels,
         _components(numbers != background),
         lossy=lossy,
         fractions=fractions,
+        unit_px=pixels.get(1, 0) if stored.dtype.kind == "f" and stored.max() <= 1 and not fractions else 0,
         palette=() if table is None else _used(table, pixels),
         grey=None if colors else grey_facts(numbers, values, lossy=lossy),
         pieces=None if colors else piece_facts(numbers, values),
+        tints=tint_facts(numbers, pixels, background=common) if colors else None,
         triple=not colors and stored.ndim == 3 and stored.shape[2] >= 3,
     )
 
@@ -240,7 +255,9 @@ def _used(palette: npt.NDArray[Any], pixels: dict[int, int]) -> tuple[tuple[int,
 def _numbers(stored: npt.NDArray[Any], *, lossy: bool = False) -> tuple[npt.NDArray[Any], bool]:
     """Return values, or colours as numbers where the channels differ by more than compression leaves."""
     if stored.dtype.kind == "f":
-        stored = np.round(stored * 255).astype(np.int32) if stored.max() <= 1 else stored.astype(np.int32)
+        parts = bool((stored != np.rint(stored)).any())
+        # whole numbers are class numbers in any type
+        stored = np.round(stored * 255 if parts and stored.max() <= 1 else stored).astype(np.int64)
     if stored.ndim == 2:
         return stored.astype(np.uint8) if stored.dtype == bool else stored, False
     planes = stored[:, :, :3] if stored.shape[2] >= 3 else stored[:, :, :1]

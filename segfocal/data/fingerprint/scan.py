@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segfocal.data.fingerprint.marks import GreyFacts, PieceFacts
+from segfocal.data.fingerprint.marks import GreyFacts, PieceFacts, TintFacts
 from segfocal.data.fingerprint.measure import CaseFacts, MaskFacts, MaskFiles, measure
 from segfocal.data.fingerprint.pool import each
 from segfocal.data.reading import PLAIN, ReadRules
@@ -26,34 +26,55 @@ class Marks:
     Args:
         masks: How many.
         lossy: In files whose compression changes values.
-        fractions: That store fractions of 1.
+        fractions: That store fractions.
+        unit_px: Pixels of 1 in masks that store 0 and 1 in a floating type, and images that hold them.
         mixed: That hold 1 as well as 255.
         palette: Index to colour, of palettes that agree; None where some differ or a mask has none.
         grey: Of masks with levels between background and object.
         pieces: Of masks with anything besides background.
+        tints: Of masks of colours.
+        indexed: With a palette.
+        painted: Colours of palettes to (pixels, images).
     """
 
     masks: int = 0
     lossy: int = 0
     fractions: int = 0
+    unit_px: tuple[int, int] = (0, 0)
     mixed: int = 0
     palette: dict[int, int] | None = field(default_factory=dict)
     grey: list[GreyFacts] = field(default_factory=list)
     pieces: list[PieceFacts] = field(default_factory=list)
+    tints: list[TintFacts] = field(default_factory=list)
+    indexed: int = 0
+    painted: tuple[Counter[int], Counter[int]] = field(default_factory=lambda: (Counter(), Counter()))
 
     def add(self, mask: MaskFacts) -> None:
         """Add one mask."""
         self.masks += 1
         self.lossy += mask.lossy
         self.fractions += mask.fractions
+        self.unit_px = self.unit_px[0] + mask.unit_px, self.unit_px[1] + bool(mask.unit_px)
         self.mixed += 1 in mask.pixels and 255 in mask.pixels
         self.grey += [mask.grey] if mask.grey is not None else []
         self.pieces += [mask.pieces] if mask.pieces is not None else []
+        self.tints += [mask.tints] if mask.tints is not None else []
+        self.indexed += bool(mask.palette)
+        self.painted[0].update(_by_paint(mask))
+        self.painted[1].update(_by_paint(mask).keys())
         used = dict(mask.palette)
         same = self.palette is not None and all(
             self.palette.get(i, color) == color for i, color in used.items()
         )
         self.palette = {**(self.palette or {}), **used} if used and same else None
+
+
+def _by_paint(mask: MaskFacts) -> Counter[int]:
+    """Return the colours of a palette to their pixels."""
+    found: Counter[int] = Counter()
+    for index, color in mask.palette:
+        found[color] += mask.pixels[index]
+    return found
 
 
 @dataclass
@@ -80,6 +101,7 @@ class Totals:
         whole: Whether image and masks of every case can be read and fit.
         notes: How files were read to images, where they leave a choice.
         turned: How masks fit images with an EXIF orientation ("upright", "stored", "either") to images.
+        on_side: Names of the images whose masks fit their stored pixels alone.
         marks: What each mask looks like, per mask (or class).
         rules: How the files were read.
         grey: Numbers of masks with three equal channels to (pixels, images).
@@ -104,6 +126,7 @@ class Totals:
     whole: list[bool] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     turned: Counter[str] = field(default_factory=Counter)
+    on_side: list[str] = field(default_factory=list)
     marks: list[Marks] = field(default_factory=list)
     rules: ReadRules = PLAIN
     grey: tuple[Counter[int], Counter[int]] = field(default_factory=lambda: (Counter(), Counter()))
@@ -119,6 +142,7 @@ class Totals:
             return
         self.notes.update(case.notes)
         self.turned.update([case.turned] if case.turned else [])
+        self.on_side += [case.name] if case.turned == "stored" else []
         self.sizes[case.size_px] += 1
         self.channels[case.channels] += 1
         self.dtypes[case.dtype] += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from segfocal.data.rows import Row, read_rows
+from segfocal.data.rows import Row, placed, read_rows
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError
 
@@ -239,11 +239,11 @@ def _row_case(row: Row, columns: Sequence[str], root: Path, *, where: str) -> Vo
     for column in (*columns, "mask"):
         if not row[column]:
             raise SegfocalError(f"{where}: the column {column} is empty.")
-        path = root / Path(row[column]).expanduser()
+        path = placed(root, row[column])
         if not path.exists():
             raise SegfocalError(f"{where}: there is no file {path}. Set root to what paths start from.")
         paths.append(path)
-    name = row.get("name") or without_ending(row[columns[0]])
+    name = row.get("name") or without_ending(row[columns[0]].replace("\\", "/"))
     return VolumeFiles(name, tuple(paths[:-1]), paths[-1])
 
 

@@ -1,5 +1,8 @@
 """Every kind of picture file: what `fingerprint` writes, `fit` takes, and `predict` reads alike."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -78,6 +81,18 @@ def inks(path, seed):
     )
 
 
+def deep_grey_alpha(path, seed):
+    """16-bit grey with transparency, which Pillow and OpenCV return as colours."""
+    grey = bands(seed, 1, 0, 65535).astype(">u2")
+    rows = np.concatenate([grey, np.full_like(grey, 65535)], axis=2)
+    header = struct.pack(">IIBBBBB", SIZE[1], SIZE[0], 16, 4, 0, 0, 0)
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.with_suffix(".png").write_bytes(content)
+
+
 CONTIG = {"photometric": "minisblack", "planarconfig": "contig"}
 KINDS = {
     "grey png": (pillow(".png", "L"), 1),
@@ -86,6 +101,8 @@ KINDS = {
     "one bit": (pillow(".png", "1"), 1),
     "grey alpha": (pillow(".png", "LA"), 1),
     "rgb alpha": (pillow(".png", "RGBA"), 3),
+    "16 bits and alpha": (deep_grey_alpha, 1),
+    "one bit pbm": (pillow(".pbm", "1"), 1),
     "16 bits": (pillow(".png", "I;16"), 1),
     "jpeg": (pillow(".JPG", "RGB", quality=95), 3),
     "cmyk jpeg": (pillow(".jpg", "CMYK"), 3),
@@ -209,6 +226,16 @@ def test_masks_drawn_on_stored_pixels_are_recognised(tmp_path, capsys):
     assert yaml.safe_load(out.read_text())["data"]["init_args"]["preprocess"]["orientation"] == "stored"
     picture, labels = module(out).cases("train").pair(0)
     assert picture.image.shape[:2] == labels.mask.shape == SIZE[::-1]
+
+
+def test_masks_for_both_ways_of_reading_are_refused(tmp_path, capsys):
+    root = write_set(tmp_path / "set", turned(6))
+    for seed in (2, 5):
+        path = root / f"masks/p{seed}.png"
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    assert main(["fingerprint", str(root), "--out", str(tmp_path / "x.yaml")]) == 2
+    assert "stored (p2, p5), those of 6 fit them upright" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "x.yaml").exists()
 
 
 def test_images_of_different_bands_are_refused(tmp_path, capsys):

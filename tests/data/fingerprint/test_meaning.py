@@ -377,3 +377,160 @@ def test_a_table_takes_a_threshold(tmp_path):
     data = TableData(str(root), "t.csv", "binary", threshold=128)
     data.setup("fit")
     assert_array_equal(data.cases("train").labels(0).mask, np.asarray(blurred(0)) > 127)
+
+
+GREEN, RED, BLACK = (0, 200, 0), (220, 20, 60), (0, 0, 0)
+
+
+def indexed(numbers, palette):
+    image = Image.fromarray(numbers.astype(np.uint8), mode="L")
+    found = Image.new("P", image.size)
+    found.putdata(numbers.ravel().tolist())
+    found.putpalette([part for color in palette for part in color])
+    return found
+
+
+@pytest.mark.parametrize("order", ["black last", "as they come", "three"])
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_black_is_the_background_whatever_number_it_has(tmp_path, capsys, order, suffix):
+    """Programs that reduce colours number them as they come; a mask means what it shows."""
+    colors = [BLACK, GREEN] + ([RED] if order == "three" else [])
+
+    def make(seed):
+        numbers = np.minimum(
+            discs(seed, radius=(18, 26) if order == "black last" else (8, 12)), len(colors) - 1
+        )
+        turn = np.random.default_rng(seed).permutation(len(colors)) if order != "black last" else [1, 0]
+        palette = [colors[list(turn).index(k)] for k in range(len(colors))]
+        return indexed(np.asarray(turn)[numbers], palette)
+
+    root = write_set(tmp_path / "set", make, suffix=suffix)
+    text, settings, _ = look(root, tmp_path, capsys)
+    assert "the colours count" in text
+    for seed in range(10):
+        wanted = np.minimum(
+            discs(seed, radius=(18, 26) if order == "black last" else (8, 12)), len(colors) - 1
+        )
+        got = labels(root, settings, name=f"p{seed:02}")
+        names = settings["class_names"]
+        if order == "three":
+            assert names[0] == "background"
+            wanted = np.array([0, names.index("colour #00c800"), names.index("colour #dc143c")])[wanted]
+        assert_array_equal(got, wanted)
+
+
+def test_palettes_of_equal_numbers_and_other_colours_keep_their_numbers(tmp_path, capsys):
+    def make(seed):
+        numbers = np.minimum(discs(seed, count=2), 2)
+        return indexed(numbers, [BLACK, *([GREEN, RED] if seed % 2 else [(0, 0, 255), (9, 99, 99)])])
+
+    _, settings, _ = look(write_set(tmp_path / "set", make), tmp_path, capsys)
+    assert "colors" not in settings
+
+
+def test_colours_of_instances_are_one_class(tmp_path, capsys):
+    def make(seed):
+        numbers = discs(seed, count=3 + seed % 5, radius=(3, 6))
+        table = np.random.default_rng(50 + seed).integers(40, 255, (100, 3)).astype(np.uint8)
+        table[0] = 0
+        return table[numbers]
+
+    root = write_set(tmp_path / "set", make)
+    text, settings, _ = look(root, tmp_path, capsys)
+    assert "look like those of instances" in text
+    for seed in (0, 4):
+        expected = discs(seed, count=3 + seed % 5, radius=(3, 6)) > 0
+        assert_array_equal(labels(root, settings, name=f"p{seed:02}"), expected)
+
+
+def test_classes_of_one_colour_each_are_no_instances(tmp_path, capsys):
+    def make(seed):
+        table = np.array([BLACK, GREEN, RED, (0, 0, 255), (255, 255, 0)], np.uint8)
+        return table[discs(seed, count=4, radius=(4, 7))]
+
+    _, settings, _ = look(write_set(tmp_path / "set", make), tmp_path, capsys)
+    assert len(settings["class_names"]) == 5
+
+
+@pytest.mark.parametrize("way", ["polygons", "resized"])
+def test_antialiased_colours_are_refused(tmp_path, capsys, way):
+    import cv2
+
+    def make(seed):
+        table = np.array([BLACK, GREEN, RED], np.uint8)
+        if way == "resized":
+            image = Image.fromarray(table[discs(seed, radius=(8, 14))])
+            return image.resize((80, 80), Image.Resampling.BILINEAR)
+        picture = np.zeros((64, 64, 3), np.uint8)
+        for place, color in ((20, GREEN), (44, RED)):
+            points = np.array([[place - 9, 9], [place + 9, 12 + seed], [place, 50]])
+            cv2.fillPoly(picture, [points], color, lineType=cv2.LINE_AA)
+        return picture
+
+    root = write_set(tmp_path / "set", make)
+    assert main(["fingerprint", str(root), "--out", str(tmp_path / "x.yaml"), "--processes", "1"]) == 2
+    assert "colours" in capsys.readouterr().err
+    assert not (tmp_path / "x.yaml").exists()
+
+
+@pytest.mark.parametrize("quality", [60, 90])
+def test_lossy_webp_masks_are_one_class(tmp_path, capsys, quality):
+    root = write_set(
+        tmp_path / "set",
+        lambda seed: np.repeat((discs(seed) > 0).astype(np.uint8)[:, :, None] * 255, 3, axis=2),
+        suffix=".webp",
+        quality=quality,
+    )
+    _, settings, _ = look(root, tmp_path, capsys)
+    assert settings["threshold"] == 128
+    got = labels(root, settings)
+    assert np.mean(got != (discs(0) > 0)) < 0.02
+
+
+def test_fractions_that_are_no_borders_are_refused(tmp_path, capsys):
+    import tifffile
+
+    write_set(tmp_path / "set", lambda seed: np.zeros(SIZE, np.uint8))
+    for seed in range(10):
+        (tmp_path / f"set/masks/p{seed:02}.png").unlink()
+        plane = np.array([0, 0.5, 1], np.float32)[np.minimum(discs(seed), 2)]
+        tifffile.imwrite(tmp_path / f"set/masks/p{seed:02}.tif", plane)
+    assert main(["fingerprint", str(tmp_path / "set"), "--out", str(tmp_path / "x.yaml")]) == 2
+    assert "hold fractions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_class_numbers_of_a_floating_type_are_counted_as_they_are(tmp_path, capsys, kind):
+    import tifffile
+
+    write_set(tmp_path / "set", lambda seed: np.zeros(SIZE, np.uint8))
+    truth = [np.minimum(discs(seed, count=1 + seed % 2), 2) for seed in range(10)]
+    for seed, plane in enumerate(truth):
+        (tmp_path / f"set/masks/p{seed:02}.png").unlink()
+        tifffile.imwrite(tmp_path / f"set/masks/p{seed:02}.tif", plane.astype(kind))
+    text, settings, _ = look(tmp_path / "set", tmp_path, capsys)
+    assert len(settings["class_names"]) == 3
+    share = 100 * np.mean(np.stack(truth) == 1)
+    assert f"class 1 │ {share:.3g} %" in text
+
+
+def test_numbers_below_zero_are_unlabelled(tmp_path, capsys):
+    import tifffile
+
+    write_set(tmp_path / "set", lambda seed: np.zeros(SIZE, np.uint8))
+    for seed in range(10):
+        (tmp_path / f"set/masks/p{seed:02}.png").unlink()
+        plane = np.minimum(discs(seed), 2).astype(np.int16)
+        plane[:4] = -1
+        tifffile.imwrite(tmp_path / f"set/masks/p{seed:02}.tif", plane)
+    text, settings, _ = look(tmp_path / "set", tmp_path, capsys)
+    assert "-1, below 0, is taken for unlabelled" in text
+    got = labels(tmp_path / "set", settings)
+    assert (got[:4] == 255).all()
+    assert_array_equal(got[4:], np.minimum(discs(0), 2)[4:])
+
+
+def test_a_foreground_of_most_pixels_is_doubted(tmp_path, capsys):
+    root = write_set(tmp_path / "set", lambda seed: np.where(discs(seed) > 0, 0, 255).astype(np.uint8))
+    text, _, _ = look(root, tmp_path, capsys)
+    assert "if that is the background (a dark object on white), swap the labels" in text
