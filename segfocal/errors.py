@@ -83,8 +83,10 @@ def check_range(
     try:
         above = value > low if open_low else value >= low
         below = value < high if open_high else value <= high
+        finite = value not in (float("inf"), float("-inf"))
     except TypeError:  # None, a string, a list
         raise SegfocalError(f"{argument} must be a number, got {value!r}.") from None
-    if not (above and below):  # also catches NaN, which compares false
+    if not (above and below and finite):  # also catches NaN, which compares false
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
-        raise SegfocalError(f"{argument} must lie in {interval}, got {value!r}.")
+        number = "" if finite else "be finite and "
+        raise SegfocalError(f"{argument} must {number}lie in {interval}, got {value!r}.")

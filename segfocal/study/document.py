@@ -13,7 +13,7 @@ from segfocal.study.checks import as_count, as_list, as_mapping, check_keys, one
 from segfocal.study.merge import Config, nested
 from segfocal.study.ranges import Search, read_search
 from segfocal.study.stages import Stage, read_stages
-from segfocal.study.yaml_text import parse_mapping
+from segfocal.yaml_text import parse_mapping
 
 METRICS = ("dice", "iou", "precision", "recall")
 NEEDED = ("name", "seeds", "stages", "arms", "baseline", "contrasts")

@@ -8,7 +8,7 @@ from typing import Any
 
 from segfocal.errors import SegfocalError
 from segfocal.study.engines import Engine, Job, execute
-from segfocal.study.yaml_text import parse_mapping
+from segfocal.yaml_text import parse_mapping
 
 
 class SlurmEngine(Engine):

@@ -11,7 +11,7 @@ from segfocal.errors import SegfocalError, nearest
 from segfocal.runs.provenance import file_sha256
 from segfocal.study.checks import as_flag, as_list, as_mapping, check_keys
 from segfocal.study.merge import Config, merged, nested
-from segfocal.study.yaml_text import read_mapping
+from segfocal.yaml_text import read_mapping
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from segfocal.runs.write import write_text
 from segfocal.study.cells import settled
 from segfocal.study.folder import StudyFolder
 from segfocal.study.merge import Config
-from segfocal.study.yaml_text import to_yaml
+from segfocal.yaml_text import to_yaml
 
 
 def train_cell(folder: StudyFolder, cell: dict[str, Any]) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from segfocal.study.folder import StudyFolder
 from segfocal.study.merge import digest
 from segfocal.study.progress import describe
 from segfocal.study.training import cell_config
-from segfocal.study.yaml_text import read_mapping, to_yaml
+from segfocal.yaml_text import read_mapping, to_yaml
 
 
 def check_arms(folder: StudyFolder) -> None:

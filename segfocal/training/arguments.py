@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.yaml_text import load_yaml, read_yaml
 
 # an option of an argument of a class: --data.init_args.split.val, with or without its init_args
 _NESTED = re.compile(
@@ -108,13 +109,42 @@ def check_config_files(argv: Sequence[str]) -> None:
         if not path.is_file():
             near = nearest(path.name, [other.name for other in path.parent.glob("*.y*ml")])
             raise SegfocalError(f"--config must name a YAML file, got {file}, which does not exist.{near}")
-        try:
-            content = yaml.safe_load(path.read_text("utf-8-sig"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SegfocalError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path, what="--config")
         if not isinstance(content, dict):
             found = "nothing" if content is None else f"a {type(content).__name__}"
             raise SegfocalError(f"{file} must hold the sections model, data and trainer, got {found}.")
+        for inner in _named_files(content, path.parent):
+            read_yaml(inner, what=f"the file that {file} names")
+    _check_values(argv)
+
+
+def _named_files(content: Any, folder: Path) -> list[Path]:
+    """Return the YAML files that values of a configuration name: the parser reads them in their place."""
+    if isinstance(content, str):
+        places = (Path(content), folder / content) if content.endswith((".yaml", ".yml")) else ()
+        return [path for path in places if path.is_file()][:1]
+    parts = content.values() if isinstance(content, Mapping) else content
+    if not isinstance(content, (Mapping, list)):
+        return []
+    return [path for part in parts for path in _named_files(part, folder)]
+
+
+def _check_values(argv: Sequence[str]) -> None:
+    """Raise where a mapping among the words, or in a file that one names, has a key twice."""
+    option = ""
+    for word in argv:
+        name, equals, value = word.partition("=") if word.startswith("--") else ("", "=", word)
+        option = name or option
+        if not equals:
+            continue
+        if value.endswith((".yaml", ".yml")) and Path(value).is_file():
+            read_yaml(Path(value), what=option)
+        elif value.startswith(("{", "[")):
+            try:
+                yaml.safe_load(value)
+            except (yaml.YAMLError, ValueError):
+                continue  # a word, which the parser judges
+            load_yaml(value, what=option)
 
 
 def lift_nulls(argv: Sequence[str]) -> list[str]:
@@ -196,8 +226,8 @@ def words_of_run(config: Path) -> list[str]:
     """
     words = ["--config", str(config)]
     try:
-        content = yaml.safe_load(config.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(config, what="the run's configuration")
+    except SegfocalError:
         return words  # told where it is parsed
     kept = with_draw(content)
     return words if kept == content else [*words, "--data.init_args.split.stratify", "false"]

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from segfocal.runs.layout import RunPaths
+from segfocal.yaml_text import read_yaml
 
 # settings of the logging itself say nothing about the result
 _NO_SETTING = ("trainer.logger", "trainer.callbacks", "trainer.default_root_dir", "trainer.plugins")
@@ -107,7 +107,7 @@ class HyperParameters(Callback):
         if self.told:
             return
         self.told = True
-        params = hyper_parameters(yaml.safe_load(Path(self.run.config).read_text("utf-8")) or {})
+        params = hyper_parameters(read_yaml(Path(self.run.config), what="the configuration") or {})
         known = trainer.callback_metrics
         scores = {name: float(known[name]) for name in (self.monitor, "train/loss") if name in known}
         for logger in loggers:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 from torch import nn
 
@@ -20,6 +19,7 @@ from segfocal.models.downloads import without_downloads
 from segfocal.runs import layout
 from segfocal.runs.info import RunInfo, read_info
 from segfocal.training.task import SegmentationTask
+from segfocal.yaml_text import read_mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +77,10 @@ def read_model_section(config: Path) -> dict[str, Any]:
     Raises:
         SegfocalError: If the file is missing, damaged, or without that section.
     """
-    try:
-        content = yaml.safe_load(config.read_text("utf-8-sig"))
-    except FileNotFoundError as error:
-        raise SegfocalError(f"Expected the run's configuration at {config}, found no such file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SegfocalError(f"{config} is damaged: {error}") from error
-    section = content.get("model") if isinstance(content, Mapping) else None
+    if not config.is_file():
+        raise SegfocalError(f"Expected the run's configuration at {config}, found no such file.")
+    content = read_mapping(config, what="the run's configuration")
+    section = content.get("model")
     if not isinstance(section, Mapping) or "network" not in section:
         raise SegfocalError(f"Expected a model section with a network in {config}, found none.")
     return dict(section)

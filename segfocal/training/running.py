@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from pytorch_lightning import Trainer
 
 from segfocal.data.base import CaseData
@@ -32,6 +31,7 @@ from segfocal.training.cli import SegfocalCLI
 from segfocal.training.evaluation import validation_names
 from segfocal.training.interrupt import Interrupted
 from segfocal.training.record import describe
+from segfocal.yaml_text import read_mapping
 
 _RANKS_RUN = "SEGFOCAL_RUN_OF_RANK_0"
 
@@ -172,7 +172,7 @@ def changed_settings(cli: SegfocalCLI, run: RunPaths, *, allowed: bool) -> list[
         SegfocalError: Where network, loss, task or data would be others, unless that is allowed.
     """
     history = read_history(run)
-    old = history["settings"] if history is not None else yaml.safe_load(run.config.read_text("utf-8"))
+    old = history["settings"] if history is not None else read_mapping(run.config, what="the configuration")
     old, new = with_draw(old), cli.settings()
     changes = [] if old == new else differences(cli.completed(old), cli.completed(new))
     others = other_experiment(changes)

@@ -14,7 +14,7 @@ from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from torch import Tensor, nn
 
 from segfocal.data.base import CaseData
-from segfocal.errors import SegfocalError, check_choice
+from segfocal.errors import SegfocalError, check_choice, check_range
 from segfocal.losses import SegmentationLoss
 from segfocal.models.changes import Change
 from segfocal.models.outputs import as_supervised
@@ -114,6 +114,10 @@ class SegmentationTask(ScoringModule):
         super().__init__()
         check_choice("schedule", schedule, optim.SCHEDULES)
         check_choice("optimizer", optimizer, optim.OPTIMIZERS)
+        check_range("model.learning_rate", learning_rate, low=0.0, open_low=True)
+        check_range("model.weight_decay", weight_decay, low=0.0)
+        check_range("model.momentum", momentum, low=0.0, high=1.0, open_high=True)
+        check_range("model.warmup_steps", warmup_steps, low=0)
         if match_gradient is not None:
             check_choice("match_gradient", match_gradient, REFERENCES)
         self._save_settings(locals())

@@ -14,6 +14,7 @@ from segfocal.errors import SegfocalError
 from segfocal.losses import CrossEntropyLoss, DeepSupervision, DiceLoss, FocalLoss
 from segfocal.models import SmallUNet
 from segfocal.runs.scores import dice
+from segfocal.training.phases.settings import Phase
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.task import SegmentationTask
 
@@ -237,3 +238,18 @@ def test_state_dict_holds_the_network_alone(memory_data):
     assert all(name.startswith("network.") for name in model.state_dict())
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -0.1, 0.0])
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "momentum"])
+def test_rates_that_no_training_can_use_are_refused(name, value):
+    if value == 0.0 and name != "learning_rate":
+        return  # no decay, no momentum
+    with pytest.raises(SegfocalError, match=f"model.{name} must"):
+        make("binary", **{name: value})
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -0.1])
+def test_rates_of_phases_are_finite(value):
+    with pytest.raises(SegfocalError, match="learning_rate must"):
+        Phase(name="all", max_steps=1, learning_rate=value)

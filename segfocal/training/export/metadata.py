@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from segfocal.runs.info import RunInfo
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.provenance import file_sha256
@@ -16,6 +14,7 @@ from segfocal.training.export.entry import Entry
 from segfocal.training.export.onnx_file import INPUT, OUTPUT
 from segfocal.training.export.program import axis_names
 from segfocal.training.prediction.predictor import Predictor
+from segfocal.yaml_text import read_mapping
 
 FORMAT = 1
 
@@ -92,6 +91,6 @@ def as_text(metadata: dict[str, Any]) -> str:
 
 def _patch_size(paths: RunPaths) -> Any:
     """Return the pixels of a training patch; None where the data module has no such setting."""
-    settings = yaml.safe_load(paths.config.read_text("utf-8")).get("data")
+    settings = read_mapping(paths.config, what="the configuration").get("data")
     arguments = settings.get("init_args") if isinstance(settings, dict) else None
     return arguments.get("patch_size") if isinstance(arguments, dict) else None

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from segfocal.errors import SegfocalError, check_range
+from segfocal.yaml_text import read_yaml
 
 Config = dict[str, Any]
 _FOLDERS = {"train": "train", "test": "test"}  # what FolderData takes where split is null
@@ -141,7 +142,7 @@ def take_section(files: Sequence[str], *, name: str, into: Path) -> tuple[Config
     """
     section, paths = None, []
     for number, file in enumerate(files):
-        content = yaml.safe_load(Path(file).read_text("utf-8-sig"))
+        content = read_yaml(Path(file), what="--config")
         if not isinstance(content, dict) or name not in content:
             paths.append(file)
             continue
