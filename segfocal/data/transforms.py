@@ -149,6 +149,13 @@ class Augmentation:
         return image, mask, None if points is None else np.asarray(result["keypoints"], dtype=np.float64)
 
 
+def transform_names() -> frozenset[str]:
+    """Return the names of albumentations' transforms that take no functions."""
+    bases = (albumentations.BasicTransform, albumentations.BaseCompose)
+    kinds = {name: kind for name, kind in vars(albumentations).items() if inspect.isclass(kind)}
+    return frozenset(name for name, kind in kinds.items() if issubclass(kind, bases) and name != "Lambda")
+
+
 def _symmetry(
     image: Image, mask: Mask, points: Points | None, *, turns: bool, rng: np.random.Generator
 ) -> tuple[Image, Mask, Points | None]:

@@ -23,7 +23,7 @@ _EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[([^
 _SUBTYPES = re.compile(r"Subtypes: \[<class '([\w.]+)'>")
 _GIVEN = re.compile(r"(?:Got value|Given value|Expected a dot import path string): (.+)")
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
-_OTHER_CLASS = re.compile(r"Import path .*does not correspond to a subclass of (\w+)")
+_OTHER_CLASS = re.compile(r"Import path (\S*) ?does not correspond to a subclass of (\w+)")
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|[Cc]annot allocate memory|can't allocate memory")
 _DEBUG = "SEGFOCAL_DEBUG=1 shows the traceback."
 # what the parser says of a word or a list where a class or a mapping of its arguments belongs
@@ -56,7 +56,8 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
     if classes and not _importable(classes[-1]):
         return _unknown_class(classes[-1], ".".join(keys))
     if found := _OTHER_CLASS.search(message):
-        return SegfocalError(f"{'.'.join(keys)} must be a {found.group(1)}, got {_given(message)!r}.")
+        given = found.group(1) or _given(message)
+        return SegfocalError(f"{'.'.join(keys)} must be a {found.group(2)}, got {given!r}.")
     if classes and (found := _REQUIRED.search(message)):
         return SegfocalError(f"{classes[-1]} ({'.'.join(keys)}) needs the argument {found.group(1)}.")
     if keys and any(sign in message for sign in _NO_OBJECT):

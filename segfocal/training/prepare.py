@@ -137,6 +137,25 @@ def patch_of(data: Any) -> tuple[int, ...] | None:
     return size if isinstance(size, tuple) else None
 
 
+def check_axes(network: nn.Module, data: Any, *, spatial_dims: int) -> None:
+    """Raise where a network for volumes meets images, or the other way round.
+
+    Args:
+        network: The network.
+        data: A data module; one without a ``patch_size`` is not checked.
+        spatial_dims: Of the network.
+
+    Raises:
+        SegfocalError: Naming both.
+    """
+    size = patch_of(data)
+    if size is not None and len(size) != spatial_dims:
+        raise SegfocalError(
+            f"{type(network).__name__} works on {spatial_dims} spatial axes, but the data have {len(size)} "
+            f"(patch_size {list(size)}). Set its spatial_dims to {len(size)}, or take another network."
+        )
+
+
 def check_patches(network: nn.Module, loss: nn.Module, data: Any, *, divisor: int) -> str | None:
     """Raise where a network cannot be trained on the patches and batches of the data.
 

@@ -34,6 +34,7 @@ from segfocal.training.prediction.tiles import scoring_tiling
 from segfocal.training.prepare import (
     DataFacts,
     background_of,
+    check_axes,
     check_head,
     check_ignored,
     check_logits,
@@ -187,6 +188,7 @@ class SegmentationTask(ScoringModule):
         axes = spatial_dims(self.network)
         if stage == "fit":
             check_weights(self.network)
+            check_axes(self.network, data, spatial_dims=axes)
         divisor = find_divisor(self.network, data, divisor=self.divisor, spatial_dims=axes)
         shape: dict[str, Any] = {"in_channels": data.in_channels, "spatial_dims": axes, "divisor": divisor}
         shape["size"] = patch_of(data)

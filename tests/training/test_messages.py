@@ -320,3 +320,19 @@ def test_an_output_without_gradient_is_explained():
         torch.zeros(1).sum().backward()
     line, code = explain_failure(raised.value)
     assert (code, "no_grad" in line) == (2, True)
+
+
+@pytest.mark.parametrize(("axes", "said"), [(3, "works on 3 spatial axes, but the data have 2")])
+def test_a_network_for_volumes_meets_images(axes, said, config, tmp_path, capsys):
+    settings = yaml.safe_load(config.read_text())
+    sizes = {"spatial_dims": axes, "in_channels": 1, "out_channels": 1, "channels": [4, 8], "strides": [2]}
+    settings["model"]["network"] = {"class_path": "monai.networks.nets.UNet", "init_args": sizes}
+    config.write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_function_in_the_place_of_a_network_is_named(config, tmp_path, capsys):
+    words = ["--model.network.class_path", "torch.nn.functional.relu"]
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run"), *words]) == 2
+    assert "model.network must be a Module, got 'torch.nn.functional.relu'" in capsys.readouterr().err

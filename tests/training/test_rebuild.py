@@ -105,7 +105,7 @@ def test_damage_is_named(run):
     with pytest.raises(SegfocalError, match=r"holds best\.ckpt, last\.ckpt"):
         load(paths.root, checkpoint="frist.ckpt")
     paths.config.write_text("model: [")
-    with pytest.raises(SegfocalError, match=r"config\.yaml is damaged"):
+    with pytest.raises(SegfocalError, match=r"config\.yaml is no valid YAML"):
         load(paths.root)
     paths.config.write_text("data: 1")
     with pytest.raises(SegfocalError, match="a model section with a network"):
