@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class SegfocalError(ValueError):
@@ -15,6 +16,52 @@ class SegfocalError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message.rpartition("segfocal.errors.SegfocalError: ")[2].rstrip("\n"))
+
+
+def said(error: BaseException, *paths: object) -> str:
+    """Return what another package says of a file, in one short line.
+
+    Args:
+        error: What it raised.
+        paths: Names of the file, which the line is part of a sentence about.
+
+    Example:
+        >>> said(OSError("cannot identify image file '/a/b.png'."), "/a/b.png")
+        'cannot identify image file'
+    """
+    words = " ".join(str(error).split())
+    for path in map(str, paths):
+        for form in (f"'{path}'", f'"{path}"', path):
+            words = words.replace(form, "")
+    words = " ".join(words.split()).strip(" .:")[:300]
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return words or type(error).__name__
+
+
+@contextmanager
+def reading(path: object, *, kind: str = "", remedy: str = "Restore the file.") -> Iterator[None]:
+    """Turn whatever decoders raise over a file into one line that names it.
+
+    Args:
+        path: The file.
+        kind: What it should be, such as ``"NIfTI"``.
+        remedy: A sentence.
+
+    Raises:
+        SegfocalError: For everything but a `SegfocalError`, which passes, and a missing file alike.
+    """
+    try:
+        yield
+    except SegfocalError:
+        raise
+    except FileNotFoundError as error:
+        raise SegfocalError(f"{path}: there is no such file.") from error
+    except Exception as error:  # on a damaged file decoders raise whatever they stumble over
+        what = f" as {kind}" if kind else ""
+        raise SegfocalError(f"{path} cannot be read{what}: {said(error, path)}. {remedy}") from error
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

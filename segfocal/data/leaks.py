@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import zlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from segfocal.errors import SegfocalError, nearest
+from segfocal.errors import SegfocalError, nearest, reading
 
 _BLOCK = 2**16  # bytes
 _SHOWN = 5
@@ -135,10 +134,7 @@ def _blocks(path: Path) -> Hashable:
 def _whole(path: Path) -> Hashable:
     digest = hashlib.blake2b(digest_size=16)
     opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except (OSError, EOFError, zlib.error) as error:
-        raise SegfocalError(f"{path} is damaged or cut off: {error}. Restore the file.") from error
+    with reading(path), opened(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
     return digest.digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,20 @@ Orientation = Literal["upright", "stored"]
 PILLOW = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pbm", ".pgm", ".ppm")
 TIFF = (".tif", ".tiff")
 SUFFIXES = (*PILLOW, *TIFF, ".npy")
+
+_VOLUME = "convert volumes to .nii.gz, as SimpleITK.WriteImage(SimpleITK.ReadImage(a), b) does"
+_NIBABEL = "convert volumes to .nii.gz, as nibabel.save(nibabel.load(a), b) does"
+_ARRAYS = "save each array as .npy, or as PNG or TIFF"
+_PICTURE = "save it as PNG or TIFF"
+_SLIDE = "save regions of the slide as TIFF (openslide, bioformats)"
+# files that hold what could be trained on, and how it becomes readable
+UNREAD = {
+    **dict.fromkeys((".nrrd", ".nhdr", ".mha", ".mhd", ".seg"), _VOLUME),
+    **dict.fromkeys((".mgz", ".mgh", ".img", ".hdr", ".mnc"), _NIBABEL),
+    **dict.fromkeys((".npz", ".mat", ".h5", ".hdf5", ".zarr", ".pkl", ".pt", ".tfrecord"), _ARRAYS),
+    **dict.fromkeys((".jp2", ".j2k", ".jxl", ".avif", ".heic", ".psd", ".exr", ".tga", ".dng"), _PICTURE),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".lif", ".nd2", ".vsi"), _SLIDE),
+}
 
 _EXIF_ORIENTATION = 0x0112
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
@@ -79,6 +94,27 @@ class Picture:
     def bands(self) -> int:
         """Return the channels without transparency."""
         return (1 if self.array.ndim == 2 else self.array.shape[2]) - self.alpha
+
+
+def unread_hint(paths: Iterable[Path]) -> str:
+    """Return a sentence with a leading space that names files of kinds that are not read, and the way.
+
+    Args:
+        paths: Files of any kind.
+
+    Example:
+        >>> unread_hint([Path("a/ct.nrrd"), Path("a/ct.txt")])[:30]
+        ' .nrrd is not read (1, ct.nrrd'
+    """
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        if path.suffix.lower() in UNREAD:
+            found.setdefault(path.suffix.lower(), []).append(path)
+    return "".join(
+        f" {suffix} is not read ({len(own)}, {own[0].name}{', ...' if len(own) > 1 else ''}): "
+        f"{UNREAD[suffix]}."
+        for suffix, own in sorted(found.items())
+    )
 
 
 def read_array(path: Path, *, palette: Palette, rules: ReadRules = PLAIN) -> Array:

@@ -167,7 +167,7 @@ BAD = {
     ),
     "cut off": (
         lambda image, labels: image.write_bytes(image.read_bytes()[: image.stat().st_size // 2]),
-        "is damaged or cut off",
+        "damaged or cut off",
     ),
     "no NIfTI": (lambda image, labels: image.write_bytes(b"nothing"), "cannot be read as NIfTI"),
 }

@@ -150,3 +150,14 @@ def test_what_the_data_lack_is_said_before_training(config, tmp_path, capsys):
     assert main([*words, "--run", str(tmp_path / "other"), "--trainer.callbacks", f"[{stopping}]"]) == 2
     assert "EarlyStopping monitors val/dice" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_table_lists_the_pictures_to_predict(finished_run, images, tmp_path, capsys):
+    names = sorted(path.name for path in images.iterdir())[:3]
+    (tmp_path / "t.tsv").write_text("Image\tsplit\n" + "".join(f"{images / name}\ttest\n" for name in names))
+    words = ["predict", "--run", str(finished_run), "--out", str(tmp_path / "out"), "--images"]
+    assert main([*words, str(tmp_path / "t.tsv")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out/masks").iterdir()) == names
+    (tmp_path / "t.tsv").write_text("file\nx.png\n")
+    assert main([*words, str(tmp_path / "t.tsv")]) == 2
+    assert "must have the column image, got file" in capsys.readouterr().err

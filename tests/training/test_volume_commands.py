@@ -263,3 +263,67 @@ def test_deep_supervision_of_monai_trains(name, volume_run, tmp_path):
         model["network"] = {"class_path": "monai.networks.nets.SegResNetDS", "init_args": arguments}
     model["loss"] = {"class_path": "segfocal.losses.DeepSupervision", "init_args": {"loss": model["loss"]}}
     assert fit(config, tmp_path) == 0
+
+
+def test_prediction_goes_on_past_damaged_volumes(volume_run, tmp_path, capsys):
+    """Cut, empty, text, without voxels, NaN, damaged series: each is named once and in one line."""
+    affine = np.array([[0, -1.1, 0, 12.5], [-0.8, 0, 0, -40.0], [0, 0, 2.5, 7.25], [0, 0, 0, 1]])
+    values = np.rint(cube_case(3, size=(15, 20, 10))[0]).astype(np.float32)
+    nifti, series = tmp_path / "nifti", tmp_path / "series"
+    for name in ("whole", "cut", "empty", "text", "zeros", "nan"):
+        changed = np.where(values > 160, np.nan, values) if name == "nan" else values
+        save(changed, nifti / f"{name}.nii.gz", affine)
+    content = (nifti / "cut.nii.gz").read_bytes()
+    for name, damaged in (
+        ("cut", content[: len(content) // 2]),
+        ("empty", b""),
+        ("text", b"no volume"),
+        ("zeros", bytes(9000)),
+    ):
+        (nifti / f"{name}.nii.gz").write_bytes(damaged)
+    for name in ("whole", "cut", "gap"):
+        files = sorted(write_series(values, series / name, affine).iterdir())
+        if name == "cut":
+            files[4].write_bytes(files[4].read_bytes()[:200])
+        if name == "gap":
+            files[4].unlink()
+    for images, wrong in ((nifti, 5), (series, 2)):
+        out = tmp_path / f"{images.name}_out"
+        words = ["predict", "--run", str(volume_run / "run"), "--images", str(images), "--out", str(out)]
+        assert main(words) == 1
+        head, *lines = capsys.readouterr().err.strip().splitlines()
+        assert head == f"segfocal: {wrong} of {wrong + 1} images could not be predicted:"
+        assert len(lines) == wrong
+        assert all(line.count(str(images)) == 1 for line in lines if "gap" not in line), lines
+        assert [path.name for path in (out / "masks").iterdir()] == ["whole.nii.gz"]
+
+
+def test_a_table_lists_the_volumes_to_predict(volume_run, tmp_path, capsys):
+    """Paths start from the table's folder, or from that of the training."""
+    values = cube_case(3, size=(15, 20, 10))[0]
+    save(values, tmp_path / "scans" / "a.nii.gz", OBLIQUE)
+    save(values, tmp_path / "scans" / "b.nii", OBLIQUE)
+    (tmp_path / "t.csv").write_text("image;name\nscans/a.nii.gz;first\nscans\\b.nii;\n")
+    words = ["predict", "--run", str(volume_run / "run"), "--out", str(tmp_path / "out"), "--images"]
+    assert main([*words, str(tmp_path / "t.csv")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out/masks").iterdir()) == ["b.nii", "first.nii.gz"]
+    (tmp_path / "far.csv").write_text("image,mask\nimagesTr/case_001_0000.nii.gz,\n")
+    assert main([*words[:-2], str(tmp_path / "far"), "--images", str(tmp_path / "far.csv")]) == 0
+    assert [path.name for path in (tmp_path / "far/masks").iterdir()] == ["case_001_0000.nii.gz"]
+    capsys.readouterr()
+    (tmp_path / "t.csv").write_text("image\nscans/a.nii.gz\nscans/c.nii\n")
+    assert main([*words, str(tmp_path / "t.csv")]) == 2
+    assert "t.csv, row 3: there is no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd", ".mgz", ".NRRD"])
+def test_other_files_of_volumes_are_named_with_the_way(volume_run, tmp_path, capsys, suffix):
+    for folder in ("images", "labels"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / "set" / folder / f"c{number}{suffix}").write_bytes(b"any content")
+    words = ["--images", str(tmp_path / "set/images"), "--out", str(tmp_path / "out")]
+    assert main(["predict", "--run", str(volume_run / "run"), *words]) == 2
+    assert f"{suffix.lower()} is not read (4, c0{suffix}, ...): convert" in capsys.readouterr().err
+    assert main(["fingerprint", str(tmp_path / "set")]) == 2
+    assert f"{suffix.lower()} is not read (8, c0{suffix}, ...): convert" in capsys.readouterr().err

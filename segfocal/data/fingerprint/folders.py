@@ -23,7 +23,7 @@ from segfocal.data.fingerprint.report import Report
 from segfocal.data.fingerprint.scan import Totals, scan
 from segfocal.data.fingerprint.settings import FolderSettings, folder_settings
 from segfocal.data.fingerprint.tables import draw_validation, drawn_note, table_text
-from segfocal.data.reading import PLAIN, ReadRules
+from segfocal.data.reading import PLAIN, ReadRules, unread_hint
 from segfocal.errors import SegfocalError
 
 
@@ -212,6 +212,25 @@ def _no_match(root: Path, listing: Listing) -> SegfocalError:
     held = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:8])
     return SegfocalError(
         f"no masks found for the images in {root}: no folder holds files whose names match those in another. "
-        f"Folders with pictures: {held or 'none'}. Rename, say --images PATTERN and --masks PATTERN, or list "
-        "the files in a table (segfocal.data.TableData)."
+        f"Folders with pictures: {held or 'none'}.{_unread(root, listing)} Rename, say --images PATTERN and "
+        "--masks PATTERN, or list the files in a table (segfocal.data.TableData)."
     )
+
+
+def _unread(root: Path, listing: Listing) -> str:
+    """Return what is said of files that hold images or masks in a form that is not read."""
+    others = [root / place for place, why in listing.others.items() if why != "hidden"]
+    hint = unread_hint(others)
+    drawn = [path for path in others if path.suffix.lower() == ".json" and _is_labelme(path)]
+    if drawn:
+        hint += (
+            f" {drawn[0].name} is an annotation of LabelMe: draw the masks (labelme2voc.py or "
+            "labelme2coco.py of labelme)."
+        )
+    return hint
+
+
+def _is_labelme(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(65536)
+    return b'"shapes"' in head and (b'"imagePath"' in head or b'"shape_type"' in head)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segfocal.data.fingerprint.names import part_split
-from segfocal.data.reading import SUFFIXES
+from segfocal.data.reading import SUFFIXES, UNREAD
 from segfocal.errors import SegfocalError
 
 _SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -78,7 +78,7 @@ def list_folders(root: Path) -> Listing:
             if hidden or is_hidden(name):
                 listing.others[below] = "hidden"
             elif Path(name).suffix.lower() not in SUFFIXES:
-                listing.others[below] = "not a picture"
+                listing.others[below] = _why_not(Path(name).suffix.lower())
             elif not (Path(place) / name).is_file():
                 listing.others[below] = "a link that leads nowhere"
             else:
@@ -95,6 +95,11 @@ def is_hidden(name: str) -> bool:
         (True, True, False)
     """
     return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _why_not(suffix: str) -> str:
+    way = UNREAD.get(suffix)
+    return "not a picture" if way is None else f"{suffix} is not read: {way}"
 
 
 def _once(place: str, inner: list[str], seen: set[str]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import numpy.typing as npt
 
 from segfocal.data.volumes.dicom import read_series
 from segfocal.data.volumes.grid import Affine, check_affine, check_same_grid
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, reading
 
 Values = npt.NDArray[Any]
+FLOAT32 = float(np.finfo(np.float32).max)
+_GZIP_RATIO, _MOST_AXES = 1100, 7
 FEW = 32  # values of a label map whose labels nobody names
 NEAR = 0.005  # of a whole number: what 1 becomes in 8 bits that reach to 2 is .0039 away
 
@@ -164,14 +168,46 @@ def open_nifti(path: Path) -> Any:
     Raises:
         SegfocalError: Where it is no such file, or its axes are not at right angles.
     """
-    try:
+    if not path.is_file():
+        raise SegfocalError(f"expected a NIfTI file at {path}, found none.")
+    with reading(path, kind="NIfTI"), _quiet():
         image: Any = nibabel.load(path)
-    except FileNotFoundError as error:
-        raise SegfocalError(f"expected a NIfTI file at {path}, found none.") from error
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise SegfocalError(f"{path} cannot be read as NIfTI: {error}. Restore the file.") from error
-    check_affine(np.asarray(image.affine), path)
+        affine, shape = np.asarray(image.affine, dtype=np.float64), tuple(map(int, image.shape))
+        slope = (float(getattr(image.dataobj, name, 1.0)) for name in ("slope", "inter"))
+        if not np.isfinite(list(slope)).all():
+            raise SegfocalError(f"{path}: slope and intercept must be finite. Repair the header.")
+        if not 0 <= len(shape) <= _MOST_AXES or min(shape, default=1) < 1:
+            raise SegfocalError(f"{path}: the header gives the shape {shape}. Repair the header.")
+        _check_size(path, shape, image.get_data_dtype())
+    check_affine(affine, path)
     return image
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what nibabel prints of the headers that it repairs, in the middle of a page."""
+    log = logging.getLogger("nibabel.global")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise where a header promises more voxels than the file can hold, before memory is taken for them.
+
+    gzip packs zeros about a thousand times smaller, and no byte more.
+    """
+    needed = math.prod(shape) * dtype.itemsize
+    size = path.stat().st_size
+    most = size * _GZIP_RATIO if path.name.lower().endswith(".gz") else size
+    if needed > most:
+        raise SegfocalError(
+            f"{path} is damaged or cut off: its header gives {' x '.join(map(str, shape))} voxels of "
+            f"{dtype}, {needed} bytes, the file holds {size}. Restore the file."
+        )
 
 
 def _channels(path: Path, channels: int) -> tuple[npt.NDArray[np.float32], Affine]:
@@ -185,6 +221,12 @@ def _channels(path: Path, channels: int) -> tuple[npt.NDArray[np.float32], Affin
     broken = np.count_nonzero(~np.isfinite(values))
     if broken:
         raise SegfocalError(f"{path}: {broken} voxels are NaN or infinite. Repair or remove the volume.")
+    beyond = np.abs(values) > FLOAT32 if values.dtype == np.float64 else np.zeros(1, bool)
+    if beyond.any():
+        raise SegfocalError(
+            f"{path}: {np.count_nonzero(beyond)} voxels are beyond the range of float32, such as "
+            f"{values[beyond][0]:.4g}. Repair or rescale the volume."
+        )
     return np.ascontiguousarray(values, dtype=np.float32), affine
 
 
@@ -210,10 +252,8 @@ def _three_axes(values: Values, path: Path) -> Values:
 
 
 def _values(image: Any, path: Path) -> Values:
-    try:
+    with reading(path, kind="NIfTI, damaged or cut off"):
         values: Values = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise SegfocalError(f"{path} is damaged or cut off: {error}. Restore the file.") from error
     if values.dtype.kind not in "buif":
         raise SegfocalError(f"{path}: expected one number per voxel, got {values.dtype}.")
     return values

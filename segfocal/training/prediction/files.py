@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.preprocess import Preprocess
-from segfocal.data.reading import PLAIN, SUFFIXES, read_image
+from segfocal.data.reading import PLAIN, SUFFIXES, read_image, unread_hint
+from segfocal.data.rows import SUFFIXES as TABLES
+from segfocal.data.rows import Row, placed, read_rows
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
 from segfocal.training.prediction.overlay import overlay
@@ -124,6 +126,43 @@ def passed_over(images: str | Path, used: Collection[Path]) -> str:
     return f"not predicted: {', '.join(names[:5])}{more} of {folder}" if names else ""
 
 
+def is_table(images: str | Path) -> bool:
+    """Return whether ``--images`` names a table that lists them."""
+    path = Path(images)
+    return path.is_file() and path.suffix.lower() in TABLES
+
+
+def table_files(
+    table: Path, columns: Sequence[str], *, roots: Sequence[Path]
+) -> list[tuple[Row, list[Path]]]:
+    """Return the rows of a table and the files that they name.
+
+    Args:
+        table: CSV or Parquet.
+        columns: Names that its columns of images may have; there must be one at least.
+        roots: Folders of which the first that holds the files of the first row is what paths start from.
+
+    Raises:
+        SegfocalError: For a damaged table, without such columns, or files that are not there.
+    """
+    rows = read_rows(table)
+    chosen = [name for name in columns if name in rows[0]]
+    if not chosen:
+        raise SegfocalError(f"{table} must have the column {' or '.join(columns)}, got {', '.join(rows[0])}.")
+    root = next((r for r in roots if placed(r, rows[0][chosen[0]]).exists()), roots[0])
+    found = []
+    for number, row in enumerate(rows, start=2):
+        paths = [placed(root, row[name]) for name in chosen if row[name]]
+        missing = [path for path in paths if not path.exists()]
+        if len(paths) < len(chosen) or missing:
+            got = f"there is no file {missing[0]}" if missing else "a column of images is empty"
+            raise SegfocalError(
+                f"{table}, row {number}: {got}. Paths start from {' or '.join(map(str, roots))}."
+            )
+        found.append((row, paths))
+    return found
+
+
 def list_images(images: str | Path | Sequence[str | Path]) -> list[Path]:
     """Find the image files that a user means.
 
@@ -163,7 +202,8 @@ def _folder_images(folder: Path) -> list[Path]:
     inner = sorted(path.name for path in folder.iterdir() if path.is_dir())
     hint = f" Its subfolders are {', '.join(inner[:5])}: name one of them." if inner else ""
     raise SegfocalError(
-        f"Expected images ({', '.join(SUFFIXES)}) in {folder}, found {len(files)} other files.{hint}"
+        f"Expected images ({', '.join(SUFFIXES)}) in {folder}, found {len(files)} other files."
+        f"{hint}{unread_hint(files)}"
     )
 
 

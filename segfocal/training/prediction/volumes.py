@@ -12,6 +12,8 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from segfocal.data.reading import unread_hint
+from segfocal.data.rows import read_rows
 from segfocal.data.volumes.arrange import arrange_images, without_labels
 from segfocal.data.volumes.grid import Affine, turned
 from segfocal.data.volumes.layout import ENDINGS, without_ending
@@ -20,7 +22,7 @@ from segfocal.data.volumes.series import find_series
 from segfocal.errors import SegfocalError
 from segfocal.runs.pictures import case_stem
 from segfocal.runs.write import make_folder, write_bytes
-from segfocal.training.prediction.files import Failed, PredictOptions, passing_over
+from segfocal.training.prediction.files import Failed, PredictOptions, passing_over, table_files
 from segfocal.training.prediction.overlay import axial, overlay, telling_slices, to_picture
 from segfocal.training.prediction.pictures import png
 from segfocal.training.prediction.predictor import Array, Prediction, Predictor
@@ -77,11 +79,36 @@ def list_volumes(images: str | Path, *, channels: Sequence[str] = ()) -> list[Vo
     if not found or not all(path.exists() for paths in found.values() for path in paths):
         raise SegfocalError(
             f"expected volumes ({', '.join(ENDINGS)}, or DICOM series in folders) at {given}, found "
-            f"{len(files)} other files."
+            f"{len(files)} other files.{unread_hint(files)}"
             if given.exists()
             else f"expected volumes at {given}, found no such file or folder."
         )
     return [VolumeInput(name, tuple(paths), _ending(paths[0])) for name, paths in sorted(found.items())]
+
+
+def list_table(table: Path, *, channels: Sequence[str], roots: Sequence[Path]) -> list[VolumeInput]:
+    """Return the volumes that a table lists, as `NiftiData` reads it; label maps are not needed.
+
+    Args:
+        table: Columns ``image``, or ``image_<channel>`` for each channel, and where wanted ``name``.
+        channels: Names of the channels of the training.
+        roots: What paths may start from.
+
+    Raises:
+        SegfocalError: As `table_files`, and where two cases would share a result.
+    """
+    several = [f"image_{name}" for name in channels]
+    columns = several if len(several) > 1 and several[0] in read_rows(table)[0] else ["image", *several]
+    cases: dict[str, VolumeInput] = {}
+    for row, paths in table_files(table, columns, roots=roots):
+        name = Path(row.get("name") or without_ending(paths[0].name)).name
+        if name in cases:
+            raise SegfocalError(
+                f"{table}: {cases[name].paths[0]} and {paths[0]} would share the result {name}. Give the "
+                "table a column name."
+            )
+        cases[name] = VolumeInput(name, tuple(paths), _ending(paths[0]))
+    return list(cases.values())
 
 
 def predict_volumes(

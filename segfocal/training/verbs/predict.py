@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "--images",
         required=True,
         metavar="PATH",
-        help="an image or volume, a folder of them, or of DICOM series",
+        help="an image or volume, a folder of them or of DICOM series, or a table with the column image",
     )
     options.add_argument(
         "--out", required=True, metavar="DIR", help="receives masks/, probabilities/, overlays/"
@@ -146,7 +146,9 @@ def _say_failed(failed: dict[Path, str], count: int) -> int:
     """Name the images without a prediction, and return the exit code."""
     if not failed:
         return 0
-    lines = [f"  {path}: {reason}" for path, reason in failed.items()]
+    lines = [
+        f"  {reason}" if str(path) in reason else f"  {path}: {reason}" for path, reason in failed.items()
+    ]
     head = f"segfocal: {len(failed)} of {count} images could not be predicted:"
     sys.stderr.write("\n".join([head, *lines]) + "\n")
     return 1
@@ -164,18 +166,44 @@ class _Job:
 def _job(given: argparse.Namespace) -> _Job:
     """Find the images, or the volumes where the run was trained on those."""
     from segfocal.runs.info import read_info
-    from segfocal.training.prediction.files import list_images, passed_over, predict_files
+    from segfocal.training.prediction.files import (
+        is_table,
+        list_images,
+        passed_over,
+        predict_files,
+        table_files,
+    )
 
     settings = read_info(given.run).get("preprocess", {})
+    table = Path(given.images) if is_table(given.images) else None
+    roots = () if table is None else (table.parent, *_trained_root(given.run))
     if "volume" not in settings:
-        paths = list_images(given.images)
+        rows = None if table is None else table_files(table, ["image"], roots=roots)
+        paths = list_images(given.images if rows is None else [files[0] for _, files in rows])
         return _Job(partial(predict_files, images=paths), len(paths), passed_over(given.images, paths))
-    from segfocal.training.prediction.volumes import list_volumes, predict_volumes
+    from segfocal.training.prediction.volumes import list_table, list_volumes, predict_volumes
 
-    cases = list_volumes(given.images, channels=settings.get("channels", ()))
+    channels = settings.get("channels", ())
+    if table is None:
+        cases = list_volumes(given.images, channels=channels)
+    else:
+        cases = list_table(table, channels=channels, roots=roots)
     used = [path for case in cases for path in case.paths]
     predict = partial(predict_volumes, cases=cases, values=settings["values"])
     return _Job(predict, len(cases), "" if Path(given.images) in used else passed_over(given.images, used))
+
+
+def _trained_root(run: str) -> tuple[Path, ...]:
+    """Return the folder that the paths of the training's table started from, where its settings tell."""
+    import yaml
+
+    from segfocal.runs.layout import RunPaths
+
+    try:
+        content = yaml.safe_load(RunPaths(run).config.read_text("utf-8"))
+        return (Path(content["data"]["init_args"]["root"]).expanduser(),)
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return ()
 
 
 def _options(given: argparse.Namespace) -> PredictOptions:
