@@ -1,4 +1,4 @@
-"""From how many validation images on does the best threshold pay? Resample the images of trained networks.
+"""When does the best threshold of the validation images pay? Resample the images of trained networks.
 
     python experiments/threshold/measure.py RUN ... --write
 
@@ -23,7 +23,7 @@ from segfocal.metrics.threshold import GRID, HALF, LEVEL, ThresholdSearch, held_
 from segfocal.training.cli import SegfocalCLI
 
 Numbers = NDArray[np.float64]
-COUNTS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40)
+COUNTS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 27, 30, 40, 60, 80, 120)
 DRAWS = 1000
 LEAST_TESTED = 8  # images that hold the class and on which a threshold is judged
 COLUMNS = ("run", "class", "images", "rule", "moved", "mean_gain", "gain_5", "loses_01", "loses_05", "draws")

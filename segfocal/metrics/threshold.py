@@ -23,9 +23,8 @@ STEPS = 128
 GRID = np.arange(1, STEPS) / STEPS
 HALF = STEPS // 2 - 1  # place of 0.5
 
-# images that hold the class: with fewer, the best threshold must be better on images it was not chosen on
-ENOUGH = 20
-LEVEL = 0.95  # one-sided; both numbers from experiments/threshold
+# one-sided, of the gain on images that the threshold was not chosen on: experiments/threshold
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Choice:
         sure = f"(gain {self.gain:.3f}, at least {self.lower:.3f})"
         if not self.images:
             return "no validation image holds the class"
-        if self.images >= ENOUGH or self.best == 0.5:
+        if self.best == 0.5:
             return f"best on {held}"
         if self.threshold != 0.5:
             return f"best on {held}, also where each is left out {sure}"
@@ -74,14 +73,12 @@ def choose(scores: Scores, *, images: int) -> Choice:
         images: How many hold the class.
 
     Returns:
-        From ``ENOUGH`` images on that hold the class, the best threshold. With fewer the best one where its
-        gain over 0.5, cross-validated by leaving out one image at a time, is resolved; else 0.5.
+        The best threshold where its gain over 0.5, cross-validated by leaving out one image at a time, is
+        resolved; else 0.5.
     """
     if not images:
         return Choice(0.5, 0.5, images)
     best = float(GRID[_nearest_to_half(mean_ignoring_nan(scores, axis=0))])
-    if images >= ENOUGH:
-        return Choice(best, best, images)
     gains = held_out_gains(scores)
     if images < 2 or len(gains) < 2:
         return Choice(0.5, best, images)
@@ -112,7 +109,7 @@ class ThresholdSearch(ImageMetric):
     """Per class, the threshold out of 1/128 ... 127/128 that maximises the mean over images of Dice.
 
     Of equally good thresholds the one nearest to 0.5 is taken, then the lower; 0.5 where no image holds the
-    class, and where few hold it and do not show that another is better (`choose`). Multiclass predictions are
+    class, and where the images do not show that another is better (`choose`). Multiclass predictions are
     the argmax and have no threshold.
 
     Args:
