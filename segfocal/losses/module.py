@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import types
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,35 @@ if TYPE_CHECKING:
 
 
 class LossModule(nn.Module):
-    """Base of ``SegmentationLoss``: everything that is not about sums."""
+    """Base of ``SegmentationLoss``: everything that is not about sums.
+
+    Every loss has a ``forward`` of its own: torch.compile counts how often one piece of code is compiled, and
+    one that all losses share reaches ``recompile_limit`` at the ninth kind of loss in a process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own_forward()
+
+    def _own_forward(self) -> None:
+        """Bind a copy of the class's ``forward`` to this very loss."""
+        shared = type(self).forward
+        if (
+            isinstance(shared, types.FunctionType) and inspect.unwrap(shared) is shared
+        ):  # else it is decorated
+            self.forward = types.MethodType(copy_of(shared), self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "forward"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._own_forward()
+
+    def _replicate_for_data_parallel(self) -> LossModule:
+        replica: LossModule = super()._replicate_for_data_parallel()
+        replica._own_forward()
+        return replica
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -58,3 +88,13 @@ class LossModule(nn.Module):
             device = fn(torch.zeros((), device=buffer.device)).device
             setattr(self, name, buffer.to(device, sum_dtype(device)))
         return self
+
+
+def copy_of(function: types.FunctionType) -> Callable[..., Any]:
+    """Return a function that does the same and whose code is another object."""
+    code, names = function.__code__.replace(), function.__globals__
+    copy = types.FunctionType(code, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    functools.update_wrapper(copy, function)
+    del copy.__dict__["__wrapped__"]
+    return copy

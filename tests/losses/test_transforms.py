@@ -37,6 +37,34 @@ def test_gradients_per_sample_are_those_of_single_samples(loss, space):
     assert_close(torch.func.vmap(of_sample)(logits, target)[1], of_sample(logits[1], target[1]))
 
 
+@pytest.mark.parametrize("space", [(), (7,), (6, 6)])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_gradient_may_go_through_a_map_over_samples(loss, space):
+    logits, target = batch(*space)
+
+    def mapped(x):
+        return torch.func.vmap(lambda a, b: loss(a.unsqueeze(0), b.unsqueeze(0)))(x, target).pow(2).sum()
+
+    leaf = logits.clone().requires_grad_()
+    singly = torch.stack([loss(a.unsqueeze(0), b.unsqueeze(0)) for a, b in zip(leaf, target, strict=True)])
+    expected = torch.autograd.grad(singly.pow(2).sum(), leaf)[0]
+    assert_close(torch.func.grad(mapped)(logits), expected)
+    assert_close(torch.func.jacrev(mapped)(logits), expected)
+    assert_close(torch.autograd.grad(mapped(leaf), leaf)[0], expected)
+
+
+def test_second_derivatives_are_refused_under_every_transform():
+    logits, target = batch(6)
+
+    def gradient(x):
+        return torch.func.grad(lambda z: LOSSES[0](z, target))(x).sum()
+
+    with pytest.raises(SegfocalError, match="cannot be differentiated again"):
+        torch.func.grad(gradient)(logits)
+    with pytest.raises(SegfocalError, match="no forward derivative"):
+        torch.func.hessian(lambda z: LOSSES[0](z, target))(logits)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev])
 def test_gradients_of_the_batch(loss, transform):
