@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from segfocal.errors import SegfocalError, nearest
 
+TRUST_HELP = "let the configuration of a run that was not trained here name any class: its code runs"
+
 
 class OptionParser(argparse.ArgumentParser):
     """Like `argparse.ArgumentParser`, without abbreviations and without a usage wall on errors.

@@ -1,6 +1,7 @@
 """What every test shares: where the real images lie, one thread, one seed."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # LightningCLI calls what jsonargparse has deprecated; the upper bound on jsonargparse is the answer
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+# runs of the tests are not those of the user
+os.environ.setdefault("SEGFOCAL_STATE", tempfile.mkdtemp(prefix="segfocal-state-"))
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.errors import SegfocalError
+from segfocal.models.weights_refuse import check_archive, unsafe_names
 
 
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
@@ -28,18 +28,30 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
             has no ``state_dict``.
     """
     try:
+        check_archive(Path(path))
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError as error:
         raise SegfocalError(f"Expected a checkpoint at {path}, found no such file.") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except SegfocalError:
+        raise
+    except Exception as error:  # bytes at random raise anything
         raise SegfocalError(
             f"Cannot read the checkpoint {path} as plain tensors; it is damaged or was not written by "
-            f"segfocal: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+            f"segfocal: {_reason(Path(path), error)}. Nothing in it was run. Train again, or take an earlier "
+            "copy."
         ) from error
     if not isinstance(found, dict) or not isinstance(found.get("state_dict"), Mapping):
         got = sorted(map(str, found))[:8] if isinstance(found, dict) else type(found).__name__
         raise SegfocalError(f"Expected a checkpoint with a 'state_dict' in {path}, got {got}.")
     return found
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Say why, in words of ours: torch's own advise to load the file anyway."""
+    if names := unsafe_names(path, str(error)):
+        return f"it holds {', '.join(names)}, which is code"
+    first = (str(error).strip().splitlines() or [""])[0]
+    return type(error).__name__ if "load" in first.lower() else f"{type(error).__name__}: {first[:200]}"
 
 
 def network_weights(checkpoint: Mapping[str, Any], *, prefix: str = "network.") -> dict[str, Tensor]:

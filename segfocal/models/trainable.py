@@ -91,6 +91,13 @@ def check_weights(network: nn.Module) -> None:
         )
     if not weights:
         raise SegfocalError(f"{name} has no weights, so there is nothing to train. Take another network.")
+    kinds = {weight.dtype for weight in weights if weight.is_floating_point()} - {torch.float32}
+    other = sorted(str(kind).removeprefix("torch.") for kind in kinds)
+    if other:
+        raise SegfocalError(
+            f"{name} has weights of {' and '.join(other)}, but images are float32. Call .float() in its "
+            "constructor; trainer.precision (16-mixed, bf16-mixed, 64-true) says how it trains."
+        )
     if not any(weight.requires_grad for weight in weights):
         raise SegfocalError(
             f"All {len(weights)} tensors of {name} are frozen (requires_grad is False): there is nothing to "

@@ -67,7 +67,7 @@ def refusal(path: Path, error: Exception) -> SegfocalError:
         An exception to raise, which names the objects that would have to be executed where that is why.
     """
     complaint = str(error)
-    names = _unsafe_names(path, complaint)
+    names = unsafe_names(path, complaint)
     if not names and not any(words in complaint for words in _NEEDS_CODE):
         return damaged(path, error)
     if names:
@@ -114,7 +114,13 @@ def convert_command(path: Path) -> str:
     return f"segfocal convert --trust {shlex.quote(str(path))} --out {shlex.quote(str(out))}"
 
 
-def _unsafe_names(path: Path, complaint: str) -> list[str]:
+def unsafe_names(path: Path, complaint: str) -> list[str]:
+    """Return the objects of a pickle that would have to be executed, at most eight.
+
+    Args:
+        path: The file.
+        complaint: What ``torch.load(weights_only=True)`` said.
+    """
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     except Exception:  # no zip archive, a damaged one, or a protocol that it does not follow

@@ -8,6 +8,7 @@ import copy
 import io
 import math
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from segfocal.training.monitors import Presence, passes_nan
 from segfocal.training.phases.settings import ActivePhase, Finetune
 from segfocal.training.phases.trainer import PhaseTrainer
 from segfocal.training.task import SegmentationTask
+from segfocal.training.trust import check_run, class_paths, published_only
+from segfocal.yaml_text import to_yaml
 
 _TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
@@ -53,6 +56,9 @@ _TRAINER_DEFAULTS = {
 register_type(torch.device, str, torch.device, fail_already_registered=False)
 yaml.SafeDumper.add_multi_representer(StrEnum, lambda dumper, word: dumper.represent_str(word.value))
 
+_HIGHER = ("dice", "iou", "precision", "recall", "dataset_dice", "dataset_iou")  # the better
+_UNWRITTEN = "Unable to serialize instance"  # what jsonargparse writes in the place of a value
+
 
 class SegfocalCLI(LightningCLI):
     """Reads a configuration and builds task and data.
@@ -61,6 +67,9 @@ class SegfocalCLI(LightningCLI):
         argv: Words such as ``--config X.yaml --model.learning_rate 0.01``; flags win over the file. Nothing
             is read from a checkpoint, so that its settings never overrule them.
         pretrained: Whether the network may fetch pretrained weights; not where a checkpoint replaces them.
+        run: The config.yaml of a run, where the words begin with it: classes that are not published ones are
+            refused, unless this user trained it on this machine.
+        trust: Whether the user vouches for that run.
 
     Raises:
         SegfocalError: One short message for anything that does not parse.
@@ -69,7 +78,10 @@ class SegfocalCLI(LightningCLI):
     model: SegmentationTask
     datamodule: LightningDataModule
 
-    def __init__(self, argv: Sequence[str], *, pretrained: bool = True) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, pretrained: bool = True, run: Path | None = None, trust: bool = False
+    ) -> None:
+        self.restricted = run is not None and check_run(run, trust=trust)
         self.argv = list(argv)
         self.pretrained = pretrained
         super().__init__(
@@ -107,7 +119,7 @@ class SegfocalCLI(LightningCLI):
         check_config_files(self.argv)
         _import_data(self.argv)
         try:
-            with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()), published_only(self.restricted):
                 self.config = parser.parse_args(args)
         except (argparse.ArgumentError, ValueError, TypeError) as error:
             known = [action.dest for action in parser._actions]
@@ -119,7 +131,8 @@ class SegfocalCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build task, data and callbacks; the trainer waits until the run directory is known."""
         try:
-            with fetching(asked_weights(self.config.model.network.as_dict())):
+            wanted = asked_weights(self.config.model.network.as_dict())
+            with fetching(wanted), published_only(self.restricted):
                 self.config_init = self.parser.instantiate_classes(self.config)
         except Exception as error:  # constructors of other packages raise whatever they like
             raise _own_error(error) or not_built(error) from error
@@ -128,8 +141,17 @@ class SegfocalCLI(LightningCLI):
         self.checkpoints: RunCheckpoints = self._get(self.config_init, "checkpoint")
 
     def dump(self) -> str:
-        """Return the merged configuration as YAML."""
-        return str(self.parser.dump(self.config, skip_none=False))
+        """Return the merged configuration as YAML.
+
+        Raises:
+            SegfocalError: Naming a value that cannot be written down, such as a function.
+        """
+        with warnings.catch_warnings(), published_only(self.restricted):  # words are tried as imports
+            warnings.simplefilter("ignore")  # said below
+            text = str(self.parser.dump(self.config, skip_none=False))
+        if _UNWRITTEN not in text:
+            return text
+        return to_yaml(dict(_written(yaml.safe_load(text), self.config.as_dict(), "")))
 
     def settings(self) -> dict[str, Any]:
         """Return the merged configuration as plain values."""
@@ -145,7 +167,8 @@ class SegfocalCLI(LightningCLI):
             The same as they are where they no longer parse.
         """
         try:
-            with contextlib.redirect_stderr(io.StringIO()):
+            own = class_paths(self.settings())  # an edited history names no other classes
+            with contextlib.redirect_stderr(io.StringIO()), published_only(True, also=own):
                 parsed = self.parser.parse_object(copy.deepcopy(dict(settings)))
                 return dict(yaml.safe_load(self.parser.dump(parsed, skip_none=False)))
         except (argparse.ArgumentError, ValueError, TypeError, AttributeError):
@@ -225,6 +248,8 @@ class SegfocalCLI(LightningCLI):
         for callback in given:
             if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val"):
                 check_monitor("the monitor of EarlyStopping", callback.monitor, known)
+            if isinstance(callback, EarlyStopping | ModelCheckpoint) and callback.monitor in known:
+                _check_mode(type(callback).__name__, str(callback.monitor), callback.mode)
 
     def check_no_monitors(self) -> None:
         """Raise where a callback waits for a score of validation, but there are no validation images.
@@ -295,6 +320,35 @@ class SegfocalCLI(LightningCLI):
             return Trainer(**settings)
         except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise _own_error(error) or SegfocalError(f"trainer: {error}") from error
+
+
+def _written(dumped: Any, given: Any, key: str) -> Any:
+    """Return what was dumped, with the words that the parser could not write as they were given."""
+    if isinstance(dumped, str) and dumped.startswith(_UNWRITTEN):
+        if isinstance(given, str | int | float):
+            return given
+        raise SegfocalError(
+            f"{key} cannot be written into config.yaml, got {given!r}. Leave it out, or give a word, a "
+            "number or a class_path."
+        )
+    if isinstance(dumped, Mapping) and isinstance(given, Mapping):
+        pairs = ((name, part, f"{key}.{name}" if key else str(name)) for name, part in dumped.items())
+        return {name: _written(part, given.get(name), below) for name, part, below in pairs}
+    if isinstance(dumped, list) and isinstance(given, list):
+        pairs_of = zip(dumped, given, strict=True)
+        return [_written(part, other, f"{key}.{n}") for n, (part, other) in enumerate(pairs_of)]
+    return dumped
+
+
+def _check_mode(name: str, monitor: str, mode: str) -> None:
+    """Raise where a callback takes the wrong direction for the better one: Lightning's default is min."""
+    score = monitor.split("/")[1]
+    better = "min" if score == "loss" else "max" if score in _HIGHER else mode
+    if mode != better:
+        raise SegfocalError(
+            f"{name} monitors {monitor} with mode {mode}, but the better one is the "
+            f"{'smaller' if mode == 'max' else 'larger'}. Set mode: {better} in its init_args."
+        )
 
 
 def _own_error(error: BaseException | None) -> SegfocalError | None:

@@ -24,6 +24,7 @@ _SUBTYPES = re.compile(r"Subtypes: \[<class '([\w.]+)'>")
 _GIVEN = re.compile(r"(?:Got value|Given value|Expected a dot import path string): (.+)")
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 _OTHER_CLASS = re.compile(r"Import path (\S*) ?does not correspond to a subclass of (\w+)")
+_DENIED = re.compile(r"Importing '([^']+)' is not allowed, denied by the '\*' entry")
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|[Cc]annot allocate memory|can't allocate memory")
 _DEBUG = "SEGFOCAL_DEBUG=1 shows the traceback."
 # what the parser says of a word or a list where a class or a mapping of its arguments belongs
@@ -45,6 +46,8 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
         SegfocalError("The configuration has no key 'modle'. Did you mean 'model'?")
     """
     classes, keys = _CLASS.findall(message), _KEY.findall(message)
+    if refused := denied(message):
+        return SegfocalError(f"{'.'.join(keys) or 'The configuration'}: {refused}")
     if found := _UNRECOGNIZED.search(message):
         return _unknown_key(found.group(1), list(known))
     if found := _NO_OPTION.search(message):
@@ -66,6 +69,21 @@ def explain(message: str, *, known: Iterable[str]) -> SegfocalError:
         return _wrong_value(message, ".".join(keys))
     where = f"{'.'.join(keys)}: " if keys else ""
     return SegfocalError(where + _last_reason(message))
+
+
+def denied(message: str) -> str:
+    """Return what to say where the parser was not allowed to import what a value names; else nothing.
+
+    Args:
+        message: What the parser said.
+    """
+    found = _DENIED.search(message)
+    if found is None:
+        return ""
+    return (
+        f"{found.group(1)!r} is no public class of a known package, and the run was not trained here: its "
+        "configuration is code. Read it, and say --trust (from Python trust=True) if you trust its author."
+    )
 
 
 def explain_failure(error: Exception) -> tuple[str, int]:

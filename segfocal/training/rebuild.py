@@ -18,7 +18,9 @@ from segfocal.models.checkpoint import load_weights, network_weights, read_check
 from segfocal.models.downloads import without_downloads
 from segfocal.runs import layout
 from segfocal.runs.info import RunInfo, read_info
+from segfocal.training.messages import denied, explain
 from segfocal.training.task import SegmentationTask
+from segfocal.training.trust import check_run, published_only
 from segfocal.yaml_text import read_mapping
 
 
@@ -37,15 +39,16 @@ class Rebuilt:
     checkpoint: Path
 
 
-def rebuild_task(run_dir: str | Path, *, checkpoint: str | Path = "best") -> Rebuilt:
+def rebuild_task(run_dir: str | Path, *, checkpoint: str | Path = "best", trust: bool = False) -> Rebuilt:
     """Build the task that config.yaml describes and load its weights.
 
-    Nothing is downloaded and nothing in the checkpoint is executed. config.yaml names classes that are
-    imported: take run directories from people you trust.
+    Nothing is downloaded and nothing in the checkpoint is executed. Of a run that was not trained here,
+    config.yaml may name public classes of known packages alone, see `segfocal.training.trust`.
 
     Args:
         run_dir: The folder that ``segfocal fit --run`` made.
         checkpoint: ``"best"``, ``"last"``, or a file.
+        trust: Whether its configuration may name any class.
 
     Returns:
         The task, run.json and the checkpoint's path.
@@ -57,8 +60,10 @@ def rebuild_task(run_dir: str | Path, *, checkpoint: str | Path = "best") -> Reb
     info = read_info(run_dir)
     paths = layout.open_run(run_dir)
     chosen = layout.checkpoint(paths, checkpoint)
+    section = read_model_section(paths.config)
+    restricted = check_run(paths.config, trust=trust, section="model")
     stored = read_checkpoint(chosen)
-    task = build_task(read_model_section(paths.config), origin=paths.config)
+    task = build_task(section, origin=paths.config, restricted=restricted)
     load_weights(task.network, network_weights(stored), origin=chosen)
     task.on_load_checkpoint(stored)
     task.eval()
@@ -86,12 +91,15 @@ def read_model_section(config: Path) -> dict[str, Any]:
     return dict(section)
 
 
-def build_task(section: Mapping[str, Any], *, origin: str | Path = "the configuration") -> SegmentationTask:
+def build_task(
+    section: Mapping[str, Any], *, origin: str | Path = "the configuration", restricted: bool = False
+) -> SegmentationTask:
     """Build a task with random weights.
 
     Args:
         section: Arguments of ``SegmentationTask``; network and loss as ``class_path`` and ``init_args``.
         origin: Named in messages.
+        restricted: As `segfocal.training.trust.check_run` returned it.
 
     Returns:
         The task, not compiled: predictions see too many sizes for that to pay.
@@ -104,17 +112,20 @@ def build_task(section: Mapping[str, Any], *, origin: str | Path = "the configur
         settings["network"] = without_downloads(settings["network"])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SegmentationTask, "model")
-    task = _instantiate(parser, {"model": settings}, origin).model
+    task = _instantiate(parser, {"model": settings}, origin, restricted=restricted).model
     assert isinstance(task, SegmentationTask)
     return task
 
 
-def build_loss(section: Mapping[str, Any], *, origin: str | Path = "the configuration") -> nn.Module:
+def build_loss(
+    section: Mapping[str, Any], *, origin: str | Path = "the configuration", restricted: bool = False
+) -> nn.Module:
     """Build the loss of a task alone.
 
     Args:
         section: As for ``build_task``.
         origin: Named in messages.
+        restricted: As for ``build_task``.
 
     Returns:
         The loss.
@@ -124,16 +135,21 @@ def build_loss(section: Mapping[str, Any], *, origin: str | Path = "the configur
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "loss")
-    loss = _instantiate(parser, {"loss": section.get("loss")}, origin).loss
+    loss = _instantiate(parser, {"loss": section.get("loss")}, origin, restricted=restricted).loss
     assert isinstance(loss, nn.Module)
     return loss
 
 
-def _instantiate(parser: ArgumentParser, settings: dict[str, Any], origin: str | Path) -> Any:
+def _instantiate(
+    parser: ArgumentParser, settings: dict[str, Any], origin: str | Path, *, restricted: bool
+) -> Any:
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), published_only(restricted):
             return parser.instantiate(parser.parse_object(settings))
     except SegfocalError:
         raise
     except (argparse.ArgumentError, ValueError, TypeError) as error:
-        raise SegfocalError(f"Cannot build the model that {origin} describes: {error}") from error
+        # a sentence for people imports what it names, to find the nearest word
+        said = denied(str(error)) or " ".join(str(error).split())[:600]
+        said = said if restricted else str(explain(str(error), known=[]))
+        raise SegfocalError(f"Cannot build the model that {origin} describes: {said}") from error

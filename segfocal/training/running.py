@@ -24,6 +24,7 @@ from segfocal.runs.history import (
 )
 from segfocal.runs.info import CheckpointInfo, RunInfo, read_info, update_info
 from segfocal.runs.layout import RunPaths
+from segfocal.runs.own import remember
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import check_config_files, config_files, new_run_dir, with_draw
 from segfocal.training.assemble import is_main_process
@@ -139,6 +140,8 @@ class Resumption:
             words = ["segfocal", *self.command]
             write_history(self.run, cli.settings(), command=words, step=self.step, changes=self.changes)
             write_text(self.run.config, cli.dump())
+            if not cli.restricted:  # words that were not imported this time must not be the next
+                remember(self.run.config)
             say(f"changed at step {self.step}: {in_words(self.changes)}")
         if other_score(self.changes):
             fields["checkpoints"] = self._forget_best()

@@ -36,7 +36,9 @@ from segfocal.training.table import (
 from segfocal.training.task import SegmentationTask
 
 
-def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: StopSignal) -> dict[str, float]:
+def score(
+    verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: StopSignal, trust: bool = False
+) -> dict[str, float]:
     """Score one checkpoint.
 
     Args:
@@ -45,6 +47,7 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
         run: The run directory's paths.
         path: The checkpoint.
         stop: Memory of SIGINT and SIGTERM.
+        trust: Whether the run's configuration may name any class.
 
     Returns:
         Every score, named ``test/...`` or ``val/...``.
@@ -54,7 +57,7 @@ def score(verb: str, argv: Sequence[str], *, run: RunPaths, path: Path, stop: St
     """
     stage = "test" if verb == "test" else "val"
     stored = read_checkpoint(path, mmap=True)
-    cli = SegfocalCLI([*words_of_run(run.config), *argv], pretrained=False)
+    cli = SegfocalCLI([*words_of_run(run.config), *argv], pretrained=False, run=run.config, trust=trust)
     cli.datamodule.prepare_data()
     cli.datamodule.setup(verb)
     cli.model.prepare(cli.datamodule, verb)

@@ -227,6 +227,9 @@ class Wrapped(nn.Module):
         (nn.Identity(), "Identity has no weights"),
         (nn.Sequential(nn.Upsample(scale_factor=2), nn.MaxPool2d(2)), "Sequential has no weights"),
         (Wrapped(nn.Identity(), trained=False), "All 2 tensors of Wrapped are frozen"),
+        (Wrapped(nn.Identity()).half(), "Wrapped has weights of float16, but images are float32"),
+        (Wrapped(nn.Identity()).double(), "weights of float64"),
+        (Wrapped(nn.Conv2d(1, 1, 1, dtype=torch.bfloat16)), "weights of bfloat16"),
         (Wrapped(nn.LazyConv2d(1, 1)), "layers whose size is not known yet (change)"),
     ],
 )

@@ -215,6 +215,11 @@ def test_callbacks_that_do_not_fit_end_in_one_line(name, config, tmp_path, capsy
     [
         ("Timer", {"duration": "00:01:00:00"}, {"duration": "00:01:00:00", "interval": "step"}),
         ("StochasticWeightAveraging", {"swa_lrs": 0.01, "swa_epoch_start": 1}, {"device": "cpu"}),
+        (
+            "ModelPruning",
+            {"pruning_fn": "l1_unstructured", "amount": 0.5, "make_pruning_permanent": False},
+            {"pruning_fn": "l1_unstructured"},
+        ),
     ],
 )
 # said by Lightning: its average wants schedules by epoch
@@ -336,3 +341,16 @@ def test_a_function_in_the_place_of_a_network_is_named(config, tmp_path, capsys)
     words = ["--model.network.class_path", "torch.nn.functional.relu"]
     assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run"), *words]) == 2
     assert "model.network must be a Module, got 'torch.nn.functional.relu'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["EarlyStopping", "ModelCheckpoint"])
+@pytest.mark.parametrize(("monitor", "mode"), [("val/dice", "min"), ("val/iou", "min"), ("val/loss", "max")])
+def test_a_callback_that_takes_worse_for_better_is_refused(name, monitor, mode, config, tmp_path, capsys):
+    given = {"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": {"monitor": monitor}}
+    if mode == "max" or name == "ModelCheckpoint":  # min is the default
+        given["init_args"]["mode"] = mode
+    settings = yaml.safe_load(config.read_text())
+    settings["trainer"]["callbacks"] = [given]
+    config.write_text(yaml.safe_dump(settings))
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run")]) == 2
+    assert f"with mode {mode}, but the better one" in capsys.readouterr().err

@@ -73,6 +73,7 @@ def export_run(
     *,
     checkpoint: str | Path = "best",
     options: ExportOptions | None = None,
+    trust: bool = False,
 ) -> Exported:
     """Write one file that maps images to probabilities, in float32, without segfocal.
 
@@ -81,6 +82,7 @@ def export_run(
         out: The file, replaced if it is there; None: ``export.onnx`` or ``export.pt2`` in ``run_dir``.
         checkpoint: ``"best"``, ``"last"``, or a file.
         options: How; None: ONNX for any size.
+        trust: As in `segfocal.load`.
 
     Returns:
         The file, with what was found when it was run beside the network.
@@ -94,7 +96,7 @@ def export_run(
     out = paths.root / f"export{ENDINGS[options.format]}" if out is None else Path(out)
     if out.is_dir():
         raise SegfocalError(f"--out must name a file, got the folder {out}.")
-    predictor = load(run_dir, checkpoint=checkpoint, device="cpu")
+    predictor = load(run_dir, checkpoint=checkpoint, device="cpu", trust=trust)
     axes = _checked_axes(predictor, options)
     entry = graph_entry(
         predictor.preprocess, full_scale=options.full_scale, network_only=options.network_only

@@ -22,6 +22,7 @@ def check_wishes(
     threshold: float | Sequence[float] | None,
     posterior: bool,
     device: str | None,
+    trust: bool = False,
 ) -> None:
     """Raise for options that a run cannot fulfil; its network is not built and no checkpoint is read.
 
@@ -30,11 +31,13 @@ def check_wishes(
         threshold: As in ``Predictor``.
         posterior: As in ``Predictor``.
         device: As in ``Predictor``.
+        trust: As in `segfocal.load`.
 
     Raises:
         SegfocalError: Naming the option and what the run allows.
     """
     from segfocal.training.rebuild import build_loss, read_model_section  # brings Lightning
+    from segfocal.training.trust import check_run
 
     info = read_info(run_dir)
     channels = len(info["class_names"])
@@ -43,7 +46,8 @@ def check_wishes(
         full_thresholds(threshold, task=info["task"], channels=channels)
     if posterior:
         config = RunPaths(run_dir).config
-        loss = build_loss(read_model_section(config), origin=config)
+        restricted = check_run(config, trust=trust, section="model")
+        loss = build_loss(read_model_section(config), origin=config, restricted=restricted)
         check_posterior(resolve_loss(loss, np.asarray(info["class_counts"])), channels=channels)
 
 

@@ -202,7 +202,11 @@ class Predictor:
 
 
 def load(
-    run_dir: str | Path, *, checkpoint: str | Path = "best", device: str | torch.device | None = None
+    run_dir: str | Path,
+    *,
+    checkpoint: str | Path = "best",
+    device: str | torch.device | None = None,
+    trust: bool = False,
 ) -> Predictor:
     """Make a Predictor from a run directory; nothing else is needed, the training images neither.
 
@@ -210,19 +214,21 @@ def load(
         run_dir: The folder that ``segfocal fit --run`` made.
         checkpoint: ``"best"``, ``"last"``, or a file.
         device: ``None``: an accelerator where there is one, else the CPU.
+        trust: Whether the configuration of a run that was not trained here may name any class, which is to
+            run code of whoever wrote it; False: public classes of known packages alone (docs/security.md).
 
     Returns:
         The Predictor, with the run's preprocessing, class names and thresholds.
 
     Raises:
-        SegfocalError: If the folder is no run of this version, holds no such checkpoint, or the
-            weights do not fit the configuration.
+        SegfocalError: If the folder is no run of this version, holds no such checkpoint, names classes that
+            ask for trust, or the weights do not fit the configuration.
     """
     from segfocal.training.rebuild import (
         rebuild_task,
     )  # brings Lightning
 
-    rebuilt = rebuild_task(run_dir, checkpoint=checkpoint)
+    rebuilt = rebuild_task(run_dir, checkpoint=checkpoint, trust=trust)
     info = rebuilt.info
     return Predictor(
         rebuilt.task.network,

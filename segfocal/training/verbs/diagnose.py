@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segfocal.errors import SegfocalError, check_range
-from segfocal.options import OptionParser
+from segfocal.options import TRUST_HELP, OptionParser
 
 if TYPE_CHECKING:
     from segfocal.training.cli import SegfocalCLI
@@ -40,6 +40,7 @@ def parser() -> OptionParser:
     options.add_argument("--knee", type=float, metavar="P", help="p_t of the knee to show (default: 0.75)")
     options.add_argument("--out", metavar="FILE", help="write the numbers (.json) or the page (.html)")
     options.add_argument("--json", action="store_true", help="print one JSON object, in full precision")
+    options.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return options
 
 
@@ -127,7 +128,8 @@ def _loaded(given: argparse.Namespace, overrides: Sequence[str]) -> tuple[Segfoc
         stored, named = read_checkpoint(path, mmap=True), [*words_of_run(run.config), *named]
     else:
         path = find_weights(given.source)
-    cli = SegfocalCLI([*named, *overrides, *_ALONE], pretrained=False)
+    own = None if given.run is None else run.config
+    cli = SegfocalCLI([*named, *overrides, *_ALONE], pretrained=False, run=own, trust=given.trust)
     cli.datamodule.prepare_data()
     cli.datamodule.setup("validate")
     if not has_validation(cli.datamodule):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from segfocal.options import OptionParser
+from segfocal.options import TRUST_HELP, OptionParser
 
 if TYPE_CHECKING:
     from segfocal.training.export.run import Exported
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave all preprocessing outside, for users who cut large images or volumes into windows",
     )
+    options.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return options
 
 
@@ -71,7 +72,7 @@ def export(argv: Sequence[str]) -> int:
         full_scale=given.full_scale,
         network_only=given.network_only,
     )
-    done = export_run(given.run, given.out, checkpoint=given.checkpoint, options=options)
+    done = export_run(given.run, given.out, checkpoint=given.checkpoint, options=options, trust=given.trust)
     sys.stdout.write(summary(done) + "\n")
     return 0
 

@@ -17,6 +17,7 @@ from segfocal.models.weights_report import LoadReport
 from segfocal.runs.history import write_history
 from segfocal.runs.info import create_info, read_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
+from segfocal.runs.own import remember
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_flag, take_option, words_of_run
 from segfocal.training.assemble import is_main_process
@@ -61,7 +62,9 @@ def finetune(argv: Sequence[str]) -> int:
             if value is not None:
                 raise SegfocalError(f"--resume {resumed} goes on in that folder: leave out {option} {value}.")
         allowed, rest = take_flag(rest, "--allow-changes")
-        return _resume(rest, run=open_run(resumed, with_checkpoints=True), allowed=allowed)
+        trust, rest = take_flag(rest, "--trust")
+        run = open_run(resumed, with_checkpoints=True)
+        return _resume(rest, run=run, allowed=allowed, trust=trust)
 
 
 def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
@@ -84,20 +87,22 @@ def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
             create_info(run, command=command, **fields)
             cli.config.finetune = cli.config.finetune or {}
             write_text(run.config, cli.dump())
+            remember(run.config)
             write_history(run, cli.settings(), command=command)
         say(f"run directory {run.root}")
         say(f"{report}\n{cli.summary()}")
         return train_phases(cli, plan, run=run, stop=stop, place=Place())
 
 
-def _resume(argv: list[str], *, run: RunPaths, allowed: bool) -> int:
+def _resume(argv: list[str], *, run: RunPaths, allowed: bool, trust: bool) -> int:
     info = read_info(run)
     facts = info.get("extra", {}).get("finetune")
     if facts is None:
         raise SegfocalError(f"{run.root} is no fine-tuning: go on with segfocal fit --resume {run.root}.")
     last = checkpoint(run, "last")
     stored = read_checkpoint(last, mmap=True)
-    cli = SegfocalCLI([*words_of_run(run.config), *argv], pretrained=False)
+    words = [*words_of_run(run.config), *argv]
+    cli = SegfocalCLI(words, pretrained=False, run=run.config, trust=trust)
     phases = phases_of(cli.finetune or Finetune(), ends=cli.ends)
     changes = changed_settings(cli, run, allowed=allowed)
     step, stop = int(stored["global_step"]), StopSignal()

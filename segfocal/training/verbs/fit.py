@@ -14,6 +14,7 @@ from segfocal.runs.discard import discard_untrained
 from segfocal.runs.history import write_history
 from segfocal.runs.info import create_info, read_info
 from segfocal.runs.layout import RunPaths, checkpoint, open_run
+from segfocal.runs.own import remember
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_flag, take_option, words_of_run
 from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_process
@@ -59,7 +60,9 @@ def fit(argv: Sequence[str]) -> int:
         if wanted is not None:
             raise SegfocalError(f"--resume {resumed} goes on in that folder: leave out --run {wanted}.")
         allowed, rest = take_flag(rest, "--allow-changes")
-        return _resume(rest, run=open_run(resumed, with_checkpoints=True), allowed=allowed)
+        trust, rest = take_flag(rest, "--trust")
+        run = open_run(resumed, with_checkpoints=True)
+        return _resume(rest, run=run, allowed=allowed, trust=trust)
 
 
 def validate(argv: Sequence[str]) -> int:
@@ -97,6 +100,7 @@ def _evaluate(verb: str, argv: Sequence[str]) -> int:
         SegfocalCLI(["--help"])
     folder, rest = take_option(argv, "--run")
     which, rest = take_option(rest, "--checkpoint")
+    trust, rest = take_flag(rest, "--trust")
     if folder is None:
         raise SegfocalError(f"`segfocal {verb}` needs --run DIR, the folder that `segfocal fit` made.")
     run = open_run(folder, with_checkpoints=True)
@@ -105,7 +109,7 @@ def _evaluate(verb: str, argv: Sequence[str]) -> int:
     stop = StopSignal()
     try:
         with quiet_lightning(), stop.listening():
-            score(verb, rest, run=run, path=path, stop=stop)
+            score(verb, rest, run=run, path=path, stop=stop, trust=trust)
     except Interrupted as signal:
         return say_interrupted(signal, hint="")
     return 0
@@ -127,18 +131,19 @@ def _start(argv: list[str], *, wanted: str | None) -> int:
             fields = describe(cli.model, cli.datamodule, seed=cli.seed)
             create_info(run, command=["segfocal", "fit", *argv], **fields)
             write_text(run.config, cli.dump())
+            remember(run.config)
             write_history(run, cli.settings(), command=["segfocal", "fit", *argv])
         return _train(cli, run=run, stop=stop)
 
 
-def _resume(argv: list[str], *, run: RunPaths, allowed: bool) -> int:
+def _resume(argv: list[str], *, run: RunPaths, allowed: bool, trust: bool) -> int:
     info = read_info(run)
     if "finetune" in info.get("extra", {}):
         raise SegfocalError(f"{run.root} is fine-tuned: go on with segfocal finetune --resume {run.root}.")
     last = checkpoint(run, "last")
     stored = read_checkpoint(last, mmap=True)
     step = int(stored["global_step"])
-    cli = SegfocalCLI([*words_of_run(run.config), *argv])
+    cli = SegfocalCLI([*words_of_run(run.config), *argv], run=run.config, trust=trust)
     cli.check_end()
     changes = changed_settings(cli, run, allowed=allowed)
     stop = StopSignal()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segfocal.errors import SegfocalError
-from segfocal.options import OptionParser
+from segfocal.options import TRUST_HELP, OptionParser
 
 if TYPE_CHECKING:
     from segfocal.data.lanes.source import LaneData, LaneSource
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--split", default="test", choices=("train", "val", "test"))
     options.add_argument("--checkpoint", default="best", metavar="best|last|PATH", help="default: best")
     options.add_argument("--device", metavar="NAME", help="cpu, cuda:0, ... (default: the best there is)")
+    options.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return options
 
 
@@ -58,7 +59,9 @@ def lanes(argv: Sequence[str]) -> int:
 
     run = open_run(given.run, with_checkpoints=True)
     with quiet_lightning():
-        data = SegfocalCLI(words_of_run(run.config), pretrained=False).datamodule
+        data = SegfocalCLI(
+            words_of_run(run.config), pretrained=False, run=run.config, trust=given.trust
+        ).datamodule
     if not isinstance(data, LaneData):
         raise SegfocalError(
             f"segfocal lanes needs a run on TuSimpleData or CULaneData, {run.root} was trained on "
@@ -67,7 +70,7 @@ def lanes(argv: Sequence[str]) -> int:
     source = data.source(given.split)
     if not len(source):
         raise SegfocalError(f"the data of {run.root} have no {given.split} images. Choose another --split.")
-    predictor = load(run.root, checkpoint=given.checkpoint, device=given.device)
+    predictor = load(run.root, checkpoint=given.checkpoint, device=given.device, trust=given.trust)
     write = _write_tusimple if isinstance(data, TuSimpleData) else _write_culane
     write(data, source, predictor, Path(given.out))
     return 0

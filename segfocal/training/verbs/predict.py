@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from segfocal.options import OptionParser
+from segfocal.options import TRUST_HELP, OptionParser
 from segfocal.training.interrupt import StopSignal
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "--tile", type=int, metavar="N", help="edge of a tile in pixels (1024; volumes: as in training)"
     )
     options.add_argument("--device", metavar="NAME", help="cpu, cuda:0, ... (default: the best there is)")
+    options.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return options
 
 
@@ -116,9 +117,15 @@ def predict(argv: Sequence[str]) -> int:
     from segfocal.training.prediction.predictor import load
 
     options = _options(given)
-    check_wishes(given.run, threshold=options.threshold, posterior=options.posterior, device=given.device)
+    check_wishes(
+        given.run,
+        threshold=options.threshold,
+        posterior=options.posterior,
+        device=given.device,
+        trust=given.trust,
+    )
     job = _job(given)
-    predictor = load(given.run, checkpoint=given.checkpoint, device=given.device)
+    predictor = load(given.run, checkpoint=given.checkpoint, device=given.device, trust=given.trust)
     stop, progress = StopSignal(), Progress(sys.stdout)
     failed: dict[Path, str] = {}
 
