@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -80,10 +81,7 @@ def check_channels(logits: Tensor, task: Task, target: object = None) -> None:
         SegfocalError: One channel in a multiclass task (its softmax is constant), several in a binary one.
     """
     if not isinstance(logits, Tensor):
-        raise SegfocalError(
-            f"logits must be a tensor, got {type(logits).__name__}. Outputs of several resolutions go to "
-            "DeepSupervision(loss); for arrays take torch.from_numpy."
-        )
+        raise SegfocalError(f"logits must be a tensor, got {type(logits).__name__}. {_way_to_logits(logits)}")
     fewest, most = 2 if task == "multiclass" else 1, 1 if task == "binary" else None
     if logits.ndim >= 2 and logits.shape[1] >= fewest and (most is None or logits.shape[1] <= most):
         return
@@ -98,3 +96,11 @@ def check_channels(logits: Tensor, task: Task, target: object = None) -> None:
         'task "multiclass" needs at least two logits per pixel, background included, '
         f"got {got}.{hint or other}"
     )
+
+
+def _way_to_logits(output: object) -> str:
+    """Say where the logits are in what a network may return."""
+    if isinstance(output, Mapping):
+        name = "out" if "out" in output else next(iter(output), "out")
+        return f"Did you mean logits[{name!r}]?"
+    return "Outputs of several resolutions go to DeepSupervision(loss); for arrays take torch.from_numpy."

@@ -51,7 +51,7 @@ def prepare(
     row = None if alpha is None else as_row(alpha, device)
     inputs = Inputs(
         logits=logits,
-        target=check_target(logits, target, activation),
+        target=check_target(logits, target, activation, ignore_index),
         weight=check_weight(logits, weight, activation),
         curve=curve(form, gamma, parameter, device),
         alpha=row,
