@@ -31,6 +31,7 @@ class CaseData(pl.LightningDataModule, ABC):
     Samples are dicts: ``image`` float32 ``(C, *S)``, ``mask`` integers ``(*S)`` or ``(K, *S)`` for
     multilabel, ``name``, ``group``, ``index``. Where the network sees whole cases at another size than
     their files have, ``stored_mask`` is the mask of the file, a list in a batch: scores are of that size.
+    ``stored_region``, likewise, says for final scores where pixels count.
 
     Args:
         task: What the masks mean.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from segfocal.data.cases import naming
 from segfocal.data.division import Spreading
@@ -15,7 +16,7 @@ from segfocal.data.masks import MaskCoding
 from segfocal.data.pairs import Pair
 from segfocal.data.preprocess import Image
 from segfocal.data.reading import PLAIN, Palette, ReadRules, read_array, read_image
-from segfocal.data.region import ignore_outside
+from segfocal.data.region import ignore_outside, read_region
 from segfocal.data.source import Source
 from segfocal.data.strata import held_classes
 from segfocal.errors import SegfocalError
@@ -66,6 +67,11 @@ class FileSource(Source):
         if region is None or self.ignore_index is None:
             return mask
         return ignore_outside(mask, region, ignore_index=self.ignore_index, rules=self.rules)
+
+    def region(self, index: int) -> npt.NDArray[np.bool_] | None:
+        """Return where pixels count; None for a case without such a file."""
+        path = self.files[index].region
+        return None if path is None else read_region(path, rules=self.rules)
 
     def _whole_mask(self, index: int) -> Mask:
         pair = self.files[index]

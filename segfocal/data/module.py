@@ -132,7 +132,9 @@ class SegmentationData(CaseData):
 
     def wholes(self, split: Split, *, with_mask: bool) -> ImageDataset:
         """Return the whole images of a split."""
-        return ImageDataset(self.cases(split), with_mask=with_mask)
+        # distances, which look at the edge of the region, are of final scores alone
+        final = self.trainer is not None and self.trainer.state.fn != "fit"
+        return ImageDataset(self.cases(split), with_mask=with_mask, with_region=final)
 
     def restored(self, scores: Tensor, batch: Mapping[str, Any], index: int) -> Tensor:
         """Return scores at the size of the file."""

@@ -115,10 +115,12 @@ class ImageDataset(Dataset[Sample]):
     Args:
         cases: The cases of the split.
         with_mask: False leaves the masks unread and out of the samples.
+        with_region: Adds ``stored_region``, where pixels count, of that size, to the samples of cases that
+            have one.
     """
 
-    def __init__(self, cases: Cases, *, with_mask: bool = True) -> None:
-        self.cases, self.with_mask = cases, with_mask
+    def __init__(self, cases: Cases, *, with_mask: bool = True, with_region: bool = False) -> None:
+        self.cases, self.with_mask, self.with_region = cases, with_mask, with_region
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -133,7 +135,9 @@ class ImageDataset(Dataset[Sample]):
         marks = _landmarks(self.cases, index, picture) if labels else None
         sample = _sample(self.cases, index, planes, labels.mask if labels else None, marks)
         stored = self.cases.stored_mask(index) if labels else None
-        return sample if stored is None else sample | {"stored_mask": torch.from_numpy(np.array(stored))}
+        region = self.cases.source.region(index) if labels and self.with_region else None
+        files = {"stored_mask": stored, "stored_region": region}
+        return sample | {key: torch.from_numpy(np.array(of)) for key, of in files.items() if of is not None}
 
 
 def collate(samples: list[Sample]) -> Sample:

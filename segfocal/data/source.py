@@ -50,6 +50,10 @@ class Source(ABC):
         """Return the lines that augmentation moves with the image, in px of it; None: there are none."""
         return None
 
+    def region(self, index: int) -> npt.NDArray[np.bool_] | None:
+        """Return where pixels count, ``(H, W)``; None: all that ``mask`` does not ignore."""
+        return None
+
     def identity(self, index: int) -> bytes:
         """Return bytes that change whenever the case does; they enter the fingerprint."""
         digest = hashlib.sha256()

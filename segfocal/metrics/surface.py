@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from segfocal.errors import SegfocalError, check_choice, check_range
@@ -15,6 +16,8 @@ from segfocal.imbalance.background import Background
 from segfocal.metrics.batch import Task
 from segfocal.metrics.masks import MaskScores
 from segfocal.runs.scores import Empty, mean_ignoring_nan
+
+Bools = NDArray[np.bool_]
 
 
 def surface_scores(
@@ -24,6 +27,7 @@ def surface_scores(
     spacing: Sequence[float],
     tolerance: float,
     empty: Empty = "nan",
+    region: Tensor | None = None,
 ) -> tuple[float, float]:
     """Compare the surfaces of two masks, with MONAI's distances between their edge pixels.
 
@@ -37,6 +41,10 @@ def surface_scores(
         tolerance: Largest distance that NSD takes for right, in the same unit.
         empty: What empty masks score, as in ``segfocal.runs.scores``: both empty gives HD95 0 and NSD 1
             (``one``) or NaN (``nan``, ``exclude``); ``exclude`` gives NaN for an empty reference too.
+        region: ``(*S)`` bool, where pixels are known; None: everywhere. Masks end at its edge, but their
+            surfaces go on beyond it: a pixel of a mask is on its edge where a neighbour inside of the region
+            (or the border of the image) is not of the mask. Where both masks have no other edge than that of
+            the region they agree, HD95 0 and NSD 1; where one has no other, it stands in for both.
 
     Returns:
         HD95, the larger of the two directed 95th percentiles; and NSD, the share of both surfaces that lies
@@ -55,14 +63,13 @@ def surface_scores(
     found, known = bool(predicted.any()), bool(reference.any())
     if not (found and known):
         return _without_surface(found, known, predicted.shape, spacing, empty)
-    from monai.metrics.utils import get_edge_surface_distance  # seconds to import
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _, distances, _ = get_edge_surface_distance(
-            predicted, reference, spacing=list(spacing), symmetric=True
-        )
-    there, back = (np.asarray(way, dtype=np.float64) for way in distances)
+    outside = None if region is None else ~region
+    edges = _edges(predicted, reference, outside)
+    if not any(bool(edge.any()) for edge in edges):
+        return 0.0, 1.0
+    if not all(bool(edge.any()) for edge in edges):
+        edges = _edges(predicted, reference, None)
+    there, back = (_distances(*pair, spacing) for pair in (edges, edges[::-1]))
     hd95 = max(float(np.percentile(way, 95)) for way in (there, back))
     right = sum(int(np.count_nonzero(way <= tolerance)) for way in (there, back))
     return hd95, right / (len(there) + len(back))
@@ -106,7 +113,12 @@ class SurfaceScores(MaskScores):
         self.add_rows("measured", torch.int64)
 
     def update(
-        self, probabilities: Tensor, target: Tensor, names: Sequence[str], spacing: Tensor | None = None
+        self,
+        probabilities: Tensor,
+        target: Tensor,
+        names: Sequence[str],
+        spacing: Tensor | None = None,
+        regions: Sequence[Tensor] | None = None,
     ) -> None:
         """Compare a batch of whole images.
 
@@ -115,6 +127,7 @@ class SurfaceScores(MaskScores):
             target: Labels: ``(N, *S)``, for multilabel ``(N, C, *S)``.
             names: One per image.
             spacing: ``(N, axes)`` edges of a pixel in mm; None: distances are in pixels.
+            regions: One per image, ``(*S)`` bool, where pixels count; their edges are no edges of masks.
 
         Raises:
             SegfocalError: As `SegmentationScores`.
@@ -124,8 +137,11 @@ class SurfaceScores(MaskScores):
         edges = torch.ones(len(names), axes) if spacing is None else spacing
         if edges.shape != (len(names), axes):
             raise SegfocalError(f"spacing must have shape {(len(names), axes)}, got {tuple(edges.shape)}.")
-        for scores, labels, edge in zip(probabilities.cpu(), target.cpu(), edges.tolist(), strict=True):
+        inside = [None] * len(names) if regions is None else [region.cpu() for region in regions]
+        whole = zip(probabilities.cpu(), target.cpu(), edges.tolist(), inside, strict=True)
+        for scores, labels, edge, region in whole:
             common: dict[str, Any] = {"spacing": edge, "tolerance": self.tolerance, "empty": self.empty}
+            common["region"] = region
             rows = [
                 surface_scores(predicted, known, **common)
                 for _, predicted, known in self.pairs(scores, labels)
@@ -156,6 +172,29 @@ class SurfaceScores(MaskScores):
                 numbers = {"hd95": None if np.isnan(hd95) else hd95, "nsd": None if np.isnan(nsd) else nsd}
                 found[name, index] = numbers | {"distance_unit": "mm" if known else "px"}
         return found
+
+
+def _edges(predicted: Tensor, reference: Tensor, outside: Tensor | None) -> tuple[Bools, Bools]:
+    """Return the edges of two masks, cut to the box that holds both: MONAI's where nothing lies outside."""
+    either = np.asarray(predicted | reference)
+    box = tuple(
+        slice(max(int(held.min()) - 1, 0), int(held.max()) + 2) for held in np.nonzero(either)
+    )  # with the neighbours of its pixels
+    beyond = None if outside is None else np.asarray(outside)[box]
+
+    def edge(mask: Bools) -> Bools:
+        reached = mask if beyond is None else mask | beyond
+        found: Bools = mask & ~ndimage.binary_erosion(reached)
+        return found
+
+    return edge(np.asarray(predicted)[box]), edge(np.asarray(reference)[box])
+
+
+def _distances(edge: Bools, other: Bools, spacing: Sequence[float]) -> NDArray[np.float64]:
+    """Return how far each pixel of an edge is from the nearest of another."""
+    from monai.metrics.utils import get_surface_distance  # seconds to import
+
+    return np.asarray(get_surface_distance(edge, other, spacing=list(spacing)), dtype=np.float64)
 
 
 def _without_surface(

@@ -14,6 +14,7 @@ from segfocal.metrics.concentration import LossConcentration
 from segfocal.metrics.curves import PixelCurves
 from segfocal.metrics.masks import MaskScores
 from segfocal.metrics.segmentation import SegmentationScores
+from segfocal.metrics.surface import SurfaceScores
 from segfocal.metrics.threshold import Choice, ThresholdSearch
 from segfocal.runs.curves import ScoreKind
 from segfocal.runs.scores import Empty
@@ -92,7 +93,8 @@ class StageScores(nn.Module):
 
         Args:
             probabilities: ``(N, C, *S)`` in [0, 1].
-            batch: With ``mask`` and ``name``; with ``spacing``, distances are in mm.
+            batch: With ``mask`` and ``name``; with ``spacing``, distances are in mm; with
+                ``stored_region``, the edge of a region is no edge of masks.
             loss: Of the batch.
             recalibrated: Kind of score to probabilities, for the kinds given to the constructor.
             pixels: The loss of every element, where its spread is gathered.
@@ -103,7 +105,10 @@ class StageScores(nn.Module):
             if metric is not None:
                 metric.update(probabilities, target, names)
         for masks in self._all_masks():
-            masks.update(probabilities, target, names, batch.get("spacing"))
+            if isinstance(masks, SurfaceScores):
+                masks.update(probabilities, target, names, batch.get("spacing"), batch.get("stored_region"))
+            else:
+                masks.update(probabilities, target, names, batch.get("spacing"))
         for kind, curves in self.recalibrated_curves().items():
             curves.update((recalibrated or {})[kind], target, names)
         if self.concentration is not None and pixels is not None:

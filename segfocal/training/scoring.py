@@ -149,6 +149,8 @@ class ScoringModule(LightningModule, ABC):
             part: dict[str, Any] = {"mask": mask[None], "name": [batch["name"][index]]}
             if "stored_spacing" in batch:
                 part["spacing"] = batch["stored_spacing"][index][None]
+            if "stored_region" in batch:
+                part["stored_region"] = [batch["stored_region"][index]]
             yield (
                 {
                     kind: restored(scores[index], batch, index)[None].to(scores.device)

@@ -40,6 +40,68 @@ def test_a_shift_by_one_slice_is_the_spacing_along_it():
     assert surface_scores(cube.roll(1, 2), cube, spacing=(1.0, 1.0, 3.0), tolerance=3.0)[1] == 1
 
 
+def edges_in_words(mask, inside):
+    """Pixels of a mask that touch, by an edge, the border of the image or a known pixel of no mask."""
+    found = []
+    for place in np.argwhere(mask):
+        for axis, step in [(axis, step) for axis in range(mask.ndim) for step in (-1, 1)]:
+            beside = place.copy()
+            beside[axis] += step
+            there = tuple(beside)
+            out = min(there) < 0 or any(a >= b for a, b in zip(there, mask.shape, strict=True))
+            if out or (inside[there] and not mask[there]):
+                found.append(place)
+                break
+    return np.array(found, dtype=float)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("shape", [(30, 26), (12, 11, 9)])
+def test_the_edge_of_a_region_is_no_edge_of_masks(seed, shape):
+    rng = np.random.default_rng(seed)
+    grid = np.moveaxis(np.indices(shape), 0, -1)
+
+    def ball(radius):
+        return (((grid - rng.uniform(2, np.array(shape) - 2)) / np.array(shape)) ** 2).sum(-1) < radius**2
+
+    inside = ball(0.5)
+    masks = [ball(0.4) & inside for _ in range(2)]
+    spacing = (0.7, 1.3, 2.0)[: len(shape)]
+    edges = [edges_in_words(mask, inside) * spacing for mask in masks]
+    assert all(len(edge) for edge in edges)
+    away = np.linalg.norm(edges[0][:, None] - edges[1], axis=-1)
+    ways = away.min(axis=1), away.min(axis=0)
+    predicted, reference = (torch.from_numpy(mask) for mask in masks)
+    found = surface_scores(
+        predicted, reference, spacing=spacing, tolerance=1.5, region=torch.from_numpy(inside)
+    )
+    near = np.concatenate(ways) <= 1.5
+    np.testing.assert_allclose(found, (max(np.percentile(w, 95) for w in ways), near.mean()), rtol=1e-5)
+
+
+def test_a_band_that_crosses_the_region_is_as_far_off_as_without_it():
+    """Three rows too low: the cut pixels, which lie on one another, must not make that closer."""
+    reference, inside = torch.zeros(20, 40, dtype=torch.bool), torch.zeros(20, 40, dtype=torch.bool)
+    reference[2:12], inside[:, 5:9] = True, True
+    band = reference & inside, reference.roll(3, 0) & inside
+    common = {"spacing": (1.0, 1.0), "tolerance": 1.0}
+    assert surface_scores(*band[::-1], **common, region=inside) == (3.0, 0.0)
+    assert surface_scores(*band[::-1], **common)[1] > 0
+
+
+def test_masks_that_fill_the_region_agree_and_one_that_does_is_measured_at_its_edge():
+    inside = torch.zeros(20, 20, dtype=torch.bool)
+    inside[4:16, 4:16] = True
+    smaller = torch.zeros_like(inside)
+    smaller[6:14, 6:14] = True
+    common = {"spacing": (1.0, 1.0), "tolerance": 1.0}
+    assert surface_scores(inside, inside, **common, region=inside) == (0.0, 1.0)
+    assert surface_scores(smaller, inside, **common, region=inside) == surface_scores(
+        smaller, inside, **common
+    )
+    assert surface_scores(smaller, inside, **common, region=inside)[1] == 0
+
+
 @pytest.mark.parametrize(
     ("empty", "both", "reference", "prediction"),
     [("one", (0, 1), (13, 0), (13, 0)), ("nan", None, (13, 0), (13, 0)), ("exclude", None, None, (13, 0))],

@@ -12,6 +12,7 @@ from segfocal.runs.info import read_info
 pytestmark = pytest.mark.filterwarnings("ignore")
 SIZES = ((41, 52), (64, 33), (37, 37), (50, 60))  # height, width
 NAMES = {"binary": ["disc"], "multiclass": ["background", "a", "b"], "multilabel": ["a", "b"]}
+STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 CHANGES = {"scale": 0.4, "longest_side": 30, "larger": 1.5}
 
 
@@ -103,6 +104,27 @@ def counts_of_files(folder, predictions, names, task):
     return found
 
 
+def check_distances(run, folder, predictions, *, kind):
+    """HD95 of the written files, where the edge of the region is no edge (that of ignored labels is)."""
+    rows = pl.read_parquet(run / "cases.parquet").filter(pl.col("stage") == "test", threshold_kind=kind)
+    assert rows.height == 3
+    for row in rows.iter_rows(named=True):
+        (truth,), kept = stored_masks(folder, row["name"], "binary")
+        (mask,) = written_masks(predictions, row["name"], "binary")
+        region = np.asarray(Image.open(folder / "fov" / f"{row['name']}.png"))
+        edges = []
+        for known in (truth & kept, mask & kept):
+            around = np.pad(known | ~region, 1)
+            inner = np.logical_and.reduce(
+                [around[1 + y : -1 + y or None, 1 + x : -1 + x or None] for y, x in STEPS]
+            )
+            edges.append(np.argwhere(known & ~inner))
+        assert all(len(edge) for edge in edges)
+        away = np.linalg.norm(edges[0][:, None] - edges[1], axis=-1)
+        expected = max(np.percentile(away.min(axis=axis), 95) for axis in (0, 1))
+        assert row["hd95"] == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(("task", "change"), list(zip(NAMES, CHANGES, strict=True)))
 def test_counts_are_those_of_the_files_that_predict_writes(task, change, tmp_path, capsys):
     folder, run = tmp_path / "set", tmp_path / "run"
@@ -118,6 +140,8 @@ def test_counts_are_those_of_the_files_that_predict_writes(task, change, tmp_pat
         assert main([*predict, *words]) == 0
         expected = counts_of_files(folder, out, ["p5", "p6", "p7"], task)
         assert counts(run, "test", kind) == expected
+        if task == "binary":
+            check_distances(run, folder, out, kind=kind)
         assert sum(tp + fn for tp, _, fn, _, _ in expected.values()) > 0
     # validation during training scored the same, with the weights that were best
     assert counts(run, "val", kind) == counts_of_files(folder, out, ["p3", "p4"], task)
