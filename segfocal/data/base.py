@@ -17,7 +17,7 @@ from segfocal.data.leaks import Member, check_leaks
 from segfocal.data.loaders import Patches, image_loader, patch_loader
 from segfocal.data.patches import Sample
 from segfocal.errors import SegfocalError, check_choice, check_range
-from segfocal.imbalance.background import Background, background_class
+from segfocal.imbalance.background import Background, auto_note, background_class
 from segfocal.imbalance.counts import TASKS, Counts, Task
 
 Split = Literal["train", "val", "test"]
@@ -89,6 +89,7 @@ class CaseData(pl.LightningDataModule, ABC):
         self.background = background_class(
             background, task=task, class_names=self.class_names, what="data.init_args.background"
         )
+        self.background_note = auto_note(class_names) if (background, task) == ("auto", "multiclass") else ""
         self.notes: list[str] = []  # about the split, for the user
         self._leaks_checked = False
         self._resume = (0, 0)

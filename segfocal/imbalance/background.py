@@ -82,6 +82,25 @@ def named_background(names: Sequence[str]) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
+def auto_note(class_names: Sequence[str]) -> str:
+    """Return what "auto" made of class 0 of a multiclass task, and how to have it otherwise.
+
+    Args:
+        class_names: One per channel of the logits.
+
+    Example:
+        >>> auto_note(["other", "road"])
+        "background: auto takes class 0, 'other', by its name; data.init_args.background: null lets it count"
+    """
+    first = f"class 0, {class_names[0]!r}"
+    if says_background(class_names[0]):
+        return f"background: auto takes {first}, by its name; data.init_args.background: null lets it count"
+    return (
+        f"background: auto found none, as {first}, is not called so: all classes count; "
+        "data.init_args.background: 0 leaves it out"
+    )
+
+
 def covered(class_names: Sequence[str], background: int | None) -> str:
     """Return which classes a mean covers, in words.
 

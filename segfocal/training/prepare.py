@@ -13,7 +13,7 @@ from torch import nn
 from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
 from segfocal.imbalance import bias_prior
-from segfocal.imbalance.background import background_class
+from segfocal.imbalance.background import auto_note, background_class
 from segfocal.losses.base import SegmentationLoss
 from segfocal.losses.deep import DeepSupervision
 from segfocal.models.head import head_width, set_head_bias, small_input
@@ -53,6 +53,13 @@ def background_of(data: Any) -> int | None:
     if isinstance(data, CaseData):
         return data.background
     return background_class("auto", task=data.task, class_names=list(data.class_names))
+
+
+def background_note(data: Any) -> str:
+    """Return what decided which class is the background where no setting did; empty where one did."""
+    if isinstance(data, CaseData):
+        return data.background_note
+    return auto_note(list(data.class_names)) if data.task == "multiclass" else ""
 
 
 def spatial_dims(network: nn.Module) -> int:

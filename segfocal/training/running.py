@@ -31,6 +31,7 @@ from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.evaluation import validation_names
 from segfocal.training.interrupt import Interrupted
+from segfocal.training.prepare import background_note
 from segfocal.training.record import describe
 from segfocal.yaml_text import read_mapping
 
@@ -90,8 +91,9 @@ def prepare(cli: SegfocalCLI) -> None:
             cli.check_no_monitors()
         for line in (*dict.fromkeys(cli.datamodule.notes), *missing.values()):
             say(line)
-    for line in cli.monitor_notes(names):
-        say(line)
+    for line in (background_note(cli.datamodule), *cli.monitor_notes(names)):
+        if line:
+            say(line)
 
 
 def missing_splits(data: CaseData) -> dict[str, str]:
@@ -102,7 +104,7 @@ def missing_splits(data: CaseData) -> dict[str, str]:
     """
     lacks = {
         "val": "no validation images: best.ckpt is the last state, and no threshold is chosen for masks",
-        "test": "no test images: `segfocal test` has nothing to score",
+        "test": "no test images: `segfocal test` has nothing to score, `segfocal validate` has",
     }
     return {split: line for split, line in lacks.items() if split not in data.splits()}
 

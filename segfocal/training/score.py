@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from segfocal.data.base import CaseData
+from segfocal.data.base import CaseData, Split
 from segfocal.data.synthetic import SyntheticData
 from segfocal.data.synthetic.bayes import bayes_dice
 from segfocal.errors import SegfocalError
@@ -21,6 +21,7 @@ from segfocal.training.calibrate import find_temperature
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.concentration import note_absence
 from segfocal.training.interrupt import StopSignal
+from segfocal.training.prepare import background_note
 from segfocal.training.previews import FINAL_CASES, Previews
 from segfocal.training.record import groups_of, write_scores
 from segfocal.training.table import (
@@ -34,6 +35,7 @@ from segfocal.training.table import (
     threshold_lines,
 )
 from segfocal.training.task import SegmentationTask
+from segfocal.yaml_text import read_yaml
 
 
 def score(
@@ -55,10 +57,15 @@ def score(
     Raises:
         SegfocalError: Where configuration, data and checkpoint contradict one another.
     """
-    stage = "test" if verb == "test" else "val"
+    stage: Split = "test" if verb == "test" else "val"
     stored = read_checkpoint(path, mmap=True)
-    cli = SegfocalCLI([*words_of_run(run.config), *argv], pretrained=False, run=run.config, trust=trust)
+    words = words_of_run(run.config)
+    trained_in = training_precision(run.config)
+    # in float32, as `predict` computes
+    words += [] if trained_in is None else ["--trainer.precision", "32-true"]
+    cli = SegfocalCLI([*words, *argv], pretrained=False, run=run.config, trust=trust)
     cli.datamodule.prepare_data()
+    _need_images(cli.datamodule, stage, run=run)
     cli.datamodule.setup(verb)
     cli.model.prepare(cli.datamodule, verb)
     load_weights(cli.model.network, network_weights(stored), origin=path)  # or say what does not fit
@@ -91,8 +98,54 @@ def score(
         previews.write(stage, list(cli.datamodule.class_names))  # type: ignore[attr-defined]
         MetricsLog(run.metrics).append(values, step=int(stored["global_step"]), epoch=epoch)
         absent = note_absence(run, cli.model.loss)
-        _print(values, cli, stage=stage, path=path, run=run, absent=absent)
+        said = precision_line(str(trainer.precision), trained_in=trained_in)
+        _print(values, cli, stage=stage, path=path, run=run, absent=absent, precision=said)
     return values
+
+
+def training_precision(config: Path) -> str | None:
+    """Return the precision that a run was trained in; None for float32.
+
+    Args:
+        config: The run's config.yaml.
+    """
+    trainer = read_yaml(config, what="the run's configuration").get("trainer") or {}
+    precision = trainer.get("precision") if isinstance(trainer, dict) else None
+    return None if precision in (None, "32-true", "32", 32) else str(precision)
+
+
+def precision_line(used: str, *, trained_in: str | None) -> str:
+    """Say in which precision scores were computed, where it is not that of the training or of ``predict``.
+
+    Args:
+        used: Of the trainer that scored.
+        trained_in: As ``training_precision`` returns it.
+
+    Example:
+        >>> precision_line("bf16-mixed", trained_in="bf16-mixed")
+        'scored in bf16-mixed; `predict` computes in float32, so that masks may differ in a few pixels'
+    """
+    if used != "32-true":
+        return f"scored in {used}; `predict` computes in float32, so that masks may differ in a few pixels"
+    return "" if trained_in is None else f"scored in float32, as `predict` computes (trained in {trained_in})"
+
+
+def _need_images(data: Any, stage: Split, *, run: RunPaths) -> None:
+    """Raise where there is nothing to score, with the verb that has something.
+
+    Raises:
+        SegfocalError: Likewise.
+    """
+    if not isinstance(data, CaseData) or len(data.cases(stage)):
+        return
+    names: dict[Split, tuple[str, str]] = {"val": ("validation", "validate"), "test": ("test", "test")}
+    other: Split = "val" if stage == "test" else "test"
+    count, (word, verb) = len(data.cases(other)), names[other]
+    out = f"Score the {count} {word} images with `segfocal {verb} --run {run.root}`, or give" if count else ""
+    raise SegfocalError(
+        f"the data of {run.root} have no labelled {names[stage][0]} images: there is nothing to score. "
+        f"{out or 'Give'} the split {stage} of the data some."
+    )
 
 
 def _print(
@@ -103,6 +156,7 @@ def _print(
     path: Path,
     run: RunPaths,
     absent: str | None,
+    precision: str,
 ) -> None:
     data: Any = cli.datamodule
     short = {name.removeprefix(f"{stage}/"): value for name, value in values.items()}
@@ -126,11 +180,13 @@ def _print(
     lines = (
         mean_line(data.class_names, background=background, argmax=data.task == "multiclass"),
         absent_line(short, data.class_names, background=background, stage=stage),
+        background_note(data),
         *_thresholds(cli.model, data),
         surface_line(short, data.class_names, unit=unit, tolerance=tolerance),
         lesion_line(short, data.class_names),
         centreline_line(short, data.class_names),
         calibration_line(short),
+        precision,
     )
     for line in filter(None, lines):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

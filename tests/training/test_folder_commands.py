@@ -3,6 +3,7 @@
 import pytest
 
 from segfocal.__main__ import main
+from segfocal.errors import SegfocalError
 from segfocal.runs.info import read_info
 
 CONFIG = """\
@@ -48,10 +49,21 @@ def test_null_leaves_out_the_validation_split(words, fit, tmp_path, capsys):
     assert read_info(tmp_path / "run")["data"]["images"] == {"train": 3, "test": 2}
 
 
+def test_test_without_test_images_names_the_verb_that_has_some(fit, tmp_path, capsys):
+    assert fit("--data.init_args.split.test", "null") == 0
+    capsys.readouterr()
+    assert main(["test", "--run", str(tmp_path / "run")]) == 2
+    shown = capsys.readouterr().err
+    assert "no labelled test images: there is nothing to score. Score the 1 validation images" in shown
+    assert f"`segfocal validate --run {tmp_path / 'run'}`" in shown
+    assert main(["validate", "--run", str(tmp_path / "run")]) == 0
+
+
 def test_validate_without_validation_images_says_so(fit, tmp_path, capsys):
     assert fit("--data.init_args.split.val", "null") == 0
     assert main(["validate", "--run", str(tmp_path / "run")]) == 2
-    assert "there are no val images. Give the split val of the data some." in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "no labelled validation images: there is nothing to score. Score the 2 test images with" in shown
     assert main(["test", "--run", str(tmp_path / "run")]) == 0
     found = ["validate", "--run", str(tmp_path / "run"), "--data.init_args.split.val", "1"]
     assert main(found) == 0  # as soon as there are some
@@ -98,9 +110,10 @@ def test_an_error_before_the_first_step_leaves_no_folder(options, message, fit, 
 def test_what_a_run_did_not_write_stays(fit, tmp_path, monkeypatch):
     def write(*_args, **_settings):
         (tmp_path / "run/notes.txt").write_text("mine")
+        raise SegfocalError("stopped")
 
     monkeypatch.setattr("segfocal.training.previews.Previews.setup", write)
-    assert fit("--model.learning_rate", "-1") == 2
+    assert fit() == 2
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 

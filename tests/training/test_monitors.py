@@ -161,3 +161,40 @@ def test_a_class_in_no_test_image_has_a_dash(folder, tmp_path, capsys):
     log = pl.read_csv(tmp_path / "run/metrics.csv").filter(pl.col("name").str.starts_with("test/"))
     values = dict(zip(log["name"], log["value"].cast(pl.Float64), strict=True))
     assert values["test/dice"] == pytest.approx((values["test/dice/a"] + values["test/dice/c"]) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [("other", "auto takes class 0, 'other', by its name"), ("road", "auto found none, as class 0, 'road'")],
+)
+def test_what_auto_takes_for_the_background_is_said(folder, tmp_path, capsys, first, said):
+    words = folder("multiclass", (first, "sky"), train=[[1]] * 3, val=[[1]], test=[[1]])
+    assert main(words) == 0
+    assert said in capsys.readouterr().out
+    for verb in ("validate", "test"):
+        assert main([verb, "--run", str(tmp_path / "run")]) == 0
+        assert said in capsys.readouterr().out
+    assert main([*words[:-1], str(tmp_path / "chosen"), "--data.init_args.background", "null"]) == 0
+    shown = capsys.readouterr().out
+    assert "background: auto" not in shown
+    assert f"mean over: {first}, sky\n" in shown
+
+
+def test_scores_are_in_the_precision_of_predict(folder, tmp_path, capsys):
+    """Trained in bf16, where scores have three digits: counts are those of the masks that are written."""
+    words = folder("multiclass", ("background", "a"), train=[[1]] * 3, val=[[1]], test=[[1], [1, 1], []])
+    assert main([*words, "--trainer.precision", "bf16-mixed", "--model.learning_rate", "0.03"]) == 0
+    run, out, images = str(tmp_path / "run"), tmp_path / "out", str(tmp_path / "set/test/images")
+    assert main(["test", "--run", run]) == 0
+    assert "scored in float32, as `predict` computes (trained in bf16-mixed)" in capsys.readouterr().out
+    assert main(["predict", "--run", run, "--images", images, "--out", str(out), "--overlay"]) == 0
+    assert "overlays leave class 0 (background) without a colour" in capsys.readouterr().out
+    rows = pl.read_parquet(tmp_path / "run/cases.parquet").filter(stage="test", class_index=1)
+    for row in rows.iter_rows(named=True):
+        mask = np.asarray(Image.open(out / "masks" / f"{row['name']}.png")) == 1
+        known = np.asarray(Image.open(tmp_path / "set/test/masks" / f"{row['name']}.png")) == 1
+        counts = (int((mask & known).sum()), int((mask & ~known).sum()), int((known & ~mask).sum()))
+        assert (row["tp"], row["fp"], row["fn"]) == counts
+    assert rows["tp"].sum() + rows["fp"].sum() > 0
+    assert main(["test", "--run", run, "--trainer.precision", "bf16-mixed"]) == 0
+    assert "scored in bf16-mixed; `predict` computes in float32" in capsys.readouterr().out

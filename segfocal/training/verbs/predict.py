@@ -144,6 +144,8 @@ def predict(argv: Sequence[str]) -> int:
     sys.stdout.write(
         f"{job.count - len(failed)} images predicted, {len(written)} files written to {given.out}{example}\n"
     )
+    if options.overlay and predictor.task == "multiclass":
+        sys.stdout.write(f"overlays leave class 0 ({predictor.class_names[0]}) without a colour\n")
     if job.note:
         sys.stdout.write(f"{job.note}\n")
     return _say_failed(failed, job.count)
