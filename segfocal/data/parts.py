@@ -69,5 +69,6 @@ def names_below(files: Sequence[Path]) -> list[str]:
     """
     if not files:
         return []
-    shared = os.path.commonpath([path.parent for path in files])
-    return [os.path.relpath(path.with_suffix(""), shared) for path in files]
+    whole = [Path(os.path.abspath(path)) for path in files]  # some may be absolute, others not
+    shared = os.path.commonpath([path.parent for path in whole])
+    return [os.path.relpath(path.with_suffix(""), shared) for path in whole]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +13,10 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
-from segfocal.data.tiff import Page, TiffPicture, several, tiff_shape
-from segfocal.errors import SegfocalError, check_choice
+from segfocal.data.tiff import Page, TiffPicture, check_holds, several, tiff_shape
+from segfocal.errors import SegfocalError, check_choice, reading
 
 Array = npt.NDArray[Any]
 Palette = Literal["indices", "colors"]
@@ -40,6 +40,12 @@ UNREAD = {
     **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".lif", ".nd2", ".vsi"), _SLIDE),
 }
 
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", WebPImagePlugin.WebPImageFile.format)
+_RATIO, _WEBP_RATIO = (
+    2000,
+    2**24,
+)  # bytes of pixels for a byte of the file: deflate gives 1032, plain WebP more
+_REMEDY = "Replace or remove the file."
 _EXIF_ORIENTATION = 0x0112
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _LIMIT = threading.Lock()
@@ -165,34 +171,55 @@ def read_image(path: Path, *, rules: ReadRules) -> Array:
 
 def read_picture(path: Path, *, palette: Palette, rules: ReadRules = PLAIN) -> Picture:
     """Return the pixels of a file and how it was interpreted; arguments and errors as `read_array`."""
-    suffix = path.suffix.lower()
-    try:
-        if suffix in PILLOW:
-            picture = _pillow(path, palette, rules.page)
-        elif suffix in TIFF:
-            picture = _tiff(path, palette, rules.page)
-        elif suffix == ".npy":
-            picture = Picture(np.load(path, allow_pickle=False))
-        else:
-            raise SegfocalError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}.")
-    except SegfocalError:
-        raise
-    except FileNotFoundError as error:
-        raise SegfocalError(f"{path}: there is no such file.") from error
-    except UnidentifiedImageError as error:
-        raise SegfocalError(
-            f"{path}: expected an image, got something else. Replace or remove the file."
-        ) from error
-    except Exception as error:  # on a damaged file decoders raise whatever they stumble over
-        raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error
+    with reading(path, remedy=_REMEDY), _unknown(path):
+        picture = _read(path, palette, rules.page)
     array = picture.array
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise SegfocalError(f"{path}: expected shape (H, W) or (H, W, C), got {array.shape}.")
     if array.dtype.kind not in "buif":
         raise SegfocalError(f"{path}: expected numbers, got {array.dtype}. Save real values.")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4 and (beyond := _beyond(array)):
+        raise SegfocalError(f"{path}: {beyond} values are beyond the range of float32. Rescale or repair it.")
     if picture.orientation == 1 or rules.orientation == "stored":
         return picture
     return replace(picture, array=_turned(array, picture.orientation))
+
+
+def _beyond(array: Array) -> int:
+    """Return how many finite values no 32-bit number holds."""
+    large = np.abs(array) > np.finfo(np.float32).max
+    return int(np.count_nonzero(large & np.isfinite(array))) if large.any() else 0
+
+
+@contextmanager
+def _unknown(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise SegfocalError(f"{path}: expected an image, got something else. {_REMEDY}") from error
+
+
+def _read(path: Path, palette: Palette, page: Page) -> Picture:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SegfocalError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}.")
+    if suffix == ".npy":
+        array = np.load(path, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise SegfocalError(
+                f"{path}: expected one array, got an archive (.npz). Save each array as .npy."
+            )
+        return Picture(array)
+    return _tiff(path, palette, page) if _is_tiff(path) else _pillow(path, palette, page)
+
+
+def _is_tiff(path: Path) -> bool:
+    """Names may lie: a picture in TIFF with another ending is read as one."""
+    if path.suffix.lower() in TIFF:
+        return True
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def image_size(path: Path, *, rules: ReadRules = PLAIN) -> tuple[int, int]:
@@ -209,14 +236,12 @@ def image_size(path: Path, *, rules: ReadRules = PLAIN) -> tuple[int, int]:
     if suffix not in (*PILLOW, *TIFF):
         height, width = read_array(path, palette="colors", rules=rules).shape[:2]
         return height, width
-    try:
-        if suffix in TIFF:
+    with reading(path, remedy=_REMEDY), _unknown(path):
+        if _is_tiff(path):
             size, orientation = tiff_shape(path)
         else:
-            with _opened(path) as image:
+            with opened(path) as image:
                 size, orientation = (image.height, image.width), _orientation(image)
-    except (OSError, tifffile.TiffFileError) as error:
-        raise SegfocalError(f"{path}: cannot be read ({error}). Replace or remove the file.") from error
     return size[::-1] if orientation >= 5 and rules.orientation == "upright" else size
 
 
@@ -250,15 +275,34 @@ def _orientation(image: Image.Image) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _opened(path: Path) -> Image.Image:
-    """Pillow's limit against decompression bombs is for strangers' uploads; scans and aerials exceed it."""
+def opened(path: Path) -> Image.Image:
+    """Open a picture in one of the formats that data sets have, its pixels not decoded yet.
+
+    Pillow knows others, of which some run programs (EPS) or read other files. Its limit against decompression
+    bombs is for strangers' uploads; scans and aerials exceed it. Here the file must be able to hold them.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SegfocalError: Where the header promises more pixels than the file can hold.
+    """
     with _LIMIT:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return Image.open(path)
+            image = Image.open(path, formats=_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    wide = 2 if image.mode.startswith("I;16") else 4 if image.mode in ("I", "F") else 1
+    packed = 1 if image.format == "PPM" else _WEBP_RATIO if image.format == "WEBP" else _RATIO
+    needed = image.width * image.height * wide * len(image.getbands())
+    try:
+        check_holds(path, (image.height, image.width), needed, ratio=packed)
+    except SegfocalError:
+        image.close()
+        raise
+    return image
 
 
 def _pixels(image: Image.Image, palette: Palette) -> Array:
@@ -310,7 +354,7 @@ def _pillow(path: Path, palette: Palette, page: Page) -> Picture:
     png = head[:8] == b"\x89PNG\r\n\x1a\n"
     depth, kind = (head[24], head[25]) if png and len(head) == 26 else (8, 2)
     grey = kind == 0
-    with _opened(path) as image:
+    with opened(path) as image:
         notes = _chosen_frame(path, image, page)
         deep = depth == 16 and not grey  # Pillow cuts 16-bit colour PNG to 8 bits
         array = _deep_png(path, image, grey=kind == 4) if deep else _pixels(image, palette)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.division import Spreading
+from segfocal.data.json_files import exists, is_file
 from segfocal.data.lists import separator
 from segfocal.data.pairs import Pair
 from segfocal.data.rules import kind
@@ -103,8 +104,10 @@ class TableLayout:
         named = [row[name] for name in ("image", *self.columns)]
         paths = [placed(self.root, name) if name else None for name in named]
         for path in paths:
-            if path is not None and not path.is_file():
-                raise SegfocalError(f"{where}: there is no file {path}. Set root to what paths start from.")
+            if path is not None and not is_file(path):
+                raise SegfocalError(
+                    f"{where}: there is no file {path!s:.300}. Set root to what paths start from."
+                )
         image, *masks = paths
         assert image is not None
         region = self._region(row, where)
@@ -115,8 +118,8 @@ class TableLayout:
         if "region" not in row:
             return None
         path = placed(self.root, row["region"])
-        if not row["region"] or not path.is_file():
-            got = f"no file {path}" if row["region"] else "an empty cell"
+        if not row["region"] or not is_file(path):
+            got = f"no file {path!s:.300}" if row["region"] else "an empty cell"
             raise SegfocalError(
                 f"{where}: the column region needs the path of a mask below {self.root}, got {got}. Give "
                 "each row one, or take the column out."
@@ -173,8 +176,9 @@ def placed(root: Path, name: str) -> Path:
         root: What paths start from.
         name: The cell.
     """
-    path = root / Path(name).expanduser()
-    if "\\" in name and not path.exists():
+    given = Path(name)
+    path = root / (given.expanduser() if name.startswith(("~/", "~\\")) or name == "~" else given)
+    if "\\" in name and not exists(path):
         return root / name.replace("\\", "/")
     return path
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +23,13 @@ _PLAIN = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"
 _JPEG = (6, 7, 34892)  # tifffile turns their YCbCr into RGB while it decodes them
 _COLOR_MAP, _ORIENTATION, _INK_SET, _PHOTOMETRIC = 320, 274, 332, 262
 _COEFFICIENTS, _SUBSAMPLING, _WHITE_POINT, _LEVELS = 529, 530, 318, 532
+# in what tifffile logs
+_DAMAGE = (
+    *("StripByteCounts", "StripOffsets", "TileByteCounts", "TileOffsets"),
+    *("circular", "invalid offset", "corrupt"),
+)
+_SMALL = 2**28  # bytes that any machine has
+_RATIO = 50_000  # bytes of pixels for a byte of the file: zstd and lzma pack zeros so small
 _D65_X = 0.3127
 # CIE XYZ to linear sRGB: for the white D50 that Lab has by default (adapted by Bradford), and for D65
 _FROM_XYZ = {
@@ -52,7 +63,7 @@ class TiffPicture:
         self.notes: list[str] = []
         self.alpha = False
         self.palette: Array | None = None
-        with tifffile.TiffFile(path) as file:
+        with _strict(path), tifffile.TiffFile(path) as file:
             pages = _pages(file)
             tags = pages[0]
             named = _named_channels(file) if len(pages) > 1 or file.is_imagej else None
@@ -80,6 +91,12 @@ class TiffPicture:
         return pages[page]
 
     def _page(self, path: Path, page: Any, colors: bool) -> Array:
+        check_holds(
+            path,
+            (page.imagelength, page.imagewidth),
+            int(page.nbytes),
+            ratio=2 if int(page.compression) == 1 else _RATIO,
+        )
         space = page.photometric if _PHOTOMETRIC in page.tags else None
         if space == PHOTOMETRIC.YCBCR and int(page.compression) not in _JPEG:
             self.notes.append("YCbCr read as RGB")
@@ -123,6 +140,38 @@ class TiffPicture:
         return _with_extra(cmyk_to_rgb(array[:, :, :4]), array, base)
 
 
+class _Said(logging.Handler):
+    """What tifffile only logs: of this thread, in the order of the files that it reads."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.by_thread: dict[int, list[str]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message."""
+        self.by_thread.setdefault(record.thread or 0, []).append(record.getMessage())
+
+
+_SAID = _Said()
+_LOG = logging.getLogger("tifffile")
+_LOG.addHandler(_SAID)
+_LOG.propagate = False
+
+
+@contextmanager
+def _strict(path: Path) -> Iterator[None]:
+    """Raise where tifffile logs that parts of a picture are missing, which it fills with zeros."""
+    said = _SAID.by_thread[threading.get_ident()] = []
+    try:
+        yield
+    finally:
+        _SAID.by_thread.pop(threading.get_ident(), None)
+    for message in said:
+        if any(sign in message for sign in _DAMAGE):
+            words = message.partition(">")[2].strip() or message
+            raise SegfocalError(f"{path}: cannot be read ({words}). Replace or remove the file.")
+
+
 def several(path: Path, count: int) -> SegfocalError:
     """Return the error for a file of several pages, of which nobody said which is meant."""
     return SegfocalError(
@@ -131,13 +180,33 @@ def several(path: Path, count: int) -> SegfocalError:
     )
 
 
+def check_holds(path: Path, size_px: tuple[int, int], needed: int, *, ratio: int) -> None:
+    """Raise where a header promises more pixels than its file can hold, before memory is taken for them.
+
+    Args:
+        path: The file.
+        size_px: Height and width in its header.
+        needed: Bytes of the pixels.
+        ratio: How many of them a byte of the file can stand for.
+
+    Raises:
+        SegfocalError: Naming the file and the size.
+    """
+    size = path.stat().st_size
+    if needed > _SMALL and needed > ratio * size:
+        raise SegfocalError(
+            f"{path}: the header gives {size_px[0]} x {size_px[1]} px (height, width), more than a file of "
+            f"{size} bytes can hold. Replace or remove the file."
+        )
+
+
 def tiff_shape(path: Path) -> tuple[tuple[int, int], int]:
     """Return height and width of a TIFF file's first page, and its orientation, without its pixels.
 
     Args:
         path: The file.
     """
-    with tifffile.TiffFile(path) as file:
+    with _strict(path), tifffile.TiffFile(path) as file:
         page = file.pages[0]
         orientation = page.tags.get(_ORIENTATION)
         return (page.imagelength, page.imagewidth), 1 if orientation is None else int(orientation.value)

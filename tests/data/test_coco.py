@@ -254,6 +254,37 @@ RUNS = SIZE[0] * SIZE[1]
         (one(segmentation={"size": [24, 30], "counts": "~~\n"}), "counts must be run lengths"),
         (one(segmentation={"size": [24, 30], "counts": ""}), "counts must be run lengths"),
         (one(segmentation={"size": [24, 30], "counts": "o" * 30}), "counts must be run lengths"),
+        *(
+            (one(segmentation=polygon), "must hold finite numbers")
+            for polygon in (
+                [[float("nan")] * 6],
+                [[float("inf"), 0, 1, 1, 2, 2]],
+                [[True] * 6],
+                [["1"] * 6],
+                [[[1, 2], [3, 4], [5, 6], [7, 8], [9, 9], [1, 1]]],
+                [[10**400, 0, 1, 1, 2, 2]],
+                [[1e308, 0, 1, 1, 2, 2]],
+            )
+        ),
+        *(
+            (one(segmentation=[polygon]), r"must lie in its image of 30 x 24 px")
+            for polygon in ([1e9, 1e9, 0, 1e9, 0, 0], [-1e9, 0, 1, 1, 2, 2], [0, 0, 61, 0, 3, 3])
+        ),
+        (one(segmentation=[[0, 0, 29, 23] * 100_000]), "edges of a polygon are .* px long, expected 10800"),
+        *(
+            (one(segmentation={"size": [24, 30], "counts": counts}), "counts must be run lengths")
+            for counts in (
+                [2**63],
+                [2**62] * 4 + [RUNS],
+                [True, RUNS - 1],
+                [720.0],
+                "zz\u00ff",
+                None,
+                [[720]],
+            )
+        ),
+        (one(iscrowd="yes"), "iscrowd must be 0 or 1, got 'yes'"),
+        (one(iscrowd=float("nan")), "iscrowd must be 0 or 1, got nan"),
         (one(image_id="1"), "belongs to image '1', which is not in images"),
         (one(image_id=[1]), r"must have a image_id, a number or a string, got \[1\]"),
         (one(category_id=None), "must have a category_id, a number or a string, got None"),
@@ -281,6 +312,16 @@ def entry(**keys):
         ({"images": [entry(file_name="no.png")]}, "1 of 1 images are not there: .*no.png"),
         ({"images": [entry(file_name=None)]}, "image 1 must have a file_name"),
         ({"images": [entry(height=None)]}, "must have height and width in px, got .None, 30."),
+        *(
+            ({"images": [entry(height=height)]}, "must have height and width in px")
+            for height in ("24", True, -5, 0, 1e9, 24.5, float("nan"), float("inf"), [24], 10**30)
+        ),
+        *(
+            ({"images": [entry(), entry(id=2, file_name=name)]}, "1 of 2 images are not there")
+            for name in ("x" * 100_000, "a\0b", "\ud800.png", "../../none.png")
+        ),
+        ({"categories": [{"id": [1], "name": "car"}]}, r"category 0 .* must have an id, got \[1\]"),
+        ({"images": [entry(id=[1])]}, r"image 0 .* must have an id, got \[1\]"),
         ({"images": []}, "lists no image"),
         ({"categories": [*CATEGORIES, {"id": 3, "name": "bus"}]}, "the id 3 belongs to two .* category"),
         ({"categories": None}, "'categories' is missing or none"),
@@ -301,6 +342,32 @@ def test_broken_json_and_missing_files_are_named(tmp_path):
     (tmp_path / "instances.json").write_text("[]")
     with pytest.raises(SegfocalError, match="must hold images, annotations and categories"):
         open_data(tmp_path).source("train")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"images": ' + "9" * 5000 + "}", "\xff\xfe", "nul"])
+def test_what_is_no_json_is_named_in_one_line(text, tmp_path):
+    (tmp_path / "instances.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SegfocalError, match=r"instances\.json is no JSON that can be read") as caught:
+        open_data(tmp_path).source("train")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_file_names_may_be_absolute_have_backslashes_and_sizes_a_fraction(tmp_path):
+    root = write(tmp_path, mixed())
+    expected = masks(open_data(root))
+    content = json.loads((root / "instances.json").read_text())
+    names = [image["file_name"] for image in content["images"]]
+    folder = next(path.parent for path in root.rglob(names[0]))
+    content["images"][0] |= {"file_name": str(folder / names[0]), "height": float(SIZE[0])}
+    (folder / "inner").mkdir()
+    (folder / names[1]).rename(folder / "inner" / names[1])
+    content["images"][1]["file_name"] = f"inner\\{names[1]}"
+    (root / "instances.json").write_text(json.dumps(content))
+    found = {name.rpartition("/")[2]: mask for name, mask in masks(open_data(root)).items()}
+    assert found.keys() == expected.keys()
+    for name, mask in found.items():
+        np.testing.assert_array_equal(mask, expected[name])
 
 
 def test_an_unknown_category_has_a_nearest_name(tmp_path):

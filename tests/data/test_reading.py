@@ -1,3 +1,6 @@
+import io
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -428,3 +431,101 @@ def test_complex_numbers_and_unknown_colour_spaces_are_refused(tmp_path):
     for name, message in (("a.npy", "expected numbers, got complex128"), ("b.tif", "colour space CFA")):
         with pytest.raises(SegfocalError, match=f"{name}: .*{message}"):
             read_array(tmp_path / name, palette="colors")
+
+
+def png_header(path, width, height, *, data=b"", depth=8, color=2):
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, part in ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")):
+        content += struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+    path.write_bytes(content)
+
+
+def npy_header(path, text):
+    head = text.encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + bytes(1000))
+
+
+def change_tiff(**tags):
+    """Overwrite entries of the first directory with 32-bit numbers; a leading word says the offset itself."""
+
+    def write(path):
+        tifffile.imwrite(path, np.zeros((64, 48, 3), np.uint8), photometric="rgb")
+        content = bytearray(path.read_bytes())
+        with tifffile.TiffFile(path) as file:
+            first = file.pages[0].offset
+            places = {name: file.pages[0].tags[name].offset for name in tags if name[0].isupper()}
+        for name, place in places.items():
+            content[place + 2 : place + 12] = struct.pack("<HII", 4, 1, tags[name])
+        if "next" in tags:  # after the entries lies the place of the next directory
+            end = first + 2 + 12 * struct.unpack("<H", content[first : first + 2])[0]
+            content[end : end + 4] = struct.pack("<I", first)
+        if "first" in tags:
+            content[4:8] = struct.pack("<I", tags["first"])
+        path.write_bytes(bytes(content))
+
+    return write
+
+
+SHAPE = "{{'descr': '|u1', 'fortran_order': False, 'shape': {}, }}"
+HOSTILE = {
+    "a png of 2^31 px": ("a.png", lambda path: png_header(path, 2**31 - 1, 2**31 - 1)),
+    "a png of 10^10 px": ("a.png", lambda path: png_header(path, 100_000, 100_000)),
+    "a deep png of 10^10 px": ("a.png", lambda path: png_header(path, 100_000, 100_000, depth=16)),
+    "a png without pixels": ("a.png", lambda path: png_header(path, 48, 64, data=b"\0" * 10)),
+    "an eps": (
+        "a.png",
+        lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nrun"),
+    ),
+    "a psd": ("a.jpg", lambda path: path.write_bytes(b"8BPS\0\1" + bytes(100))),
+    "a folder": ("a.png", lambda path: path.mkdir()),
+    "nothing": ("a.webp", lambda path: path.write_bytes(b"")),
+    "an endless ppm": ("a.ppm", lambda path: path.write_bytes(b"P6 99999 99999 255\n" + bytes(100))),
+    "a ppm without numbers": ("a.ppm", lambda path: path.write_bytes(b"P6 x y z\n" + bytes(100))),
+    "a wide tiff": ("a.tif", change_tiff(ImageWidth=2**31 - 1, ImageLength=2**31 - 1)),
+    "a high tiff": ("a.tif", change_tiff(ImageLength=60_000)),
+    "many samples": ("a.tif", change_tiff(SamplesPerPixel=60_000)),
+    "missing planes": ("a.tif", change_tiff(PlanarConfiguration=2)),
+    "an unknown compression": ("a.tif", change_tiff(Compression=65_000)),
+    "strips beyond the end": ("a.tif", change_tiff(StripOffsets=2**31)),
+    "a circle of pages": ("a.tif", change_tiff(next=0)),
+    "pages beyond the end": ("a.tif", change_tiff(first=2**31 - 1)),
+    "objects": ("a.npy", lambda path: np.save(path, np.array([{}, 1], dtype=object), allow_pickle=True)),
+    "10^18 numbers": ("a.npy", lambda path: npy_header(path, SHAPE.format((10**9, 10**9)))),
+    "fewer than no numbers": ("a.npy", lambda path: npy_header(path, SHAPE.format((-5, 10)))),
+    "code": ("a.npy", lambda path: npy_header(path, "__import__('os').system('false')")),
+    "fields": ("a.npy", lambda path: np.save(path, np.zeros((5, 5), [("a", "u1"), ("b", "f4")]))),
+    "words": ("a.npy", lambda path: np.save(path, np.array([["a", "b"]]))),
+    "five axes": ("a.npy", lambda path: np.save(path, np.zeros((1, 2, 3, 4, 5)))),
+    "an archive": ("a.npy", lambda path: path.write_bytes(archive())),
+    "beyond float32": ("a.npy", lambda path: np.save(path, np.full((4, 4), -1e300))),
+    "beyond float32 in tiff": ("a.tif", lambda path: tifffile.imwrite(path, np.full((4, 4), 1e39))),
+}
+
+
+def archive():
+    packed = io.BytesIO()
+    np.savez(packed, a=np.zeros((4, 4)))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files_are_refused_in_one_line_that_names_them(tmp_path, kind, capfd):
+    name, write_file = HOSTILE[kind]
+    path = tmp_path / name
+    write_file(path)
+    for read in (lambda: read_array(path, palette="indices"), lambda: read_array(path, palette="colors")):
+        with pytest.raises(SegfocalError) as caught:
+            read()
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 700
+    assert capfd.readouterr().err == ""
+
+
+def test_a_tiff_of_another_name_is_read_as_one(tmp_path):
+    array = np.arange(60, dtype=np.uint16).reshape(6, 10)
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    assert_array_equal(read_array(tmp_path / "a.png", palette="indices"), array)
+    assert image_size(tmp_path / "a.png") == (6, 10)

@@ -1,6 +1,8 @@
 """Volumes as they lie on disk: both layouts, and every kind of bad input named with its file."""
 
+import gzip
 import json
+import struct
 
 import nibabel
 import numpy as np
@@ -327,3 +329,64 @@ def test_wrong_tables_of_volumes_are_named(tmp_path, rows, head, message):
         NiftiData(str(tmp_path), **(settings | {"labels": None}))
     with pytest.raises(SegfocalError, match="belong to a table"):
         NiftiData(str(tmp_path), labels={"a": 1}, **SMALL)
+
+
+def poked(place, form, *numbers, packed=False):
+    """Overwrite bytes of a NIfTI header (nifti1.h says which)."""
+
+    def change(image, labels):
+        content = bytearray(gzip.decompress(image.read_bytes()))
+        content[place : place + struct.calcsize(form)] = struct.pack(form, *numbers)
+        image.write_bytes(gzip.compress(bytes(content)))
+
+    return change
+
+
+NAN = float("nan")
+HEADERS = {
+    "endless": poked(40, "<8h", 3, 32767, 32767, 32767, 1, 1, 1, 1),
+    "large": poked(40, "<8h", 3, 1500, 1500, 1500, 1, 1, 1, 1),
+    "below nothing": poked(40, "<8h", 3, -5, 4, 4, 1, 1, 1, 1),
+    "nothing": poked(40, "<8h", 3, 0, 4, 4, 1, 1, 1, 1),
+    "no axes": poked(40, "<h", 0),
+    "nine axes": poked(40, "<h", 9),
+    "far offset": poked(108, "<f", 1e30),
+    "offset of nan": poked(108, "<f", NAN),
+    "offset below": poked(108, "<f", -400.0),
+    "offset beyond": poked(108, "<f", 1e7),
+    "overflowing slope": poked(112, "<2f", 3e38, 0),
+    "unknown type": poked(70, "<h", 9999),
+    "colours": poked(70, "<2h", 128, 24),
+    "affine of nan": poked(280, "<12f", *[NAN] * 12),
+    "affine of zeros": poked(280, "<12f", *[0.0] * 12),
+    "no magic": poked(344, "<4s", b"xxxx"),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_absurd_headers_are_refused_in_one_line_that_names_the_file(tmp_path, kind, capfd):
+    root = write_decathlon(tmp_path)
+    name = break_first(root, HEADERS[kind])
+    with pytest.raises(SegfocalError) as caught:
+        read_case(root)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_voxels_beyond_float32_are_refused(tmp_path):
+    root = write_decathlon(tmp_path)
+    break_first(root, lambda image, labels: save(np.full((16, 18, 14), 1e300), image))
+    with pytest.raises(SegfocalError, match="4032 voxels are beyond the range of float32, such as 1e"):
+        read_case(root)
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e400", "1.5", "99999999999999999999", "[[1]]", '"x"', "null"])
+def test_labels_that_are_no_numbers_are_named(tmp_path, value):
+    root = write_decathlon(tmp_path)
+    content = json.dumps(
+        {"channel_names": {"0": "MRI"}, "labels": {"background": 0}, "file_ending": ".nii.gz"}
+    )
+    (root / "dataset.json").write_text(content.replace('"background": 0', f'"background": 0, "a": {value}'))
+    with pytest.raises(SegfocalError, match=r"dataset.json.*must be whole numbers"):
+        read_case(root)

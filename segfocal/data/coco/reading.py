@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from segfocal.data.coco.shapes import Shape, read_shape
+from segfocal.data.json_files import file_below, is_file, read_json
 from segfocal.errors import SegfocalError, nearest
 
 Entry = Mapping[str, Any]
 SHOWN = 5
+_LARGEST_PX = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +51,8 @@ def read_annotations(
     """
     content = _load(path)
     entries = {key: _entries(content, key, path) for key in ("images", "annotations", "categories")}
-    wanted = _categories(entries["categories"], classes, path=path)
     known = _by_id(entries["categories"], "category", path)
+    wanted = _categories(entries["categories"], classes, path=path)
     images = {
         id_: _image(entry, folder=folder, where=f"{path}: image {id_!r}")
         for id_, entry in _by_id(entries["images"], "image", path).items()
@@ -78,12 +79,9 @@ def read_annotations(
 
 
 def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError as error:
-        raise SegfocalError(f"there is no annotation file {path}. Set root and annotations.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SegfocalError(f"{path} is no JSON: {error}. Export it again.") from error
+    if not is_file(path):
+        raise SegfocalError(f"there is no annotation file {path}. Set root and annotations.")
+    return read_json(path)
 
 
 def _entries(content: Any, key: str, path: Path) -> list[Entry]:
@@ -131,10 +129,16 @@ def _image(entry: Entry, *, folder: Path, where: str) -> CocoImage:
     name, size = entry.get("file_name"), (entry.get("height"), entry.get("width"))
     if not isinstance(name, str) or not name:
         raise SegfocalError(f"{where} must have a file_name, got {name!r}.")
-    height, width = size
-    if not isinstance(height, int) or not isinstance(width, int) or min(height, width) < 1:
-        raise SegfocalError(f"{where} ({name}) must have height and width in px, got {size}.")
-    return CocoImage(folder / name, (height, width))
+    height, width = (_edge(number) for number in size)
+    if height is None or width is None:
+        raise SegfocalError(f"{where} ({name:.200}) must have height and width in px, got {size!s:.80}.")
+    return CocoImage(file_below(folder, name), (height, width))
+
+
+def _edge(number: Any) -> int | None:
+    """Return height or width of an image; None for what is none. Some programs write 480.0."""
+    whole = type(number) is int or (type(number) is float and number.is_integer())
+    return int(number) if whole and 1 <= number <= _LARGEST_PX else None
 
 
 def _check_files(images: Sequence[CocoImage], path: Path) -> None:
@@ -145,7 +149,7 @@ def _check_files(images: Sequence[CocoImage], path: Path) -> None:
         if image.file in seen:
             raise SegfocalError(f"{path} lists the file {image.file} twice.")
         seen.add(image.file)
-    missing = [str(image.file) for image in images if not image.file.is_file()]
+    missing = [str(image.file) for image in images if not is_file(image.file)]
     if missing:
         more = ", ..." if len(missing) > SHOWN else ""
         raise SegfocalError(

@@ -14,6 +14,8 @@ from segfocal.errors import SegfocalError
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.uint32]
 LEAST = 6  # numbers of a triangle
+_LARGEST = 1e12  # beyond it no number is a place in an image
+_MOST_TURNS = 200  # times once around the image: the longest outline
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +50,21 @@ def read_shape(
         SegfocalError: For polygons of fewer than three points, which the official tool would take for a box,
             for run lengths of another size, and where there is no shape.
     """
-    crowd, given = bool(entry.get("iscrowd", 0)), entry.get("segmentation")
+    crowd, given = entry.get("iscrowd", 0), entry.get("segmentation")
+    if crowd not in (0, 1):
+        raise SegfocalError(f"{where}: iscrowd must be 0 or 1, got {crowd!r:.60}.")
+    crowd = bool(crowd)
     if isinstance(given, list):
-        return Shape(labels, crowd, polygons=_polygons(given, where))
+        return Shape(labels, crowd, polygons=_polygons(given, size_px, where))
     if isinstance(given, dict):
         return Shape(labels, crowd, runs=_runs(given, size_px=size_px, where=where))
     raise SegfocalError(
-        f"{where} must have a segmentation: polygons, or an object with size and counts; got {given!r}. "
+        f"{where} must have a segmentation: polygons, or an object with size and counts; got {given!r:.60}. "
         "Boxes alone make no mask: take them out."
     )
 
 
-def _polygons(given: Sequence[Any], where: str) -> tuple[Floats, ...]:
+def _polygons(given: Sequence[Any], size_px: tuple[int, int], where: str) -> tuple[Floats, ...]:
     if not given:
         raise SegfocalError(f"{where} has an empty segmentation. Boxes alone make no mask: take them out.")
     found = []
@@ -67,40 +72,77 @@ def _polygons(given: Sequence[Any], where: str) -> tuple[Floats, ...]:
         if not isinstance(polygon, list):
             raise SegfocalError(
                 f"{where}: segmentation must be a list of polygons, which are lists [x, y, x, y, ...], got "
-                f"{polygon!r} in it."
+                f"{polygon!r:.60} in it."
             )
         if len(polygon) < LEAST or len(polygon) % 2:
             raise SegfocalError(
                 f"{where}: a polygon needs at least three points, x and y each, got {len(polygon)} numbers: "
-                f"{polygon[:10]}. Take it out."
+                f"{polygon[:10]!s:.80}. Take it out."
             )
-        try:
-            points: Floats = np.array(polygon, dtype=np.float64)
-        except (TypeError, ValueError):
-            points = np.array([np.nan])
-        if not np.isfinite(points).all():
-            raise SegfocalError(f"{where}: a polygon must hold finite numbers, got {polygon[:10]}.")
+        points = _numbers(polygon)
+        if points is None:
+            raise SegfocalError(
+                f"{where}: a polygon must hold finite numbers, got {polygon[:10]!s:.120}. Repair it."
+            )
+        _check_near(points, size_px, where)
         found.append(points)
     return tuple(found)
+
+
+def _numbers(given: Sequence[Any]) -> Floats | None:
+    """Return finite numbers; None for strings, lists, true and false, and what a float cannot hold."""
+    if not all(type(number) in (int, float) and abs(number) < _LARGEST for number in given):
+        return None
+    return np.array(given, dtype=np.float64)
+
+
+def _check_near(points: Floats, size_px: tuple[int, int], where: str) -> None:
+    """Raise for polygons far beyond the image, along whose edges pycocotools would lay memory without end."""
+    height, width = size_px
+    corners = points.reshape(-1, 2)
+    beyond = max(height, width)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    if low.min() < -beyond or high[0] > width + beyond or high[1] > height + beyond:
+        raise SegfocalError(
+            f"{where}: a polygon must lie in its image of {width} x {height} px (width, height), got x from "
+            f"{low[0]:.6g} to {high[0]:.6g} and y from {low[1]:.6g} to {high[1]:.6g}. Repair or remove it."
+        )
+    length = float(np.abs(np.diff(corners, axis=0, append=corners[:1])).sum())
+    most = _MOST_TURNS * (height + width)
+    if length > most:
+        raise SegfocalError(
+            f"{where}: the edges of a polygon are {length:.6g} px long, expected {most} at most in an image "
+            f"of {width} x {height} px. Repair or remove it."
+        )
 
 
 def _runs(given: Mapping[str, Any], *, size_px: tuple[int, int], where: str) -> Counts:
     size, counts = given.get("size"), given.get("counts")
     if size != list(size_px):
         raise SegfocalError(
-            f"{where}: size must be that of its image, {list(size_px)} (height, width), got {size}."
+            f"{where}: size must be that of its image, {list(size_px)} (height, width), got {size!s:.60}."
         )
-    whole = isinstance(counts, list) and all(isinstance(count, int) for count in counts)
-    lengths = np.array(counts, dtype=np.int64) if whole else _unpacked(counts)
     pixels = size_px[0] * size_px[1]
+    lengths = _counted(counts) if isinstance(counts, list) else _unpacked(counts)
     # pycocotools checks neither: it returns memory that nobody wrote, or never comes back
-    if lengths is None or lengths.sum() != pixels or lengths.min() < 0:
+    if (
+        lengths is None
+        or not 0 <= lengths.min(initial=0) <= lengths.max(initial=0) <= pixels < 2**32
+        or lengths.sum() != pixels
+    ):
         total = f"{counts!r:.60}" if lengths is None else f"lengths that sum to {lengths.sum()}"
         raise SegfocalError(
             f"{where}: counts must be run lengths, as numbers or in COCO's string, that sum to the {pixels} "
             f"pixels of the image, got {total}. Export them again."
         )
     return lengths.astype(np.uint32)
+
+
+def _counted(counts: Sequence[Any]) -> npt.NDArray[np.int64] | None:
+    """Return run lengths; None where they are no whole numbers, or beyond any image."""
+    if not all(type(count) is int and abs(count) < 2**33 for count in counts):
+        return None
+    return np.array(counts, dtype=np.int64)
 
 
 def _unpacked(counts: Any) -> npt.NDArray[np.int64] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from segfocal.data.json_files import file_below, is_file, parse_json
 from segfocal.data.splits import SPLITS
 from segfocal.errors import SegfocalError
 
@@ -125,9 +125,18 @@ def _annotations(root: Path, masks: str | None) -> tuple[dict[Path, tuple[Any, s
     return usable, doubts
 
 
+def _elsewhere(root: Path, name: str) -> Path | None:
+    """Return a file of this name below a folder."""
+    for place, _, names in os.walk(root):
+        if name in names:
+            return Path(place) / name
+    return None
+
+
 def _category_counts(content: Any) -> dict[str, int]:
-    names = {entry.get("id"): str(entry.get("name")) for entry in content["categories"]}
-    named = (names.get(entry.get("category_id"), "") for entry in content["annotations"])
+    # an id may be anything here, a list too: what is wrong with it is said when the file is read
+    names = {str(entry.get("id")): str(entry.get("name")) for entry in content["categories"]}
+    named = (names.get(str(entry.get("category_id")), "") for entry in content["annotations"])
     counts = Counter(name for name in named if name)
     return dict(counts)
 
@@ -136,9 +145,9 @@ def _content(path: Path) -> tuple[Any, str]:
     """Return annotations of instances; or None, and where the file means to be some, what is missing."""
     text = path.read_text("utf-8-sig", errors="replace")
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        return None, f"is no JSON that can be read ({error})" if '"annotations"' in text else ""
+        content = parse_json(text, where="it")
+    except SegfocalError as error:
+        return None, str(error) if '"annotations"' in text else ""
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
         return None, ""
     for key in ("images", "annotations", "categories"):
@@ -161,19 +170,19 @@ def _folder(root: Path, content: Any) -> tuple[str | None, str]:
     best, missing = "", names
     for place, inner, _ in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if (Path(place) / names[0]).is_file() or (Path(place) / names[-1]).is_file():
-            absent = [name for name in names if not (Path(place) / name).is_file()]
+        if is_file(file_below(Path(place), names[0])) or is_file(file_below(Path(place), names[-1])):
+            absent = [name for name in names if not is_file(file_below(Path(place), name))]
             below = Path(place).relative_to(root).as_posix()
             if not absent:
                 return below, ""
             if len(absent) < len(missing):
                 best, missing = below, absent
-    shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+    shown = ", ".join(f"{name:.200}" for name in missing[:_SHOWN]) + (
+        ", ..." if len(missing) > _SHOWN else ""
+    )
     if len(missing) == len(names):
         bare = {Path(name).name for name in names}
-        elsewhere = next(
-            (found for found in sorted(root.rglob(Path(names[0]).name)) if found.is_file()), None
-        )
+        elsewhere = _elsewhere(root, Path(names[0]).name)
         hint = (
             f"; {elsewhere.name} lies in {elsewhere.parent.relative_to(root).as_posix()}: make file_name fit"
             if elsewhere is not None

@@ -51,6 +51,12 @@ def look_at_coco(found: CocoFiles, *, processes: int | None) -> Report:
         totals.add(case)
     if not totals.digests:
         raise SegfocalError(f"none of the {len(items)} images can be read: {totals.problems[0]}")
+    if totals.problems:
+        more = f" And {len(totals.problems) - 1} more." if len(totals.problems) > 1 else ""
+        raise SegfocalError(
+            f"{len(totals.problems)} of {len(items)} images that the annotations list cannot be trained on: "
+            f"{totals.problems[0]}{more} Repair them, or take them out of images and annotations."
+        )
     judged = judge_classes(
         totals, folders=found.categories if len(classes) > 1 else (), unlabelled=(IGNORED,)
     )
@@ -87,14 +93,15 @@ def measure_coco(item: tuple[str, CocoImage], *, count: int) -> CaseFacts:
     split, image = item
     try:
         pixels = read_array(image.file, palette="colors")
+        if pixels.shape[:2] != image.size_px:
+            raise SegfocalError(
+                f"{image.file} is {pixels.shape[:2]} px, its annotations say {image.size_px} (height, width)."
+            )
         layers = draw_layers(image.shapes, size_px=image.size_px, count=count)
     except SegfocalError as error:
         return CaseFacts(image.file.stem, split, problems=[str(error)])
-    problems = []
-    if pixels.shape[:2] != image.size_px:
-        problems.append(f"{image.file} is {pixels.shape[:2]} px, its annotations say {image.size_px}.")
     masks = tuple(mask_facts(layer) for layer in layers)
-    return image_facts(image.file.stem, split, pixels, masks=masks, problems=problems)
+    return image_facts(image.file.stem, split, pixels, masks=masks, problems=[])
 
 
 def _data_lines(found: CocoFiles, totals: Totals, classes: Classes) -> list[str]:

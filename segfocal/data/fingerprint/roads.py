@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import PIL.Image
-
+from segfocal.data.json_files import parse_json
 from segfocal.data.lanes.drawing import draw_lanes, lane_positions
 from segfocal.data.lanes.frames import LaneFrame, culane_frames, tusimple_frame
 from segfocal.data.lanes.lines import SUFFIX
+from segfocal.data.reading import opened
 from segfocal.data.splits import SPLITS
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, reading
 
 POSITIONS = 4
 _REFERENCE_PX = (16.0, 1280.0)  # usual width of a drawn lane in an image of this width
@@ -88,13 +87,13 @@ def measure_frame(item: tuple[str, LaneFrame]) -> FrameFacts:
     """
     split, frame = item
     try:
-        with PIL.Image.open(frame.image) as image:
+        with reading(frame.image), opened(frame.image) as image:
             width, height = image.size
             image.draft("L", (1, 1))  # decoded as coarsely as the format allows: is the file whole?
             image.load()
         digest = hashlib.blake2b(frame.image.read_bytes(), digest_size=16).digest()
-    except (OSError, SyntaxError) as error:
-        return FrameFacts(frame.name, split, problem=f"{frame.image}: cannot be read ({error}).")
+    except (SegfocalError, OSError) as error:
+        return FrameFacts(frame.name, split, problem=str(error))
     lanes = [lane for lane in frame.lanes if len(lane) > 1]
     numbers = lane_positions(lanes, size_px=(height, width), count=10)
     labels = [number or 255 for number in lane_positions(lanes, size_px=(height, width), count=POSITIONS)]
@@ -131,8 +130,8 @@ def _is_tusimple(path: Path) -> bool:
     """Labels have h_samples in every line; predictions and other JSON have not."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         try:
-            content = json.loads(file.readline())
-        except ValueError:
+            content = parse_json(file.readline(), where=str(path))
+        except SegfocalError:
             return False
     return isinstance(content, dict) and {"raw_file", "lanes", "h_samples"} <= set(content)
 

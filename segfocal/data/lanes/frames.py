@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from segfocal.data.json_files import parse_json
 from segfocal.data.lanes.drawing import Points
 from segfocal.data.lanes.lines import SUFFIX, listed_images, read_lines
 from segfocal.data.reading import PILLOW
@@ -172,10 +172,12 @@ def tusimple_frame(line: str, *, root: Path, where: str) -> LaneFrame:
         SegfocalError: For a damaged line.
     """
     try:
-        content = json.loads(line)
+        content = parse_json(line, where=where)
         raw, rows = content["raw_file"], np.asarray(content["h_samples"], dtype=np.float64)
         lanes = [np.asarray(lane, dtype=np.float64) for lane in content["lanes"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except SegfocalError:
+        raise
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise SegfocalError(
             f"{where} must be a JSON object with raw_file, lanes and h_samples of numbers ({error!r})."
         ) from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from segfocal.data.json_files import exists, is_file, read_json
 from segfocal.data.rows import Row, placed, read_rows
 from segfocal.data.splits import SPLITS, Split
 from segfocal.errors import SegfocalError
@@ -84,12 +84,9 @@ def read_volume_set(root: Path) -> VolumeSet:
         format.
     """
     path = root / "dataset.json"
-    try:
-        content = json.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError as error:
-        raise SegfocalError(f"expected {path}, found no such file. Give the folder that holds it.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SegfocalError(f"{path} is no JSON: {error}.") from error
+    if not is_file(path):
+        raise SegfocalError(f"expected {path}, found no such file. Give the folder that holds it.")
+    content = read_json(path)
     if not isinstance(content, dict):
         raise SegfocalError(
             f"{path} must hold an object with names and values, got {type(content).__name__}."
@@ -240,8 +237,10 @@ def _row_case(row: Row, columns: Sequence[str], root: Path, *, where: str) -> Vo
         if not row[column]:
             raise SegfocalError(f"{where}: the column {column} is empty.")
         path = placed(root, row[column])
-        if not path.exists():
-            raise SegfocalError(f"{where}: there is no file {path}. Set root to what paths start from.")
+        if not exists(path):
+            raise SegfocalError(
+                f"{where}: there is no file {path!s:.300}. Set root to what paths start from."
+            )
         paths.append(path)
     name = row.get("name") or without_ending(row[columns[0]].replace("\\", "/"))
     return VolumeFiles(name, tuple(paths[:-1]), paths[-1])
@@ -295,21 +294,23 @@ def _needed(content: Mapping[str, Any], key: str, path: Path, *, kind: type) -> 
             "file_ending."
         )
     if not isinstance(content[key], kind):
-        raise SegfocalError(f"{path}: {key!r} must be of type {kind.__name__}, got {content[key]!r}.")
+        raise SegfocalError(f"{path}: {key!r} must be of type {kind.__name__}, got {content[key]!r:.80}.")
     return content[key]
 
 
 def _or_none(value: Any) -> int | None:
     try:
-        return int(value)
-    except (TypeError, ValueError):
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    whole = isinstance(value, str) or number == value
+    return number if whole and abs(number) < 2**31 else None
 
 
 def _number(value: Any, path: Path) -> int:
     number = _or_none(value)
     if number is None:
-        raise SegfocalError(f"{path}: the values of labels must be whole numbers, got {value!r}.")
+        raise SegfocalError(f"{path}: the values of labels must be whole numbers, got {value!r:.80}.")
     return number
 
 

@@ -173,9 +173,6 @@ def open_nifti(path: Path) -> Any:
     with reading(path, kind="NIfTI"), _quiet():
         image: Any = nibabel.load(path)
         affine, shape = np.asarray(image.affine, dtype=np.float64), tuple(map(int, image.shape))
-        slope = (float(getattr(image.dataobj, name, 1.0)) for name in ("slope", "inter"))
-        if not np.isfinite(list(slope)).all():
-            raise SegfocalError(f"{path}: slope and intercept must be finite. Repair the header.")
         if not 0 <= len(shape) <= _MOST_AXES or min(shape, default=1) < 1:
             raise SegfocalError(f"{path}: the header gives the shape {shape}. Repair the header.")
         _check_size(path, shape, image.get_data_dtype())

@@ -166,7 +166,7 @@ def _class_layer(planes: Bytes, task: str) -> bytes:
 def _read(path: Path, *, inside: Path, mode: str) -> Bytes:
     if not path.resolve().is_relative_to(inside.resolve()):
         raise OSError(f"{path} leads out of {inside}")
-    with Image.open(path) as picture:
+    with Image.open(path, formats=("PNG",)) as picture:
         return np.asarray(picture.convert(mode) if mode == "RGB" or picture.mode != "L" else picture)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from segfocal.data.json_files import exists
 from segfocal.data.preprocess import Preprocess
 from segfocal.data.reading import PLAIN, SUFFIXES, read_image, unread_hint
 from segfocal.data.rows import SUFFIXES as TABLES
@@ -149,13 +150,13 @@ def table_files(
     chosen = [name for name in columns if name in rows[0]]
     if not chosen:
         raise SegfocalError(f"{table} must have the column {' or '.join(columns)}, got {', '.join(rows[0])}.")
-    root = next((r for r in roots if placed(r, rows[0][chosen[0]]).exists()), roots[0])
+    root = next((r for r in roots if exists(placed(r, rows[0][chosen[0]]))), roots[0])
     found = []
     for number, row in enumerate(rows, start=2):
         paths = [placed(root, row[name]) for name in chosen if row[name]]
-        missing = [path for path in paths if not path.exists()]
+        missing = [path for path in paths if not exists(path)]
         if len(paths) < len(chosen) or missing:
-            got = f"there is no file {missing[0]}" if missing else "a column of images is empty"
+            got = f"there is no file {missing[0]!s:.300}" if missing else "a column of images is empty"
             raise SegfocalError(
                 f"{table}, row {number}: {got}. Paths start from {' or '.join(map(str, roots))}."
             )

@@ -182,3 +182,34 @@ def test_other_files_of_a_split_are_said_to_be_unused(tmp_path, capsys):
     assert (
         "not used: annotations/person_keypoints_train.json: annotations/instances_train.json is taken" in page
     )
+
+
+def _sideways(root, content):
+    for image in content["images"]:
+        image["height"], image["width"] = SIZE[::-1]
+
+
+def _one_damaged(root, content):
+    (root / "images/002.png").write_bytes((root / "images/002.png").read_bytes()[:300])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            _sideways,
+            "none of the 6 images can be read: .*000.png is .40, 48. px, its annotations say .48, 40.",
+        ),
+        (_one_damaged, "1 of 6 images that the annotations list cannot be trained on: .*002.png"),
+    ],
+)
+def test_images_that_no_training_takes_are_refused(tmp_path, change, message, capsys):
+    """`fit` reads every image of an annotation file, so that one that cannot be read ends it."""
+    root = tmp_path / "set"
+    write(root, "all.json", "images", 6)
+    content = json.loads((root / "all.json").read_text())
+    change(root, content)
+    (root / "all.json").write_text(json.dumps(content))
+    assert main(["fingerprint", str(root), "--out", str(tmp_path / "x.yaml"), "--processes", "1"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "x.yaml").exists()
