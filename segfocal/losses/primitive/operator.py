@@ -196,6 +196,31 @@ class Final(torch.autograd.Function):
         )
 
 
+class Plain(torch.autograd.Function):
+    """``Differentiable`` without torch.func, for whose rules torch spends more time than on small logits."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        """Compute, and keep what the gradient is computed from."""
+        output = Differentiable.forward(*arguments)
+        Differentiable.setup_context(ctx, arguments, output)
+        return output
+
+    backward = staticmethod(Differentiable.backward)
+    jvp = staticmethod(Differentiable.jvp)
+
+
+class PlainFinal(torch.autograd.Function):
+    """``Final`` without torch.func."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        """Compute the gradient."""
+        return Final.forward(*arguments)
+
+    backward = staticmethod(Final.backward)
+
+
 def register_gradient(name: str) -> Any:
     """Give an operator and its gradient their places in autograd; return what calls the operator.
 
@@ -214,8 +239,16 @@ def register_gradient(name: str) -> Any:
             return Differentiable.apply(operator, backward, *arguments)
         return operator(*arguments)
 
-    library.impl(name, lambda *arguments: Differentiable.apply(operator, backward, *arguments), "Autograd")
-    library.impl(f"{name}_backward", lambda *arguments: Final.apply(of_gradient, *arguments), "Autograd")
+    def first(*arguments: Any) -> Any:
+        mapped = torch._C._are_functorch_transforms_active()
+        return (Differentiable if mapped else Plain).apply(operator, backward, *arguments)
+
+    def second(*arguments: Any) -> Any:
+        mapped = torch._C._are_functorch_transforms_active()
+        return (Final if mapped else PlainFinal).apply(of_gradient, *arguments)
+
+    library.impl(name, first, "Autograd")
+    library.impl(f"{name}_backward", second, "Autograd")
     return call
 
 
