@@ -37,7 +37,8 @@ FLAGS = (
     ["-fopenmp-simd"],
 )
 VARIABLE = "SEGFOCAL_CACHE"
-END = b"segfocal: end of file"  # the loader does not look behind the last section
+MARK = b"segfocal: sha256 of all before: "  # stands behind the last section, where the loader does not look
+PARTS = "building-"
 
 logger = logging.getLogger(__name__)
 
@@ -60,44 +61,65 @@ def library() -> ctypes.CDLL | None:
 
 def find_or_build(name: str) -> Path:
     """Return the built file, which may lie in a read-only folder that came with the machine."""
-    file = f"kernels-{fingerprint(name)}.so"
+    file, damaged = f"kernels-{fingerprint(name)}.so", None
     for folder in (folder_asked_for, cache_folder):
         path = folder() / file
         if whole(path):
             return path
-    with alone(path.parent):
-        if not whole(path):  # else another process built it meanwhile
-            build(name, path)
+        damaged = path if os.path.exists(path) else damaged
+    with alone(path.parent) as locked:
+        if whole(path):  # another process built it meanwhile
+            return path
+        if damaged is not None:
+            logger.warning("segfocal builds its kernels anew: %s is damaged", damaged)
+        if locked:
+            remove_parts(path.parent)
+        build(name, path)
     return path
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[bool]:
     """Wait until no other process builds in the folder; where the system has no such locks, do not wait.
 
-    The lock goes with its process, however that ends, and leaves no file.
+    The lock goes with its process, however that ends, and leaves no file. Tells whether it was had.
     """
     try:
         import fcntl
 
         place = os.open(folder, os.O_RDONLY)
     except (ImportError, OSError):  # Windows
-        yield
+        yield False
         return
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
+        try:
             fcntl.flock(place, fcntl.LOCK_EX)
-        yield
+        except OSError:  # a file system without locks
+            yield False
+        else:
+            yield True
     finally:
         os.close(place)
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what builders left that were killed; nobody else builds now."""
+    for part in folder.glob(f"{PARTS}*"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def signed(code: bytes) -> bytes:
+    """Return the code with the hash of its content behind it."""
+    return code + MARK + hashlib.sha256(code).hexdigest().encode()
+
+
 def whole(path: Path) -> bool:
-    """Return whether the file is there to its end: mapping one that was cut short kills the process."""
+    """Return whether the file is as it was written: to map one that was cut or changed kills the process."""
     try:
-        return path.read_bytes().endswith(END)
+        content = path.read_bytes()
     except OSError:
         return False
+    return content == signed(content[: content.rfind(MARK)])
 
 
 def load(path: Path) -> ctypes.CDLL:
@@ -105,7 +127,8 @@ def load(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only folder
+            path.unlink()
         raise
 
 
@@ -156,7 +179,7 @@ def fingerprint(name: str) -> str:
     parts = [path.read_bytes() for path in sorted([*FOLDER.glob("*.h"), SOURCE])]
     program, *arguments = words_of(name)
     command = (shutil.which(program), *arguments, BASE, FLAGS)
-    parts += [repr((command, platform.machine())).encode(), *processor()]
+    parts += [repr((command, platform.machine())).encode(), MARK, *processor()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -170,23 +193,29 @@ def processor() -> Iterator[bytes]:
 
 
 def build(name: str, path: Path) -> None:
-    """Compile the kernels into a file.
+    """Compile the kernels into a file, which is there whole or not at all.
 
     Raises:
         RuntimeError: The compiler failed; with what it said.
     """
     logger.info("segfocal builds its kernels, once on this machine: some seconds")
     complaints: list[str] = []
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=PARTS, dir=path.parent) as folder:
         out = Path(folder) / path.name
         for flags in FLAGS:
             command = [*words_of(name), *BASE, *flags, str(SOURCE), "-o", str(out)]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode == 0:
-                with out.open("ab") as file:
-                    file.write(END)
-                    os.fsync(file.fileno())
-                os.replace(out, path)
+                write(out.read_bytes(), out.with_suffix(".signed"))
+                os.replace(out.with_suffix(".signed"), path)
                 return
             complaints.append(f"{name} failed: {done.stderr.strip()[:500]}")
     raise RuntimeError(complaints[0])
+
+
+def write(code: bytes, path: Path) -> None:
+    """Write code and hash, down to the disk."""
+    with path.open("wb") as file:
+        file.write(signed(code))
+        file.flush()
+        os.fsync(file.fileno())

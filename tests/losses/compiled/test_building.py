@@ -72,22 +72,122 @@ def test_they_are_built_once_and_found_again(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == [built]
 
 
-@pytest.mark.skipif(building.compiler() is None, reason="no C++ compiler")
-def test_a_file_cut_short_is_built_anew(monkeypatch, tmp_path):
-    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path))
-    assert building.library() is not None
-    (built,) = tmp_path.iterdir()
-    whole = built.read_bytes()
-    built.unlink()  # the loaded one stays mapped
-    built.write_bytes(whole[: len(whole) // 2])
+@pytest.fixture(scope="module")
+def code(tmp_path_factory):
+    """The compiled kernels as the compiler writes them, without the hash."""
+    if building.compiler() is None:
+        pytest.skip("no C++ compiler")
+    folder = tmp_path_factory.mktemp("built")
+    building.build(building.compiler(), folder / "kernels.so")
+    content = (folder / "kernels.so").read_bytes()
+    found = folder / "code"
+    found.write_bytes(content[: content.rfind(building.MARK)])
+    return found
+
+
+def copying(folder, code):
+    """A compiler that takes no time: it copies what was compiled before."""
+    return fake_compiler(folder, f'while [ "$1" != -o ]; do shift; done; cp {code} "$2"')
+
+
+def damages(content, *, lengths, bits):
+    """The content cut at so many lengths, with so many bits flipped, and filled with zeros."""
+    size = len(content)
+    yield from (content[: size * n // lengths] for n in range(lengths))
+    yield from (content[: size - n] for n in (1, 2, 64, 65, 4096))
+    for n in range(bits):
+        place = (2 * n + 1) * size // (2 * bits)
+        yield content[:place] + bytes([content[place] ^ 1 << n % 8]) + content[place + 1 :]
+    yield content[:-1] + bytes([content[-1] ^ 1])
+    yield bytes(size)
+    yield content[: size // 2] + bytes(size - size // 2)
+    yield content + b"\n"
+    yield content[: content.rfind(building.MARK)]
+    yield b"\x7fELF" + bytes(size)
+
+
+def test_every_damage_is_seen(tmp_path, code):
+    content = building.signed(code.read_bytes())
+    path = tmp_path / "kernels.so"
+    path.write_bytes(content)
+    assert building.whole(path)
+    for damaged in damages(content, lengths=100, bits=200):
+        path.write_bytes(damaged)
+        assert not building.whole(path)
+    path.unlink()
+    assert not building.whole(path)
+
+
+TRIES = """
+import logging, sys
+from pathlib import Path
+
+import torch
+
+from segfocal.losses import FocalLoss
+from segfocal.losses.compiled import building
+
+torch.manual_seed(0)
+logits, target = torch.randn(1, 3, 256, 256), torch.randint(3, (1, 256, 256))
+path = building.find_or_build(building.compiler())
+for damaged in sorted(Path(sys.argv[1]).iterdir()):
+    path.unlink()
+    path.write_bytes(damaged.read_bytes())
     building.library.cache_clear()
     assert building.library() is not None
-    assert len(built.read_bytes()) == len(whole)
+    assert building.whole(path)
+    print(FocalLoss("multiclass")(logits, target).item())
+"""
 
 
-@pytest.mark.skipif(building.compiler() is None, reason="no C++ compiler")
-def test_a_read_only_folder_serves(monkeypatch, tmp_path):
-    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path))
+def values_after(damaged, tmp_path, code):
+    """The losses that a process computes which finds each of these files in its cache, and what it says."""
+    (tmp_path / "damaged").mkdir()
+    for n, content in enumerate(damaged):
+        (tmp_path / "damaged" / f"{n:04d}").write_bytes(content)
+    variables = {"CXX": str(copying(tmp_path, code)), "SEGFOCAL_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", TRIES, str(tmp_path / "damaged")]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(), done.stderr
+
+
+def checked_in_a_process(damaged, tmp_path, code):
+    values, said = values_after(damaged, tmp_path, code)
+    torch.manual_seed(0)
+    logits, target = torch.randn(1, 3, 256, 256), torch.randint(3, (1, 256, 256))
+    expected = (1 - (p := logits.softmax(1).gather(1, target[:, None]))).pow(2).mul(-p.log()).mean().item()
+    assert [float(value) for value in values] == pytest.approx([expected] * len(damaged), rel=1e-5)
+    assert said.count("is damaged") == len(damaged)
+    assert (tmp_path / "calls").read_text().count("ran") == 1 + len(damaged)
+
+
+def test_damaged_files_are_built_anew_and_kill_no_process(tmp_path, code):
+    content = building.signed(code.read_bytes())
+    checked_in_a_process(list(damages(content, lengths=4, bits=3)), tmp_path, code)
+
+
+@pytest.mark.slow
+def test_many_damaged_files_kill_no_process(tmp_path, code):
+    content = building.signed(code.read_bytes())
+    checked_in_a_process(list(damages(content, lengths=60, bits=60)), tmp_path, code)
+
+
+def test_a_damaged_file_in_a_read_only_folder_is_named_and_left_alone(monkeypatch, tmp_path, code, caplog):
+    monkeypatch.setenv("CXX", str(copying(tmp_path, code)))
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(building, "cache_folder", building.temporary_folder)
+    path = tmp_path / "cache" / f"kernels-{building.fingerprint(building.compiler())}.so"
+    path.parent.mkdir()
+    path.write_bytes(code.read_bytes()[:5000])
+    assert building.library() is not None
+    assert f"{path} is damaged" in caplog.text
+    assert len(path.read_bytes()) == 5000
+
+
+def test_a_read_only_folder_serves(monkeypatch, tmp_path, code):
+    monkeypatch.setenv("CXX", str(copying(tmp_path, code)))
+    monkeypatch.setenv("SEGFOCAL_CACHE", str(tmp_path / "cache"))
     assert building.library() is not None
     building.library.cache_clear()
     monkeypatch.setattr(building, "build", None)
@@ -132,7 +232,19 @@ def test_of_several_ranks_one_builds(tmp_path):
     ranks = [asking(tmp_path, compiler) for _ in range(3)]
     names = {rank.communicate(timeout=60)[0] for rank in ranks}
     assert (tmp_path / "calls").read_text().count("ran") == 1
+    assert len(names) == 1
     assert names == {f"{path.name}\n" for path in (tmp_path / "cache").iterdir()}
+
+
+def test_of_several_ranks_that_find_a_damaged_file_one_builds(tmp_path):
+    compiler = fake_compiler(tmp_path, COPY)
+    name = asking(tmp_path, compiler).communicate(timeout=60)[0].strip()
+    path = tmp_path / "cache" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    for rank in [asking(tmp_path, compiler) for _ in range(3)]:
+        assert rank.communicate(timeout=60)[0].strip() == name
+    assert (tmp_path / "calls").read_text().count("ran") == 2
+    assert building.whole(path)
 
 
 def test_a_killed_builder_lets_the_next_one_build(tmp_path):
@@ -145,8 +257,11 @@ def test_a_killed_builder_lets_the_next_one_build(tmp_path):
     waiting = asking(tmp_path, compiler)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=60)
-    assert waiting.communicate(timeout=60)[0].endswith(".so\n")
+    name = waiting.communicate(timeout=60)[0]
     assert (tmp_path / "calls").read_text().count("ran") == 2
+    assert [f"{path.name}\n" for path in (tmp_path / "cache").iterdir()] == [
+        name
+    ]  # nothing of the killed one
 
 
 def test_a_cache_that_cannot_be_made_is_replaced(monkeypatch, tmp_path):
