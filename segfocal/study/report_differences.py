@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,11 @@ def number(value: float) -> float | None:
 def _dataset_interval(
     scores: Scores, counts: Array, *, metric: str, index: int | None, signs: tuple[float, ...]
 ) -> tuple[Interval, Row] | None:
-    """Interval of the signed sum over the first axis of (arms, seeds, clusters, classes, 3)."""
+    """Interval of the signed sum over the first axis of (arms, seeds, clusters, classes, 3).
+
+    None where no seed has that score: a class in no image, found nowhere. Where a class is gone without one
+    of the clusters, the jackknife tells nothing of the spread, and there is a mean without an interval.
+    """
     known = np.isfinite(counts).all(axis=(0, -2, -1))
     seeds, clusters = complete_block(known)
     if not len(seeds):
@@ -130,6 +135,13 @@ def _dataset_interval(
     for sign, side in zip(signs, block, strict=True):
         own, parts = pseudo_values(side, score)
         whole, spread = whole + sign * own, spread + sign * parts
-    interval = crossed_interval(spread, centre=float(whole.mean()))
-    left = {"seeds_left_out": known.shape[0] - len(seeds)}
-    return interval, left | {"clusters_left_out": known.shape[1] - len(clusters)}
+    scored = np.isfinite(whole)
+    if not scored.any():
+        return None
+    left = {"seeds_left_out": known.shape[0] - int(scored.sum())}
+    left |= {"clusters_left_out": known.shape[1] - len(clusters)}
+    mean, spread = float(whole[scored].mean()), spread[scored]
+    if np.isfinite(spread).all():
+        return crossed_interval(spread, centre=mean), left
+    alone = crossed_interval([[mean]])
+    return replace(alone, seeds=spread.shape[0], clusters=spread.shape[1]), left

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segfocal.runs.complete import complete_block
 from segfocal.runs.intervals import crossed_interval
 from segfocal.runs.ranking import rank_stability
 from segfocal.study.collect import Collection
-from segfocal.study.collect_scores import Array, Scores
+from segfocal.study.collect_scores import Scores
 from segfocal.study.document import METRICS
 from segfocal.study.report_comparisons import primary_threshold
 from segfocal.study.report_differences import dataset_mean, interval_columns, limited, number
@@ -44,7 +45,7 @@ def score_rows(places: Places) -> list[Row]:
                         what = {"metric": level, "threshold": kind, "class": name}
                         for place, arm in enumerate(scores.arms):
                             columns = (
-                                _image_mean(scores, scores.values[kind][metric][place][own[arm]], index)
+                                _image_mean(scores, own[arm], place, kind=kind, metric=metric, index=index)
                                 if level == metric
                                 else dataset_mean(scores, arm=arm, threshold=kind, metric=metric, index=index)
                             )
@@ -82,15 +83,24 @@ def ranking_rows(found: Collection, places: Places) -> list[Row]:
     return rows
 
 
-def _image_mean(scores: Scores, table: Array, index: int | None) -> Row:
-    values = scores.by_cluster(scores.of_class(table, index))
-    seeds, clusters = complete_block(np.isfinite(values))
-    if not len(seeds):
+def _image_mean(
+    scores: Scores, own: NDArray[np.intp], place: int, *, kind: str, metric: str, index: int | None
+) -> Row:
+    """Mean over the seeds of an arm that tested every image, also where a score of an image is undefined."""
+    tested = np.isfinite(scores.counts[kind][place][own]).all(axis=(-2, -1))
+    seeds, _ = complete_block(tested)
+    table = scores.values[kind][metric][place][own][seeds]
+    means = scores.mean(table, index) if len(seeds) else np.full(0, np.nan)
+    if not np.isfinite(means).any():
         return {}
-    centre = float(np.nanmean(scores.mean(table, index)[seeds]))
-    found = crossed_interval(values[np.ix_(seeds, clusters)], centre=centre)
+    centre = float(np.nanmean(means))
+    values = scores.by_cluster(scores.of_class(table, index))
+    rows, clusters = complete_block(np.isfinite(values))
+    block = values[np.ix_(rows, clusters)] if len(rows) else np.array([[centre]])
+    found = crossed_interval(block, centre=centre)
     return limited(interval_columns(found, name="mean"), low=0.0, high=1.0) | {
         "degrees_of_freedom": number(found.degrees_of_freedom),
-        "seeds_left_out": values.shape[0] - len(seeds),
+        "seeds": int(np.isfinite(means).sum()),
+        "seeds_left_out": len(own) - int(np.isfinite(means).sum()),
         "clusters_left_out": values.shape[1] - len(clusters),
     }

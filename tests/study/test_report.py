@@ -350,3 +350,68 @@ def test_fractions_and_data_sets_stay_apart(tmp_path):
     assert places == [("vessels", 0.25), ("vessels", 1.0), ("nuclei", 0.25), ("nuclei", 1.0)]
     assert all(row["p_holm"] == pytest.approx(4 * row["p"]) for row in primary)
     assert "on vessels (25 % of the training groups): " in primary[0]["sentence"]
+
+
+class RareStudy(FakeStudy):
+    """The class rare lies in ``holding`` clusters; elsewhere nothing of it is predicted, or ``found`` px."""
+
+    holding, found = 0, 0
+
+    def row(self, name, index, label, value, pixels):
+        row = super().row(name, index, label, value, pixels)
+        if label != "rare" or int(name[5:7]) < self.holding:
+            return row
+        row |= {"tp": 0, "fp": self.found, "fn": 0, "tn": 5, "pixels": self.found + 5}
+        return row | dict.fromkeys(("dice", "iou", "precision", "recall"), 0.0 if self.found else None)
+
+
+@pytest.mark.parametrize("holding", [0, 1, 2, 8])
+@pytest.mark.parametrize("found", [0, 50])
+def test_a_class_in_few_or_no_clusters_has_the_scores_it_can_have(tmp_path, holding, found):
+    study = RareStudy(score=noisy, classes=("vessel", "rare"))
+    study.holding, study.found = holding, found
+    report = build_report(study.write(tmp_path))
+    values = np.array([[noisy("ce", seed, place, 0, "") for place in range(8)] for seed in range(3)])
+    every = np.round(values * 10_000) / 10_000
+    where = {"arm": "ce", "threshold": "fixed"}
+    images = every[:, :holding].sum(1) / (8 if found else holding) if holding else None
+    rows = table(report, "scores", **where, metric="dice", **{"class": "rare"})
+    assert [row["mean"] for row in rows] == (
+        [] if images is None else [pytest.approx(images.mean(), abs=1e-9)]
+    )
+    whole = only(report, "scores", **where, metric="dice", **{"class": "foreground"})["mean"]
+    means = every.mean(1) if images is None else (every.mean(1) + images) / 2
+    assert whole == pytest.approx(means.mean(), abs=1e-9)
+    if not holding and not found:
+        assert not table(report, "scores", **where, metric="dataset_dice", **{"class": "rare"})
+        return
+    row = only(report, "scores", **where, metric="dataset_dice", **{"class": "rare"})
+    pooled = 2e4 * every[:, :holding].sum(1) / (2e4 * holding + found * (8 - holding))
+    assert row["mean"] == pytest.approx(pooled.mean(), abs=1e-9)
+    # without the one cluster that holds it there is no score, and so no spread
+    assert (row["low"] is None) == (holding == 1 and not found)
+    assert (row["seeds"], row["clusters"]) == (3, 8)
+
+
+class QuietSeed(FakeStudy):
+    """Half of the images are empty; all seeds but the first find something in them, which scores 0."""
+
+    def rows(self, entry, kind):
+        rows, groups = super().rows(entry, kind)
+        for row in rows[len(rows) // 2 :]:
+            quiet = entry["seed"] == 0
+            row |= {"tp": 0, "fp": 0 if quiet else 9, "fn": 0}
+            row |= dict.fromkeys(("dice", "iou", "precision", "recall"), None if quiet else 0.0)
+        return rows, groups
+
+
+def test_a_seed_without_false_positives_is_not_left_out_of_the_mean(tmp_path):
+    def score(arm, seed, cluster, image, label):
+        return 0.5 + 0.01 * seed + 0.02 * cluster
+
+    report = build_report(QuietSeed(score=score, seeds=tuple(range(8))).write(tmp_path))
+    each = [np.mean([score("ce", seed, place, 0, "") for place in range(4)]) for seed in range(8)]
+    expected = np.mean([each[0], *(mean / 2 for mean in each[1:])])
+    row = only(report, "scores", arm="ce", metric="dice", threshold="fixed", **{"class": "foreground"})
+    assert row["mean"] == pytest.approx(expected, abs=1e-4)
+    assert (row["seeds"], row["seeds_left_out"]) == (8, 0)
