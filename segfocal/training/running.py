@@ -104,7 +104,8 @@ def missing_splits(data: CaseData) -> dict[str, str]:
     """
     lacks = {
         "val": "no validation images: best.ckpt is the last state, and no threshold is chosen for masks",
-        "test": "no test images: `segfocal test` has nothing to score, `segfocal validate` has",
+        "test": "no test images: `segfocal test` has nothing to score"
+        + (", `segfocal validate` has" if "val" in data.splits() else ""),
     }
     return {split: line for split, line in lacks.items() if split not in data.splits()}
 

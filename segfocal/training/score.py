@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,7 @@ def _print(
     lines = (
         mean_line(data.class_names, background=background, argmax=data.task == "multiclass"),
         absent_line(short, data.class_names, background=background, stage=stage),
+        _unlabelled(short, stage, run=run),
         background_note(data),
         *_thresholds(cli.model, data),
         surface_line(short, data.class_names, unit=unit, tolerance=tolerance),
@@ -198,6 +200,13 @@ def _print(
         ("pictures", run.case_pictures / stage),
     ):
         console.print(f"{name}: {place}", soft_wrap=True, highlight=False)
+
+
+def _unlabelled(values: Mapping[str, float], stage: str, *, run: RunPaths) -> str:
+    """Say where not one pixel has a label, so that there is not even a calibration."""
+    if stage != "test" or not math.isnan(values["ece"]):
+        return ""
+    return f"no pixel of the test images has a label that counts; see `segfocal validate --run {run.root}`"
 
 
 def _thresholds(model: SegmentationTask, data: Any) -> list[str]:

@@ -198,3 +198,14 @@ def test_scores_are_in_the_precision_of_predict(folder, tmp_path, capsys):
     assert rows["tp"].sum() + rows["fp"].sum() > 0
     assert main(["test", "--run", run, "--trainer.precision", "bf16-mixed"]) == 0
     assert "scored in bf16-mixed; `predict` computes in float32" in capsys.readouterr().out
+
+
+def test_test_images_without_a_label_that_counts(folder, tmp_path, capsys):
+    words = folder(train=[[1]] * 3, val=[[1]], test=[[], [1]])
+    for path in (tmp_path / "set/test/masks").iterdir():
+        Image.fromarray(np.full((24, 24), 255, np.uint8)).save(path)
+    assert main([*words, "--data.init_args.ignore_values", "[255]"]) == 0
+    assert main(["test", "--run", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert "no pixel of the test images has a label that counts; see `segfocal validate --run" in shown
+    assert "nan" not in shown
