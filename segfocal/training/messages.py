@@ -25,7 +25,12 @@ _GIVEN = re.compile(r"(?:Got value|Given value|Expected a dot import path string
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 _OTHER_CLASS = re.compile(r"Import path (\S*) ?does not correspond to a subclass of (\w+)")
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed, denied by the '\*' entry")
-_NO_MEMORY = re.compile(r"out of memory|not enough memory|[Cc]annot allocate memory|can't allocate memory")
+_NO_MEMORY = re.compile(
+    r"(?<!shared )(?<!are )out of memory|not enough memory|[Cc]annot allocate memory|can't allocate memory"
+    r"|std::bad_alloc|_ALLOC_FAILED|Unable to allocate"
+)
+_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (?:is killed by signal: (\w[\w ]*)|exited)")
+_NO_SHARED = re.compile(r"shared memory|Bus error|No space left on device.*shm|ancdata|Too many open files")
 _DEBUG = "SEGFOCAL_DEBUG=1 shows the traceback."
 # what the parser says of a word or a list where a class or a mapping of its arguments belongs
 _NO_OBJECT = ("Expected a dot import path", "Not a valid subclass of", "has no attribute 'keys'")
@@ -105,7 +110,9 @@ def explain_failure(error: Exception) -> tuple[str, int]:
     if "Original Traceback" in text:  # of a loader process
         text = text.strip().splitlines()[-1]
     said = " ".join(text.split())[:600] or "no words"
-    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _NO_MEMORY.search(text):
+    if found := _WORKER.search(text):
+        return f"{_killed(found.group(1) or '', text)} {_DEBUG}", 1
+    if is_out_of_memory(error):
         remedy = "Lower data.init_args.batch_size or patch_size, or set trainer.precision to 16-mixed"
         return f"out of memory ({said.rstrip('.')}). {remedy}. {_DEBUG}", 2
     if "does not require grad and does not have a grad_fn" in text:
@@ -136,6 +143,31 @@ def not_built(error: Exception) -> SegfocalError:
     who = named[0] if named else "A class of the configuration"
     return SegfocalError(
         f"{who} cannot be built: {said}. Change its init_args in the configuration, or take another class."
+    )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that the memory of the machine or of its device does not suffice.
+
+    Args:
+        error: Of numpy, torch or a decoder.
+    """
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or _NO_MEMORY.search(str(error)) is not None
+
+
+def _killed(signal: str, text: str) -> str:
+    """Return what is said of a loader process that is gone."""
+    how = f" by the signal {signal.strip()}" if signal.strip() else ""
+    if _NO_SHARED.search(text):
+        return (
+            f"a loader worker was killed{how}: shared memory (/dev/shm) or open files ran out. Lower --data."
+            "init_args.num_workers (0 loads in this process) or --data.init_args.batch_size, or give the "
+            "container more with --shm-size."
+        )
+    return (
+        f"a loader worker was killed{how} (out of memory?). Lower --data.init_args.num_workers (0 loads in "
+        "this process), --data.init_args.batch_size or --data.init_args.cache_mib, and go on with --resume."
     )
 
 

@@ -1,7 +1,13 @@
 """One short message per wrong configuration; a test per form that the parser's complaints take."""
 
 import inspect
+import os
+import signal
+import subprocess
+import sys
+import time
 import typing
+from pathlib import Path
 
 import pytest
 import torch
@@ -169,6 +175,27 @@ def test_empty_folder_may_be_named(tmp_path):
         (MisconfigurationException("SWA with\n a float is not supported."), "SWA with a float", 2),
         (torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "patch_size", 2),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes"), "batch_size", 2),
+        (MemoryError("Unable to allocate 3. TiB for an array"), "patch_size", 2),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "batch_size", 2),
+        (RuntimeError("std::bad_alloc"), "batch_size", 2),
+        (
+            RuntimeError("DataLoader worker (pid 17) is killed by signal: Killed. "),
+            "a loader worker was killed by the signal Killed (out of memory?). Lower --data.init_args.num",
+            1,
+        ),
+        (
+            RuntimeError("DataLoader worker (pid(s) 17, 18) exited unexpectedly"),
+            "a loader worker was killed (",
+            1,
+        ),
+        (
+            RuntimeError(
+                "DataLoader worker (pid 17) is killed by signal: Bus error. It is possible that dataloader's "
+                "workers are out of shared memory. Please try to raise your shared memory limit."
+            ),
+            "by the signal Bus error: shared memory (/dev/shm) or open files ran out",
+            1,
+        ),
         (ModuleNotFoundError("No module named 'wandb'"), "'wandb'", 2),
         (ZeroDivisionError("integer modulo by zero"), "ZeroDivisionError: integer", 1),
         (
@@ -354,3 +381,48 @@ def test_a_callback_that_takes_worse_for_better_is_refused(name, monitor, mode, 
     config.write_text(yaml.safe_dump(settings))
     assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run")]) == 2
     assert f"with mode {mode}, but the better one" in capsys.readouterr().err
+
+
+def _children(process):
+    try:
+        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="loader processes are found in /proc")
+def test_a_killed_loader_worker_ends_the_training_in_one_line(tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "segfocal",
+        "fit",
+        "--config",
+        "configs/train/demo.yaml",
+        "--run",
+        str(tmp_path),
+    ]
+    words += [
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.max_steps",
+        "4000",
+        "--data.init_args.num_workers",
+        "2",
+    ]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            workers: list[int] = []
+            while process.poll() is None and not (workers and (tmp_path / "metrics.csv").exists()):
+                time.sleep(0.2)
+                workers = _children(process.pid)
+            os.kill(workers[0], signal.SIGKILL)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    last = [line for line in said.splitlines() if line.startswith("segfocal: error:")]
+    assert len(last) == 1
+    assert "a loader worker was killed" in last[0]
+    assert "Traceback" not in said

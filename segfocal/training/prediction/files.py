@@ -14,6 +14,7 @@ from segfocal.data.rows import SUFFIXES as TABLES
 from segfocal.data.rows import Row, placed, read_rows
 from segfocal.errors import SegfocalError
 from segfocal.runs.write import make_folder, write_bytes
+from segfocal.training.messages import is_out_of_memory
 from segfocal.training.prediction.overlay import overlay
 from segfocal.training.prediction.pictures import mask_pictures, png, probability_pictures
 from segfocal.training.prediction.predictor import Array, Prediction, Predictor
@@ -107,6 +108,8 @@ def passing_over(path: Path, failed: Failed | None) -> Iterator[None]:
         if failed is None:
             raise
         words = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, SegfocalError) and is_out_of_memory(error):
+            words = f"out of memory ({words[:300].rstrip('.')}). Use --tile, or --device cpu."
         failed(path, words.removeprefix(f"{path}: "))
 
 
