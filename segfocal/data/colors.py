@@ -93,7 +93,7 @@ def read_class_table(path: Path) -> dict[str, list[int]]:
 def _row_color(row: dict[str, Any], place: str) -> list[int]:
     """The row's colour; ``place`` counts rows below the header from 1."""
     parts = [str(row[part] or "").strip() for part in "rgb"]
-    if not all(part.isdecimal() and int(part) <= 255 for part in parts):
+    if not all(part.isdecimal() and len(part) <= 3 and int(part) <= 255 for part in parts):
         raise SegfocalError(
             f"{place} ({row['name']}): r, g and b must be whole numbers from 0 to 255, "
             f"got {', '.join(parts)}."

@@ -240,8 +240,8 @@ def read_rows(path: Path) -> list[Row]:
                     f"{path} has over {_MOST_COLUMNS} columns. Is it a table of images and masks?"
                 )
             table = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False, separator=mark)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")  # what follows is advice for its programmers
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError, OSError) as error:
+        reason = (str(error).splitlines() or [""])[0][:300].rstrip(".")  # what follows is for its programmers
         raise SegfocalError(f"{path} must be a CSV or Parquet table: {reason}.") from error
     names = [_known(_bare(name)) for name in table.columns]
     if twice := [name for name in names if names.count(name) > 1]:

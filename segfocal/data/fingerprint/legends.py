@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from segfocal.data.lists import separator
 
 VOC = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -89,7 +92,7 @@ def _listed(folder: Path) -> list[Path]:
 def _read(path: Path, read: Callable[[str], list[tuple[str, int | None, int | None]]]) -> Legend | None:
     try:
         rows = read(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, KeyError, csv.Error):
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
         return None  # a file of that name with something else in it
     rows = [(_plain(name), number, color) for name, number, color in rows]
     kept = [row for row in rows if row[0].lower() not in VOID]
@@ -119,14 +122,18 @@ def _color(parts: Sequence[str]) -> int:
 
 def _class_dict(text: str) -> list[tuple[str, int | None, int | None]]:
     """Columns name, r, g, b."""
-    rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
-    return [(str(row["name"]), None, _color([row["r"], row["g"], row["b"]])) for row in rows]
+    return [(str(row["name"]), None, _color([row["r"], row["g"], row["b"]])) for row in _rows(text)]
 
 
 def _roboflow(text: str) -> list[tuple[str, int | None, int | None]]:
     """Columns Pixel Value, Class."""
-    rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in csv.DictReader(text.splitlines())]
-    return [(str(row["class"]), int(row["pixel value"]), None) for row in rows]
+    return [(str(row["class"]), int(row["pixel value"]), None) for row in _rows(text)]
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    lines = text.splitlines()
+    table = csv.DictReader(lines, delimiter=separator(lines[0] if lines else ""))
+    return [{str(k).strip().lower(): v for k, v in row.items()} for row in table]
 
 
 def _labelmap(text: str) -> list[tuple[str, int | None, int | None]]:

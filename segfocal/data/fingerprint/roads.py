@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from segfocal.data.json_files import parse_json
+from segfocal.data.json_files import is_file, parse_json
 from segfocal.data.lanes.drawing import draw_lanes, lane_positions
 from segfocal.data.lanes.frames import LaneFrame, culane_frames, tusimple_frame
 from segfocal.data.lanes.lines import SUFFIX
@@ -164,7 +164,7 @@ def _below(base: Path, labels: list[Path]) -> LaneFiles:
         except SegfocalError as error:
             problems.append(f"{error} The file is left out.")
             continue
-        missing = [frame for frame in found if not frame.image.is_file()]
+        missing = [frame for frame in found if not is_file(frame.image)]
         if missing:
             problems.append(f"{path}: left out, {len(missing)} of {len(found)} images are not below {base}.")
             continue

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from segfocal.data.json_files import parse_json
+from segfocal.data.json_files import is_file, parse_json
 from segfocal.data.lanes.drawing import Points
 from segfocal.data.lanes.lines import SUFFIX, listed_images, read_lines
 from segfocal.data.reading import PILLOW
@@ -150,7 +150,7 @@ def _read(root: Path, files: Iterable[str]) -> list[LaneFrame]:
                 continue
             where = f"{path}, line {number}"
             frame = tusimple_frame(line, root=root, where=where)
-            if not frame.image.is_file():
+            if not is_file(frame.image):
                 raise SegfocalError(
                     f"{where}: the image {frame.image} is missing. Set root to the folder of clips/."
                 )

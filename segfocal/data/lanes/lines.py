@@ -9,7 +9,7 @@ from posixpath import normpath
 import numpy as np
 import numpy.typing as npt
 
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, reading
 
 SUFFIX = ".lines.txt"
 
@@ -74,7 +74,8 @@ def listed_images(path: str | Path) -> list[str]:
     file = Path(path)
     if not file.is_file():
         raise SegfocalError(f"{file}: there is no such list file.")
-    lines = file.read_text("utf-8-sig").splitlines()
+    with reading(file, kind="a list of images"):
+        lines = file.read_text("utf-8-sig").splitlines()
     words = [normpath(line.split()[0].lstrip("/")) for line in lines if line.strip()]
     if not words:
         raise SegfocalError(f"{file} must list one image per line, got an empty file.")

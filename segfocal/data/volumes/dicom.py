@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from segfocal.data.volumes.grid import SHIFT, Affine, check_affine
 from segfocal.data.volumes.series import ENDINGS, series_files
-from segfocal.errors import SegfocalError
+from segfocal.errors import SegfocalError, reading, said
 
 # name to how many numbers it has
 NEEDED = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
@@ -36,10 +36,11 @@ def read_series(folder: Path) -> tuple[npt.NDArray[np.float32], Affine]:
         SegfocalError: Naming folder and file: several series, missing slices, mixed sizes, damaged files,
             several frames or colours in a file, no position; and where pydicom is not installed.
     """
-    slices = _open(folder)
-    _check_one_series(slices, folder)
-    _check_alike(slices, folder)
-    ordered = _ordered(slices, folder)
+    with reading(folder, kind="a DICOM series", remedy="Restore or convert its files."):
+        slices = _open(folder)
+        _check_one_series(slices, folder)
+        _check_alike(slices, folder)
+        ordered = _ordered(slices, folder)
     for number, (_, slice_) in enumerate(ordered, start=1):
         slice_.InstanceNumber = number  # what MONAI sorts by; files often number them otherwise
     from monai.data import PydicomReader  # brings torch, which lists of files do not need
@@ -51,9 +52,9 @@ def read_series(folder: Path) -> tuple[npt.NDArray[np.float32], Affine]:
         array, meta = reader.get_data([slice_ for _, slice_ in ordered])
     except Exception as error:  # decoders raise whatever they stumble over
         raise SegfocalError(
-            f"{folder}: the pixels cannot be read ({error}). Restore the files; compressed ones need plugins "
-            "of pydicom (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg), or convert the series "
-            "to NIfTI."
+            f"{folder}: the pixels cannot be read ({said(error, folder)}). Restore the files; compressed "
+            "ones need plugins of pydicom (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg), or "
+            "convert the series to NIfTI."
         ) from error
     affine = np.asarray(meta["affine"], dtype=np.float64)
     check_affine(affine, folder)
