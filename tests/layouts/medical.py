@@ -99,7 +99,7 @@ def hrf(root):
 
 
 def kvasir(root):
-    truth = Truth(task="")
+    truth = Truth(task="binary")
     text(root / "kavsir_bboxes.json", "{}")
     truth.leave("not a picture", "kavsir_bboxes.json")
     for name in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from segfocal.data.fingerprint.listing import Picture
@@ -13,6 +13,9 @@ from segfocal.data.fingerprint.names import chunks, part_split, role
 # folders named so hold the same pictures in several formats
 FORMATS = {"png", "tif", "tiff", "jpg", "jpeg", "bmp", "gif", "ppm", "npy"}
 _SHARED = 0.3  # of the names of two folders must be the same for them to be different kinds of picture
+_MANY = 3  # numbers behind a word, beyond which they say what a picture is called
+# what lies beside masks and is no image
+_OF_LABELS = re.compile(r"(?i)instance|panoptic|object|colou?r|polygon|edge|boundar|contour|depth|disparit")
 _COMMON = 0.5  # of the names without a word must exist for it to tell kinds apart
 Parts = tuple[str, ...]
 
@@ -59,8 +62,11 @@ def find_families(pictures: Sequence[Picture]) -> list[Family]:
         folder, member = folders[picture.parts]
         by_folder.setdefault(folder, []).append((picture, member))
     found: dict[tuple[Parts, tuple[str, ...]], Family] = {}
+    said = {folder: _tag_words(held) for folder, held in by_folder.items()}
+    # a word such as flip that images as well as masks have is part of what a picture is called
+    times = Counter(word for words in said.values() for word in words if role(word) != "mask")
     for folder, held in by_folder.items():
-        words, twofold = _tag_words(held), _twofold(held)
+        words, twofold = {word for word in said[folder] if times[word] < 2}, _twofold(held)
         for picture, member in held:
             tags = tuple(chunk for chunk in chunks(picture.stem) if chunk in words)
             tags += (picture.path.suffix.lower(),) if twofold else ()
@@ -68,6 +74,21 @@ def find_families(pictures: Sequence[Picture]) -> list[Family]:
             family.pictures.append(picture)
             family.members.append(member)
     return list(found.values())
+
+
+def numbered(words: Iterable[str], counts: Mapping[str, int], *, members: int) -> set[str]:
+    """Return words such as seg000 to seg099, whose numbers are the pictures' own, once in each folder.
+
+    Args:
+        words: Some of the words in names.
+        counts: Word to the names that hold it.
+        members: Folders that the names lie in.
+    """
+    forms: dict[str, list[str]] = {}
+    for word in words:
+        forms.setdefault(word.rstrip("0123456789"), []).append(word)
+    every = [found for found in forms.values() if len(found) > _MANY]
+    return {word for found in every for word in found if counts[word] <= members}
 
 
 def canonical_folders(pictures: Sequence[Picture]) -> dict[Parts, tuple[Parts, Parts]]:
@@ -140,8 +161,9 @@ def _are_members(
 
 def _is_whole(found: set[tuple[str, str]]) -> bool:
     """Return whether a folder holds images as well as masks, by the words in it."""
-    roles = {"mask" if "mask" in (role(folder), role(stem)) else "other" for folder, stem in found}
-    return len(roles) == 2
+    masks = {(folder, stem) for folder, stem in found if "mask" in (role(folder), role(stem))}
+    others = any(not _OF_LABELS.search(f"{folder}/{stem}") for folder, stem in found - masks)
+    return bool(masks) and others
 
 
 def _overlap(held: Iterable[set[tuple[str, str]]]) -> bool:
@@ -154,15 +176,20 @@ def _stripped(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
     words = [set(chunks(stem)) for _, stem in found]
     common = set.intersection(*words) if len(words) > 1 else set()
     common = {word for word in common if not word.isdigit()}
-    return {(folder, " ".join(c for c in chunks(stem) if c not in common)) for folder, stem in found}
+    # slice 2 of one kind is slice 02 of another
+    return {
+        (folder, " ".join(c.lstrip("0") if c.isdigit() else c for c in chunks(stem) if c not in common))
+        for folder, stem in found
+    }
 
 
 def _names_beside_both(places: Iterable[Parts]) -> set[str]:
     """Return the names of folders that occur below folders of images as well as below those of masks."""
     below: dict[str, set[str]] = {"image": set(), "mask": set(), "": set()}
     for parts in places:
-        said = next((role(part) for part in reversed(parts) if role(part)), "")
-        below[said] |= {part for part in parts if not role(part) and not part_split(part)[0]}
+        last = next((place for place in reversed(range(len(parts))) if role(parts[place])), -1)
+        said = role(parts[last]) if last >= 0 else ""
+        below[said] |= {part for part in parts[last + 1 :] if not part_split(part)[0]}
     return below["mask"] & (below["image"] | below[""])
 
 
@@ -182,14 +209,17 @@ def _tag_words(held: Sequence[tuple[Picture, Parts]]) -> set[str]:
     counts = Counter(word for _, found in names for word in set(found))
     # seg7 that occurs once is what a picture is called, manual1 of all is a kind
     words = {word for word in counts if role(word) == "mask" and (word.isalpha() or counts[word] > 1)}
+    words -= numbered(words, counts, members=len({member for member, _ in names}))
     if words and all(set(found) & words for _, found in names):
         words = {word for word in words if counts[word] < len(names)}
+    ends_kinds = set()
     ends = Counter(found[-1] for _, found in names if len(found) > 1 and not found[-1].isdigit())
     for word, count in ends.items():
         cut = sum((member, found[:-1]) in names for member, found in names if found[-1:] == (word,))
-        if count > 1 and cut >= _COMMON * count:
-            words.add(word)
-    return words
+        inside = any(word in found and set(found) & words for _, found in names)
+        if count > 1 and cut >= _COMMON * count and not (inside and word not in words):
+            ends_kinds.add(word)
+    return words | ends_kinds
 
 
 def _twofold(held: Sequence[tuple[Picture, Parts]]) -> bool:

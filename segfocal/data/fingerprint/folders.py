@@ -176,8 +176,9 @@ def _page(root: Path, look: FolderLook, classes: Classes, drawn: Sequence[str]) 
         "images": f"{len(look.totals.names)} in {match.image_setting()}" + (f" ({counts})" if counts else ""),
         "masks": match.mask_setting(),
     }
-    if match.region is not None and any(case.region for case in look.cases):
-        rows["region"] = f"{match.region.pattern} (field of view: pixels outside do not count)"
+    if any(case.region for case in look.cases):
+        where = ", ".join(region.pattern for region in match.regions)
+        rows["region"] = f"{where} (field of view: pixels outside do not count)"
     if look.parting.source:
         rows["splits"] = f"by {look.parting.source}" + (
             f": {', '.join(look.parting.lists)}" if look.parting.lists else ""
@@ -217,10 +218,28 @@ def _no_match(root: Path, listing: Listing) -> SegfocalError:
     )
 
 
+# kinds of files that may hold annotations or pictures, beside those that no command reads
+_FORMS = {
+    ".xml": "draw the outlines as PNG masks first",
+    ".gz": "unpack the files first",
+    ".zip": "unpack the files first",
+}
+
+
 def _unread(root: Path, listing: Listing) -> str:
     """Return what is said of files that hold images or masks in a form that is not read."""
     others = [root / place for place, why in listing.others.items() if why != "hidden"]
     hint = unread_hint(others)
+    for suffix, what in _FORMS.items():
+        own = [
+            path
+            for path in others
+            if path.suffix.lower() == suffix and not path.name.lower().endswith(".nii.gz")
+        ]
+        if own:
+            hint += (
+                f" {suffix} is not read ({len(own)}, {own[0].name}{', ...' if len(own) > 1 else ''}): {what}."
+            )
     drawn = [path for path in others if path.suffix.lower() == ".json" and _is_labelme(path)]
     if drawn:
         hint += (

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segfocal.data.fingerprint.families import Family, Parts
+from segfocal.data.fingerprint.families import Family, Parts, numbered
 from segfocal.data.fingerprint.listing import Picture
 from segfocal.data.fingerprint.names import chunks, is_word, numbers, pieces, role, split_of
 
@@ -14,7 +14,15 @@ Chunks = tuple[str, ...]
 Key = tuple[object, ...]
 _CONSTANT = 0.9  # of the names of a family hold a word that is no part of what a picture is called
 _BETTER = 1.25  # times as many pairs, before a looser reading of the names is believed
-LEVELS = ("the same names", "names without the words for their kind", "the numbers in the names", "folders")
+LEVELS = (
+    "the same names",
+    "names without the words for masks",
+    "names without the words for their kind",
+    "the numbers in the names",
+    "the beginnings of the names",
+    "folders",
+)
+PARTLY = 2  # place in LEVELS from which on only a part of the names fits
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ def match_families(images: Family, masks: Family) -> list[Masks]:
         or (word not in known and is_word(word) and (count > 1 or (word.isalpha() and role(word) == "mask")))
         or (word not in known and count >= _CONSTANT * len(masks.pictures) and count > 1)
     }
+    outside -= numbered(outside, counts, members=len(set(masks.members)))
     groups: dict[Chunks, list[int]] = {}
     for place, picture in enumerate(masks.pictures):
         words = tuple(word for word in chunks(picture.stem) if word in outside)
@@ -106,6 +115,15 @@ def _keys(
     def only_numbers(picture: Picture) -> list[Key]:
         return [numbers(picture.stem)] if one_form and numbers(picture.stem) else []
 
+    begins = _beginnings(
+        [plain(p.stem, constant)[0] for p in images.pictures],
+        [plain(p.stem, set(words))[0] for p in masks.pictures],
+    )
+
+    def begin(picture: Picture, dropped: set[str]) -> list[Key]:
+        found = plain(picture.stem, dropped)[0]
+        return [found[:begins]] if begins else []
+
     return [
         (lambda p: [chunks(p.stem)], lambda p: plain(p.stem, tags)),
         (lambda p: [chunks(p.stem)], lambda p: plain(p.stem, set(words))),
@@ -114,8 +132,17 @@ def _keys(
             lambda p: plain(p.stem, set(words) | loose(p.stem)),
         ),
         (only_numbers, only_numbers),
+        (lambda p: begin(p, constant), lambda p: begin(p, set(words))),
         (lambda p: [("folder",)], lambda p: [("folder",)]),
     ]
+
+
+def _beginnings(images: Sequence[Key], masks: Sequence[Key]) -> int:
+    """Return how many words all names of one side have, where all of the other have more; else 0."""
+    ours, theirs = ({len(name) for name in names} for names in (images, masks))
+    if len(theirs) == 1 and min(ours) > max(theirs):
+        return max(theirs)
+    return max(ours) if len(ours) == 1 and min(theirs) > max(ours) else 0
 
 
 def _constant_words(images: Family, masks: Family) -> set[str]:
@@ -180,7 +207,7 @@ def _pairs(
             if image is not None:
                 found.setdefault(image, []).append(mask)
                 break
-    return {image: tuple(own) for image, own in sorted(found.items(), key=lambda item: item[0].place)}
+    return {image: _own(image, own) for image, own in sorted(found.items(), key=lambda item: item[0].place)}
 
 
 def _nearest(choice: Sequence[Picture], mask: Picture) -> Picture | None:
@@ -194,6 +221,15 @@ def _nearest(choice: Sequence[Picture], mask: Picture) -> Picture | None:
     if len(best) > 1 and len({(image.parts, image.stem) for image in best}) > 1:
         return None
     return best[0]
+
+
+def _own(image: Picture, masks: Sequence[Picture]) -> tuple[Picture, ...]:
+    """Return masks without those of the same name whose folder has less to do with the image's."""
+    shared = [len(_words(mask) & _words(image)) for mask in masks]
+    best: dict[str, int] = {}
+    for mask, count in zip(masks, shared, strict=True):
+        best[mask.stem] = max(best.get(mask.stem, 0), count)
+    return tuple(mask for mask, count in zip(masks, shared, strict=True) if count == best[mask.stem])
 
 
 def _words(picture: Picture) -> set[str]:

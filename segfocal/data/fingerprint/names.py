@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 _SPLITS = {
-    "train": ("train", "training", "trainset", "trn", "tr"),
+    "train": ("train", "training", "trainset", "trn", "tr", "trainval"),
     "val": ("val", "valid", "validation", "valset", "dev"),
     "test": ("test", "testing", "testset", "tst", "ts", "te"),
 }
 _SPLIT_OF = {name: split for split, names in _SPLITS.items() for name in names}
-_LONG_SPLITS = ("training", "train", "validation", "valid", "val", "testing", "test")
-_MASK_STARTS = ("mask", "label", "segm", "annot", "groundtruth", "truth", "target", "manual", "semantic")
+_LONG_SPLITS = ("trainval", "training", "train", "validation", "valid", "val", "testing", "test")
+_AFTER_SPLIT = re.compile(r"(crop|data|dataset|set|patch|tile|lab|pic|sample|part)(e?s)?|[xy]")
+_MASK_STARTS = (
+    *("mask", "label", "segm", "annot", "groundtruth", "truth", "target", "manual", "semantic"),
+    # other languages without accents; Chinese as escapes
+    *("mascar", "maschera", "masque", "etiquet", "anotac", "\u6807\u6ce8", "\u6807\u7b7e", "\u63a9"),
+)
 _MASK_WORDS = {
-    "seg",
-    "segs",
-    "sem",
-    "anno",
-    "annos",
-    "gt",
-    "gts",
-    "lbl",
-    "lbls",
-    "expert",
-    "trimap",
-    "trimaps",
-    "map",
+    *("seg", "segs", "sem", "anno", "annos", "gt", "gts", "lbl", "lbls", "expert", "msk", "msks"),
+    *("maske", "masken", "trimap", "trimaps", "map", "maps", "lesion", "matte", "mattes"),
 }
-_MASK_WORDS |= {"maps", "lesion", "matte", "mattes"}
-_IMAGE_STARTS = ("image", "img", "input", "photo", "picture", "frame", "orig")
+_IMAGE_STARTS = (
+    *("image", "img", "input", "photo", "picture", "frame", "orig"),
+    *("imagem", "immagin", "bild", "foto"),
+)
 _IMAGE_WORDS = {"rgb", "scan", "scans", "sat", "raw", "tissue", "jpegs", "cxr"}
 _PIECES = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+")
 _CHUNKS = re.compile(r"[^\W_]+")
+_BOTH = re.compile(r"(?i)(?<![a-z])train(ing)?[ _-]?(and[ _-])?val(id|idation)?(?![a-z])")
 _ORDINAL = re.compile(r"\d+(st|nd|rd|th)[a-z]*", re.IGNORECASE)
 
 
@@ -55,7 +53,7 @@ def chunks(stem: str) -> tuple[str, ...]:
         >>> chunks("benign (12)_mask_1")
         ('benign', '12', 'mask', '1')
     """
-    return tuple(found.lower() for found in _CHUNKS.findall(stem))
+    return tuple(found.lower() for found in _CHUNKS.findall(unicodedata.normalize("NFC", stem)))
 
 
 @lru_cache(maxsize=100_000)
@@ -66,7 +64,7 @@ def role(text: str) -> str:
         >>> role("gt_image_2"), role("imgsd"), role("1. Microaneurysms"), role("trainannot")
         ('mask', 'image', '', 'mask')
     """
-    words = [_without_split(word) for word in pieces(text)]
+    words = [_without_split(word) for word in pieces(_plain(text))]
     if any(word in _MASK_WORDS or word.startswith(_MASK_STARTS) for word in words):
         return "mask"
     if any(word in _IMAGE_WORDS or word.startswith(_IMAGE_STARTS) for word in words):
@@ -94,17 +92,21 @@ def part_split(part: str) -> tuple[str, str, str]:
     Example:
         >>> part_split("images_train"), part_split("trainannot")
         (('train', 'train', 'images_{split}'), ('train', 'train', '{split}annot'))
-        >>> part_split("train_val"), part_split("station")
-        (('', '', 'train_val'), ('', '', 'station'))
+        >>> part_split("train_val"), part_split("traincrop"), part_split("station")
+        (('train', 'train_val', '{split}'), ('train', 'train', '{split}crop'), ('', '', 'station'))
     """
     found = []
+    both = _BOTH.search(part)
+    if both:
+        return "train", both.group(), f"{part[: both.start()]}{{split}}{part[both.end() :]}"
     for match in _PIECES.finditer(part):
         word = match.group()
         if split_of(word):
             found.append((split_of(word), word, match.start()))
             continue
         start = next((s for s in _LONG_SPLITS if word.lower().startswith(s)), "")
-        if start and role(word[len(start) :]):
+        rest = word[len(start) :].lower()
+        if start and (role(rest) or _AFTER_SPLIT.fullmatch(rest)):
             found.append((split_of(start), word[: len(start)], match.start()))
     if len(found) != 1:
         return "", "", part
@@ -130,6 +132,12 @@ def numbers(stem: str) -> tuple[int, ...]:
         (7, 12)
     """
     return tuple(int(found) for found in re.findall(r"\d+", stem))
+
+
+def _plain(text: str) -> str:
+    """Return a text without accents."""
+    whole = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in whole if not unicodedata.combining(c)))
 
 
 def _without_split(word: str) -> str:

@@ -6,19 +6,24 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 from segfocal.data.fingerprint.families import FORMATS, Family, find_families
 from segfocal.data.fingerprint.listing import Listing, Picture
 from segfocal.data.fingerprint.looks import Looks
-from segfocal.data.fingerprint.matching import Masks, match_families
+from segfocal.data.fingerprint.matching import PARTLY, Masks, match_families
 from segfocal.data.fingerprint.measure import MaskFiles
 from segfocal.data.fingerprint.names import role
 from segfocal.errors import SegfocalError
 
 _MOST_FAMILIES = 80
 _LIKE_THE_MOST = 0.5  # of the images of the fullest reading must have masks in a rival of equal right
+_PARTS = "only parts of the names fit"
+_PREDICTED = (
+    r"(?<![a-z])(pred|predict|predicted|predictions?|preds|outputs?|results?|probs?|inference)(?![a-z])"
+)
 # what makes one of two readings the usual one: words of the other, and why it stands back
 _STANDS_BACK = (
     # words of the one, words that the other must have ("": any), why
@@ -28,14 +33,20 @@ _STANDS_BACK = (
         "",
         "numbers of objects, not classes",
     ),
-    (r"colou?r|colormap|rgb|overlay|visuali|preview|\bvis\b", "", "coloured pictures of the labels"),
+    (
+        r"colou?r|colormap|rgb|overlay|visuali|preview|\bvis\b|masks_human",
+        "",
+        "coloured pictures of the labels",
+    ),
+    (_PREDICTED, "", "predictions of a network"),
+    (r"super_?pixel", "", "superpixels, not classes"),
     (r"\blane\b", "", "the own lane, a part of the road"),
     (
         r"edge|border|boundar|contour|skeleton|weight|distance|dist\b|depth|disparity",
         "",
         "outlines or distances",
     ),
-    (r"label_?ids", r"train_?ids?", "numbers before they become training ids"),
+    (r"^(?!.*train_?ids?)", r"train_?ids?", "numbers before they become training ids"),
 )
 _OBSERVERS = re.compile(
     r"(?i)(expert|rater|observer|annotator|reader|grader|doctor|manual|gt|labels?|masks?)[ _-]?(\d|[a-d])?$"
@@ -74,7 +85,7 @@ class Match:
         parts: Images with their masks, one family each.
         classes: Names of the classes where each has masks of its own, else none.
         cases: In the order of their images.
-        region: The field-of-view masks, or None.
+        regions: Field-of-view masks of the images.
         reasons: Sentences: what stands back, and why.
         left: Pictures that are not used to their reason.
     """
@@ -83,7 +94,7 @@ class Match:
     parts: list[tuple[Family, tuple[Masks, ...]]]
     classes: tuple[str, ...]
     cases: list[CaseFiles] = field(default_factory=list)
-    region: Masks | None = None
+    regions: list[Masks] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     left: dict[Picture, str] = field(default_factory=dict)
 
@@ -146,10 +157,13 @@ def find_match(listing: Listing, *, images: str | None = None, masks: str | None
     if not readings:
         return None
     first = max(readings, key=lambda reading: reading.strength)
-    match = _chosen(listing.root, first, readings, looks, asked=masks is not None)
-    _join(match, readings)
+    match, stood_back = _chosen(listing.root, first, readings, looks)
+    _join(match, readings, looks, barred=[found for found, why in stood_back if why != _PARTS])
+    for family, _ in match.parts[1:]:
+        _add_region(match, [r.masks for r in readings if r.images is family], looks)
+    _name_rivals(match, stood_back)
     _ask_about_images(match, readings, asked=images is not None)
-    _fill(match, listing)
+    _fill(match, listing, families)
     return match
 
 
@@ -210,33 +224,102 @@ def _mask_words(masks: Masks) -> int:
     return {"mask": 2, "": 0, "image": -2}[said]
 
 
-def _chosen(root: Path, first: _Reading, readings: Sequence[_Reading], looks: Looks, *, asked: bool) -> Match:
-    """Return the reading with the usual masks of its images, or with all where they are classes."""
+def _chosen(
+    root: Path, first: _Reading, readings: Sequence[_Reading], looks: Looks
+) -> tuple[Match, list[tuple[Masks, str]]]:
+    """Return the usual masks of some images, or all where they are classes; and what stands back, and why."""
     images = first.images
     near = [r.masks for r in readings if r.images is images and r.strength[0] >= first.strength[0] - 2]
     rivals = [masks for masks in near if not _other_format(first.masks.family, masks.family)]
     full = max(len(masks.of) for masks in rivals)
-    regions = [masks for masks in rivals if len(rivals) > 1 and looks.is_region(masks)]
-    rest = [masks for masks in rivals if masks not in regions] or rivals
-    region = regions[0] if regions and regions[0] not in rest else None
-    match = Match(root, [], (), region=region)
-    if region is not None:
-        match.reasons.append(f"{region.pattern} is one piece alike in all images: the field of view (region)")
+    match = Match(root, [], ())
+    _add_region(match, rivals, looks)
+    rest = [masks for masks in rivals if not looks.is_region(masks)] if match.regions else rivals
+    rest = _nested(rest)
     backs = {masks.pattern: _stands_back(masks, rest) for masks in rest}
     usual = [masks for masks in rest if not backs[masks.pattern]] or rest
     classes = _class_names(images, usual) if any(not why for why in backs.values()) else ()
     if classes:
         match.classes, chosen = classes, tuple(usual)
+        match.parts = [(images, chosen)]
     else:
-        usual = [masks for masks in usual if len(masks.of) >= _LIKE_THE_MOST * full] or usual
-        chosen = (_one_of(usual),)
-    match.parts = [(images, chosen)]
-    for masks in rest:
-        if masks not in chosen:
-            why = backs[masks.pattern] or f"for {len(masks.of)} of {len(images.pictures)} images only"
-            match.reasons.append(f"{_patterns(chosen)} rather than {masks.pattern} ({len(masks.of)}): {why}")
-            match.left |= {picture: f"rival masks: {why}" for own in masks.of.values() for picture in own}
-    return match
+        usual = _first_of_equal(usual, looks, backs)
+        usual = _complete(images, usual, near_to=first, readings=readings, full=full)
+        chosen = tuple(usual) if _disjoint(usual) else (_one_of(usual),)
+        match.parts = [(images, (masks,)) for masks in chosen]
+    few = f"for {{}} of {len(images.pictures)} images only"
+    stood_back = [(m, backs[m.pattern] or few.format(len(m.of))) for m in rest if m not in chosen]
+    if any(re.search(_PREDICTED, masks.pattern, re.IGNORECASE) for masks in chosen):
+        match.reasons.append(f"{_patterns(chosen)} sounds like predictions of a network: is it the truth?")
+    return match, stood_back
+
+
+def _name_rivals(match: Match, stood_back: Sequence[tuple[Masks, str]]) -> None:
+    """Say which masks stand back, and why, where they are not those of other images."""
+    used = {p for _, found in match.parts for masks in found for own in masks.of.values() for p in own}
+    _, chosen = match.parts[0]
+    for masks, why in stood_back:
+        own = {picture for pictures in masks.of.values() for picture in pictures}
+        if own & used:
+            continue
+        match.reasons.append(f"{_patterns(chosen)} rather than {masks.pattern} ({len(masks.of)}): {why}")
+        match.left |= dict.fromkeys(own, f"rival masks: {why}")
+
+
+def _add_region(match: Match, rivals: Sequence[Masks], looks: Looks) -> None:
+    """Add the masks that are a field of view, where there are others."""
+    found = [masks for masks in rivals if looks.is_region(masks)]
+    if not found or len(found) == len(rivals):
+        return
+    region = min(found, key=lambda masks: (masks.level, -len(masks.of)))
+    match.regions.append(region)
+    match.reasons.append(f"{region.pattern} is one piece alike in all images: the field of view (region)")
+
+
+def _first_of_equal(usual: Sequence[Masks], looks: Looks, backs: dict[str, str]) -> list[Masks]:
+    """Return masks without those that fit less exactly, or are the same in another format; says why."""
+    said = max(_mask_words(masks) for masks in usual)
+    exact = min(masks.level for masks in usual if _mask_words(masks) == said)
+    kept: list[Masks] = []
+    # arrays after pictures
+    for masks in sorted(usual, key=lambda masks: next(iter(masks.of.values()))[0].path.suffix == ".npy"):
+        if exact < masks.level and masks.level >= PARTLY and _mask_words(masks) == said:
+            backs[masks.pattern] = _PARTS
+        elif any(looks.equal(masks, other) for other in kept):
+            backs[masks.pattern] = "the same masks in another format"
+        else:
+            kept.append(masks)
+    return [masks for masks in usual if masks in kept]
+
+
+def _complete(
+    images: Family, usual: Sequence[Masks], *, near_to: _Reading, readings: Sequence[_Reading], full: int
+) -> list[Masks]:
+    """Return masks that are each for other images, if they are as likely; else those of most images."""
+    strong = {id(r.masks) for r in readings if r.images is images and r.strength[0] >= near_to.strength[0]}
+    alike = [masks for masks in usual if id(masks) in strong]
+    if len(alike) > 1 and _disjoint(alike):
+        return alike
+    return [masks for masks in usual if len(masks.of) >= _LIKE_THE_MOST * full] or list(usual)
+
+
+def _disjoint(found: Sequence[Masks]) -> bool:
+    """Return whether no image has masks of two kinds."""
+    return sum(len(masks.of) for masks in found) == len({image for masks in found for image in masks.of})
+
+
+def _nested(rivals: Sequence[Masks]) -> list[Masks]:
+    """Return rivals, with 7_a, 7_b, 7_c made one if only images with an a have a b, and not all: pieces."""
+    alone = [m for m in rivals if m.words and len(m.words[-1]) == 1 and m.words[-1].isalpha()]
+    alone.sort(key=lambda masks: masks.words)
+    steps = list(pairwise(alone))
+    if not steps or len({(m.family.folder, m.family.tags[:-1], m.words[:-1]) for m in alone}) > 1:
+        return list(rivals)
+    if not all(set(b.of) <= set(a.of) for a, b in steps) or len(alone[-1].of) == len(alone[0].of):
+        return list(rivals)
+    of = {image: tuple(p for m in alone for p in m.of.get(image, ())) for image in alone[0].of}
+    joined = replace(alone[0], of=of, count=sum(masks.count for masks in alone))
+    return [masks for masks in rivals if masks not in alone] + [joined]
 
 
 def _one_of(usual: Sequence[Masks]) -> Masks:
@@ -268,7 +351,7 @@ def _class_names(images: Family, masks: Sequence[Masks]) -> tuple[str, ...]:
     names = [folder[-1] for folder in folders if folder]
     if len(set(names)) < len(masks):
         names = [" ".join(w for w in found.words if role(w) != "mask") for found in masks]
-        if not all(names) or not all(name.replace(" ", "").isalpha() for name in names):
+        if not all(len(name) > 1 and name.replace(" ", "").isalpha() for name in names):
             return ()
     elif folders[0][:-1] in (images.folder[:-1], ()):
         return ()
@@ -279,16 +362,19 @@ def _class_names(images: Family, masks: Sequence[Masks]) -> tuple[str, ...]:
     return tuple(re.sub(r"^[\w]{1,2}\.\s*", "", name) for name in names)
 
 
-def _join(match: Match, readings: Sequence[_Reading]) -> None:
+def _join(match: Match, readings: Sequence[_Reading], looks: Looks, *, barred: Sequence[Masks]) -> None:
     """Add images and masks that lie in folders of the same kinds: imgs2 and masks2 beside imgs and masks."""
     if match.classes:
         return
     images, (masks,) = match.parts[0]
     used = {picture for own in masks.of.values() for picture in own} | set(images.pictures)
+    never = {picture for rival in barred for own in rival.of.values() for picture in own}
     names = {(picture.split, picture.stem) for picture in masks.of}
     for reading in sorted(readings, key=lambda r: r.strength, reverse=True):
         ours = {picture for own in reading.masks.of.values() for picture in own} | set(reading.masks.of)
-        if ours & used or (reading.images.role() == "mask" and images.role() != "mask"):
+        if match.regions and looks.is_region(reading.masks):
+            continue
+        if ours & used or ours & never or (reading.images.role() == "mask" and images.role() != "mask"):
             continue
         if not _alike(images, masks.family, reading.images, reading.masks.family):
             overlap = {(picture.split, picture.stem) for picture in reading.masks.of} & names
@@ -311,7 +397,9 @@ def _alike(images: Family, masks: Family, others: Family, other_masks: Family) -
         return {tuple(sorted(a - b)), tuple(sorted(b - a))}
 
     words = {word for part in difference(images, others) for word in part}
-    return difference(images, others) == difference(masks, other_masks) and not words & FORMATS
+    alike = difference(images, others) == difference(masks, other_masks)
+    numbered = masks.folder == other_masks.folder and all(w.isdigit() for part in words for w in part.split())
+    return (alike or (numbered and images.folder[:-1] == others.folder[:-1])) and not words & FORMATS
 
 
 def _ask_about_images(match: Match, readings: Sequence[_Reading], *, asked: bool) -> None:
@@ -319,10 +407,14 @@ def _ask_about_images(match: Match, readings: Sequence[_Reading], *, asked: bool
     images, masks = match.parts[0]
     used = {id(family) for family, _ in match.parts}
     mine = {picture for own in masks[0].of.values() for picture in own}
+    labels = [*match.regions, *(found for _, every in match.parts for found in every)]
+    taken = {picture for found in labels for own in found.of.values() for picture in own}
     best = max(r.strength[0] for r in readings if r.images is images)
     for rival in readings:
         theirs = {picture for own in rival.masks.of.values() for picture in own}
         if id(rival.images) in used or len(theirs & mine) < 0.5 * len(mine) or rival.images.role() == "mask":
+            continue
+        if taken & set(rival.images.pictures):
             continue
         used.add(id(rival.images))
         if _other_format(images, rival.images):
@@ -337,8 +429,12 @@ def _ask_about_images(match: Match, readings: Sequence[_Reading], *, asked: bool
                 f"the masks {_patterns(masks)} fit the images {images.pattern!r} ({len(masks[0].of)}) as "
                 f"well as {rival.images.pattern!r} ({len(rival.masks.of)}): choose with --images."
             )
-        why = f"{images.pattern} rather than {rival.images.pattern}: its names say images"
-        match.reasons.append(why)
+        said = images.role() == "image" != rival.images.role()
+        looser = "the names of the others fit less exactly"
+        if rival.masks.level <= masks[0].level:
+            looser = "the others look less like photos"
+        why = "its names say images" if said else looser
+        match.reasons.append(f"{images.pattern} rather than {rival.images.pattern}: {why}")
 
 
 def _other_format(one: Family, other: Family) -> bool:
@@ -348,9 +444,9 @@ def _other_format(one: Family, other: Family) -> bool:
     return same_depth and all(name.lower() in FORMATS for name in different[0])
 
 
-def _fill(match: Match, listing: Listing) -> None:
+def _fill(match: Match, listing: Listing, families: Sequence[Family]) -> None:
     """Make the cases, and give every picture that is in none a reason."""
-    regions = match.region.of if match.region else {}
+    regions = {image: own for masks in match.regions for image, own in masks.of.items()}
     for images, masks in match.parts:
         for picture, member in zip(images.pictures, images.members, strict=True):
             own = tuple(_one_format(found.of.get(picture, ()), found.family, match) for found in masks)
@@ -366,6 +462,7 @@ def _fill(match: Match, listing: Listing) -> None:
     theirs = {
         picture: "mask" for _, masks in match.parts for found in masks for picture in found.family.pictures
     }
+    kinds = {picture: family for family in families for picture in family.pictures}
     for picture in listing.pictures:
         if picture in used or picture in match.left:
             continue
@@ -377,8 +474,18 @@ def _fill(match: Match, listing: Listing) -> None:
         elif picture in theirs:
             match.left[picture] = "a mask without image"
         else:
-            match.left[picture] = "neither an image nor a mask by its folder and name"
+            match.left[picture] = _other(picture, kinds[picture], labelled)
     match.left = {picture: why for picture, why in match.left.items() if picture not in used}
+
+
+def _other(picture: Picture, family: Family, labelled: set[str]) -> str:
+    """Return why a picture beside images and masks is not used."""
+    for form, before, why in _STANDS_BACK:
+        if not before and re.search(form, family.pattern, re.IGNORECASE):
+            return why
+    if family.role() != "mask" and picture.split and picture.split not in labelled:
+        return _without(picture, labelled)
+    return "neither an image nor a mask by its folder and name"
 
 
 def _without(picture: Picture, labelled: set[str]) -> str:

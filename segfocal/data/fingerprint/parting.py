@@ -8,12 +8,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segfocal.data.fingerprint.listing import Listing
-from segfocal.data.fingerprint.names import pieces, split_of
+from segfocal.data.fingerprint.names import part_split, pieces, split_of
 from segfocal.data.fingerprint.pairing import CaseFiles
 from segfocal.errors import SegfocalError
 
 _NEARLY_ALL = 0.95  # of the cases must be named by lists, or begin with a split
 _MOST_BYTES = 50_000_000
+_LISTS = {".txt", ".csv", ".lst"}
+_LIST_WORDS = {
+    "list",
+    "lists",
+    "ids",
+    "id",
+    "files",
+    "names",
+    "set",
+    "split",
+    "images",
+    "img",
+    "image",
+    "data",
+}
+_BOTH = {"trainval", "train_val", "train-val"}
 
 
 @dataclass(frozen=True)
@@ -45,13 +61,15 @@ def part_cases(cases: Sequence[CaseFiles], listing: Listing) -> Parting:
     splits = {case.split for case in cases}
     if len(splits - {""}) > 1:
         return _by_folder(cases)
-    found = _by_name(cases) or _by_list(cases, listing)
+    notes: tuple[str, ...] = ()
+    found = _by_name(cases)
+    if found is None:
+        found, notes = _by_list(cases, listing)
     if found is not None:
         return found
-    notes: tuple[str, ...] = ()
     if splits - {""}:
         only = next(iter(splits - {""}))
-        notes = (f"only {only} has masks: its images are divided into train, val and test",)
+        notes = (*notes, f"only {only} has masks: its images are divided into train, val and test")
     return Parting([replace(case, split="") for case in cases], notes=notes)
 
 
@@ -76,44 +94,83 @@ def _first_word(stem: str) -> str:
     return word if split_of(word) else next(iter(pieces(stem)), "")
 
 
-def _by_list(cases: Sequence[CaseFiles], listing: Listing) -> Parting | None:
-    """Return splits by text files such as ``ImageSets/Segmentation/train.txt``, one folder of them."""
-    sets: dict[Path, dict[str, Path]] = {}
-    for below in listing.others:
-        path = listing.root / below
-        if path.suffix.lower() == ".txt" and split_of(path.stem) and listing.others[below] != "hidden":
-            sets.setdefault(path.parent, {}).setdefault(split_of(path.stem), path)
-    names = {case.image.place: case for case in cases}
-    stems = Counter(case.image.stem for case in cases)
-    known = names | {case.image.stem: case for case in cases if stems[case.image.stem] == 1}
+def _by_list(cases: Sequence[CaseFiles], listing: Listing) -> tuple[Parting | None, tuple[str, ...]]:
+    """Return splits by lists such as ``ImageSets/Segmentation/train.txt``, one folder of them, or why not."""
+    known, named = _known(cases), []
     best: tuple[int, dict[CaseFiles, str], dict[str, Path]] = (0, {}, {})
     # of lists of the same cases, those for segmentation come first
-    for _, files in sorted(sets.items(), key=lambda item: ("egment" not in str(item[0]), str(item[0]))):
-        if len(files) > 1:
-            found = _listed(files, known)
-            if len(found) > best[0]:
-                best = (len(found), found, files)
+    for _, files in sorted(
+        _split_lists(listing).items(), key=lambda item: ("egment" not in str(item[0]), str(item[0]))
+    ):
+        found = _listed(files, known)
+        if set(files) <= {"val", "test"} and found:
+            # lists of what is not trained on alone: the others are
+            found = dict.fromkeys(cases, "train") | found
+        if found:
+            named += [(path, len(found)) for path in files.values()]
+        if len(found) > best[0] and len(set(found.values())) > 1:
+            best = (len(found), found, files)
     _, found, files = best
     if len(set(found.values())) < 2 or len(found) < _NEARLY_ALL * len(cases):
-        return None
+        why = "name {} of {} images, or one split alone: not used for the splits"
+        return None, tuple(
+            f"{', '.join(path.name for path, n in named if n == count)} {why.format(count, len(cases))}"
+            for count in sorted({n for _, n in named})
+        )
     paths = tuple(path.relative_to(listing.root).as_posix() for path in files.values())
     left = {case: "a pair that no list names" for case in cases if case not in found}
     parted = [replace(case, split=found[case]) for case in cases if case in found]
-    return Parting(parted, "lists", lists=paths, left=left)
+    notes = () if "train" in files else (f"{', '.join(paths)}: all that is not listed there is trained on",)
+    return Parting(parted, "lists", notes=notes, lists=paths, left=left), ()
 
 
-def _listed(files: Mapping[str, Path], known: Mapping[str, CaseFiles]) -> dict[CaseFiles, str]:
+def _split_lists(listing: Listing) -> dict[Path, dict[str, Path]]:
+    """Return folders of lists to split to file; trainval counts where there is no list of train."""
+    sets: dict[Path, dict[str, Path]] = {}
+    for below in sorted(listing.others, key=lambda below: Path(below).stem.lower() in _BOTH):
+        path = listing.root / below
+        stem = path.stem.lower()
+        said = "train" if stem in _BOTH else _said(path.stem)
+        if path.suffix.lower() in _LISTS and said and listing.others[below] != "hidden":
+            sets.setdefault(path.parent, {}).setdefault(said, path)
+    return sets
+
+
+def _said(stem: str) -> str:
+    """Return the split of a list: train, train_list, ids-train."""
+    split, word, _ = part_split(stem)
+    rest = [piece for piece in pieces(stem) if piece not in pieces(word)]
+    return split_of(stem) or (split if set(rest) <= _LIST_WORDS else "")
+
+
+def _known(cases: Sequence[CaseFiles]) -> dict[str, list[CaseFiles]]:
+    """Return what a line of a list may say to its cases: a path, a name, or a folder such as a film."""
+    known: dict[str, list[CaseFiles]] = {}
+    for case in cases:
+        for member in dict.fromkeys(case.members):
+            known.setdefault(member, []).append(case)
+    stems = Counter(case.image.stem for case in cases)
+    known |= {case.image.stem: [case] for case in cases if stems[case.image.stem] == 1}
+    return known | {case.image.place: [case] for case in cases}
+
+
+def _listed(files: Mapping[str, Path], known: Mapping[str, list[CaseFiles]]) -> dict[CaseFiles, str]:
     found: dict[CaseFiles, str] = {}
-    for split, path in files.items():
+    # trainval beside val or test: what these list is not trained on
+    for split, path in sorted(files.items(), key=lambda item: item[1].stem.lower() in _BOTH):
         for line in _lines(path):
+            if path.suffix.lower() == ".csv":
+                line = line.split(",")[0].strip(' "')
             for word in (line, *line.split()[:1]):
-                case = known.get(word) or known.get(word.lstrip("/")) or known.get(Path(word).stem)
-                if case is not None:
-                    if found.setdefault(case, split) != split:
+                again = known.get(word) or known.get(word.lstrip("/")) or known.get(Path(word).stem) or []
+                for case in again:
+                    before = found.setdefault(case, split)
+                    if before != split and not (path.stem.lower() in _BOTH and before == "val"):
                         raise SegfocalError(
-                            f"{path.parent} lists {case.image.place} for {found[case]} and for {split}: what "
+                            f"{path.parent} lists {case.image.place} for {before} and for {split}: what "
                             "is trained on must not be scored. Take it out of one list."
                         )
+                if again:
                     break
     return found
 
