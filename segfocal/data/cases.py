@@ -56,6 +56,9 @@ class CaseSet(Protocol):
     def labels(self, index: int) -> Labels:
         """Return mask and counts of a case."""
 
+    def holds(self, index: int) -> npt.NDArray[np.bool_]:
+        """Return which classes the mask of a case holds at the size of its file, that of scores."""
+
     def counts(self) -> Counts:
         """Return the pixels per class of all cases."""
 
@@ -140,6 +143,13 @@ class Cases:
             if kept:
                 self._stored[index] = found
         return found
+
+    def holds(self, index: int) -> npt.NDArray[np.bool_]:
+        """Return which classes the mask of a case holds at the size of its file, that of scores."""
+        stored = self.stored_mask(index)
+        if stored is None:
+            return self.labels(index).rows.held()
+        return LabelRows.of(stored, task=self.task, num_classes=self.num_classes).held()
 
     def pair(self, index: int) -> tuple[Picture, Labels]:
         """Return image and mask of a case, which must be of one size."""

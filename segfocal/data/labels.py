@@ -40,6 +40,11 @@ class LabelRows:
         rows = np.count_nonzero(planes == 1, axis=2).astype(np.int32)
         return cls(rows, np.count_nonzero(planes == 0, axis=(1, 2)).astype(np.int64))
 
+    def held(self) -> npt.NDArray[np.bool_]:
+        """Return which classes have pixels, ``(C,)``."""
+        found: npt.NDArray[np.bool_] = self.rows.sum(axis=1) > 0
+        return found
+
     def counts(self, task: Task) -> Counts:
         """Return pixels per class ``(C,)`` for multiclass, else ``(C, 2)``: negatives, positives."""
         positives = self.rows.sum(axis=1, dtype=np.int64)

@@ -83,9 +83,13 @@ class Presence:
         """
         cases = data.cases("val")
         images = int(min(len(cases), most))
-        held = threaded(lambda index: cases.labels(index).rows.rows.sum(axis=1) > 0, range(images))
-        classes = len(facts.class_names)
-        return cls(facts, images, np.array(held, dtype=np.int64).reshape(images, classes).sum(axis=0))
+        shape = images, len(facts.class_names)
+        held = threaded(lambda index: cases.labels(index).rows.held(), range(images))
+        holding = np.array(held, dtype=np.int64).reshape(shape).sum(axis=0)
+        if not holding.all():  # what is too small for the size of the network may be in the files
+            held = threaded(cases.holds, range(images))
+            holding = np.array(held, dtype=np.int64).reshape(shape).sum(axis=0)
+        return cls(facts, images, holding)
 
     def notes(self, monitors: Iterable[str], *, empty: Empty) -> list[str]:
         """Return what monitored scores cover and do not see, one line each.

@@ -209,3 +209,29 @@ def test_test_images_without_a_label_that_counts(folder, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "no pixel of the test images has a label that counts; see `segfocal validate --run" in shown
     assert "nan" not in shown
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0])
+def test_what_is_too_small_for_the_network_is_in_the_files(folder, tmp_path, capsys, scale):
+    """Two single pixels are gone at a quarter of the size, but scores are of the files."""
+    words = folder(train=[[1]] * 3, val=[[]], test=[[1]])
+    mask = np.zeros((24, 24), np.uint8)
+    mask[9, 10] = mask[17, 3] = 1
+    Image.fromarray(mask).save(tmp_path / "set/val/masks/val_0.png")
+    size = ["--data.init_args.preprocess.scale", f"{scale}", "--data.init_args.patch_size", "8"]
+    assert main([*words, *size, *RESTRAINED]) == 0
+    assert "does not see" not in capsys.readouterr().out
+    rows = pl.read_parquet(tmp_path / "run/cases.parquet")
+    assert (rows["tp"] + rows["fn"]).to_list() == [2] * rows.height
+
+
+def test_another_policy_for_empty_masks_is_said(folder, tmp_path, capsys):
+    words = folder(train=[[1]] * 3, val=[[1]], test=[[1], []])
+    for policy in ("nan", "one"):
+        run = str(tmp_path / "runs" / policy)
+        assert main([*words[:-1], run, "--model.empty", policy]) == 0
+        assert main(["test", "--run", run]) == 0
+        said = "empty: one: where prediction and reference are empty, an image scores 1"
+        assert (said in capsys.readouterr().out) is (policy == "one")
+    assert main(["report", str(tmp_path / "runs"), "--terminal"]) == 0
+    assert "1 of 2 runs are scored with empty: one, which is another Dice" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.data import CacheDataset, PersistentDataset
 from monai.transforms import Transform
@@ -95,6 +96,13 @@ class VolumeCases:
     def labels(self, index: int) -> Labels:
         """Return the mask of a case."""
         return self.case(index).labels
+
+    def holds(self, index: int) -> npt.NDArray[np.bool_]:
+        """Return which classes the mask of a case holds on the grid of its file, that of scores."""
+        case = self.case(index)
+        if case.stored is None:
+            return case.labels.rows.held()
+        return count_labels(case.stored[0].numpy(), task=self.task, num_classes=self.num_classes).held()
 
     def counts(self) -> Counts:
         """Return the voxels per class of all cases: ``(C,)`` for multiclass, else ``(C, 2)``."""
