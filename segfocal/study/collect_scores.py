@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segfocal.imbalance.background import covered
 from segfocal.runs.read import scan_cases
+from segfocal.runs.scores import all_scores
 from segfocal.study.collect import Cell, Collection
 from segfocal.study.document import METRICS
 from segfocal.study.equal_seeds import distinct_seeds, equal_seeds
@@ -45,6 +46,8 @@ class Scores:
         foreground: Indices of the classes whose mean is reported: all but the background.
         values: Kind of threshold, then score, to (arms, seeds, images, classes); NaN where there is none.
         counts: Kind of threshold to tp, fp, fn, (arms, seeds, clusters, classes, 3); NaN likewise.
+        recounted: Whether cells were scored under several policies for empty masks, so that all are counted
+            as under ``nan``.
     """
 
     arms: tuple[str, ...]
@@ -55,6 +58,7 @@ class Scores:
     foreground: tuple[int, ...]
     values: Mapping[str, Mapping[str, Array]]
     counts: Mapping[str, Array]
+    recounted: bool = False
 
     def by_cluster(self, table: Array) -> Array:
         """Return means over each cluster's images of (..., images), NaN ones left out: (..., clusters)."""
@@ -92,7 +96,9 @@ class Scores:
     def covers(self) -> str:
         """Which classes the mean covers, in words."""
         left_out = [index for index in range(len(self.classes)) if index not in self.foreground]
-        return covered(self.classes, left_out[0] if left_out else None)
+        line = covered(self.classes, left_out[0] if left_out else None)
+        note = "; cells differ in what empty masks score (model.empty): all are counted as under nan"
+        return line + (note if self.recounted else "")
 
     @property
     def class_choices(self) -> dict[str, int | None]:
@@ -160,7 +166,9 @@ def _checkpoints(runs: Mapping[str, Cell], tested: pl.DataFrame) -> tuple[dict[s
 def _scores(arms: Sequence[str], cells: Sequence[Cell], rows: pl.DataFrame) -> Scores:
     present = tuple(arm for arm in arms if any(cell.arm == arm for cell in cells))
     seeds = tuple(sorted({cell.seed for cell in cells}))
-    merged = _merged(rows, cells, arms=present, seeds=seeds)
+    own = rows.filter(pl.col("run").is_in([cell.run.as_posix() for cell in cells]))
+    recounted = own["empty"].fill_null("nan").n_unique() > 1
+    merged = _merged(_as_nan(own) if recounted else own, cells, arms=present, seeds=seeds)
     images = merged.group_by("name").agg(pl.col("cluster").min()).sort("cluster", "name")
     classes = (
         merged.group_by("class_index")
@@ -182,7 +190,15 @@ def _scores(arms: Sequence[str], cells: Sequence[Cell], rows: pl.DataFrame) -> S
         counts={
             kind: np.add.reduceat(full[..., len(METRICS) :], starts, axis=2) for kind, full in filled.items()
         },
+        recounted=recounted,
     )
+
+
+def _as_nan(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows scored anew from their counts, with images that are empty in both masks left out."""
+    scores = all_scores(*(rows[count].to_numpy() for count in COUNTS))
+    anew = [pl.Series(name, scores[name], nan_to_null=True) for name in METRICS]
+    return rows.with_columns(*anew, pl.lit("nan").alias("empty"))
 
 
 def _merged(

@@ -29,6 +29,7 @@ from segfocal.training.table import (
     absent_line,
     calibration_line,
     centreline_line,
+    empty_line,
     lesion_line,
     mean_line,
     score_table,
@@ -181,6 +182,7 @@ def _print(
     lines = (
         mean_line(data.class_names, background=background, argmax=data.task == "multiclass"),
         absent_line(short, data.class_names, background=background, stage=stage),
+        empty_line(cli.model.empty),
         _unlabelled(short, stage, run=run),
         background_note(data),
         *_thresholds(cli.model, data),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from segfocal.imbalance.background import covered
-from segfocal.runs.scores import mean_over_classes
+from segfocal.runs.scores import Empty, mean_over_classes
 from segfocal.training.progress import shown
 
 _COLUMNS = (
@@ -88,6 +88,24 @@ def mean_line(class_names: Sequence[str], *, background: int | None, argmax: boo
     if argmax and background != 0:
         line += f"; overlays leave class 0 ({class_names[0]}) without a colour"
     return line
+
+
+def empty_line(empty: Empty) -> str:
+    """Return what empty masks score where that is not the definition of every other run.
+
+    Args:
+        empty: Of the task.
+
+    Example:
+        >>> empty_line("nan"), empty_line("one")
+        ('', 'empty: one: where prediction and reference are empty, an image scores 1')
+    """
+    said = {
+        "nan": "",
+        "one": "empty: one: where prediction and reference are empty, an image scores 1",
+        "exclude": "empty: exclude: images without the class are left out, whatever is found in them",
+    }
+    return said[empty]
 
 
 def absent_line(

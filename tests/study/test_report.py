@@ -415,3 +415,23 @@ def test_a_seed_without_false_positives_is_not_left_out_of_the_mean(tmp_path):
     row = only(report, "scores", arm="ce", metric="dice", threshold="fixed", **{"class": "foreground"})
     assert row["mean"] == pytest.approx(expected, abs=1e-4)
     assert (row["seeds"], row["seeds_left_out"]) == (8, 0)
+
+
+class MixedPolicies(FakeStudy):
+    """The last image is empty, and nothing is found in it; one arm counts that as 1."""
+
+    def rows(self, entry, kind):
+        rows, groups = super().rows(entry, kind)
+        one = entry["arm"] == "focal2"
+        names = ("dice", "iou", "precision", "recall")
+        rows[-1] |= {"tp": 0, "fp": 0, "fn": 0} | dict.fromkeys(names, 1.0 if one else None)
+        return [row | {"empty": "one" if one else "nan", "background": False} for row in rows], groups
+
+
+def test_arms_of_different_policies_are_counted_alike(tmp_path):
+    report = build_report(MixedPolicies().write(tmp_path))
+    where = {"metric": "dice", "threshold": "fixed", "class": "foreground"}
+    means = [only(report, "scores", arm=arm, **where)["mean"] for arm in ("ce", "focal2")]
+    assert means == [pytest.approx(0.5), pytest.approx(0.5)]
+    assert only(report, "comparisons", role="primary")["difference"] == 0
+    assert "all are counted as under nan" in report["classes"]["vessels"]

@@ -53,8 +53,8 @@ def covered(scores: pl.DataFrame) -> str:
         scores: Of ``pick``.
 
     Returns:
-        As ``mean over: MA, HE; without background``; where runs differ, what each kind covers; and
-        how many runs were scored under an older definition.
+        As ``mean over: MA, HE; without background``; where runs differ, what each kind covers; how many runs
+        were scored under another policy for empty masks, and how many under an older definition.
     """
     lines: dict[str, None] = {}
     kept = pl.col("class_name").filter(~pl.col("background"))
@@ -69,6 +69,10 @@ def covered(scores: pl.DataFrame) -> str:
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         lines[f"mean over: {shown}" + (f"; without {', '.join(without)}" if without else "")] = None
     told = " | ".join(list(lines)[:4]) + (f" | {len(lines) - 4} more sets" if len(lines) > 4 else "")
+    for policy in ("one", "exclude"):
+        if count := scores.filter(empty=policy)["run"].n_unique():
+            of = scores["run"].n_unique()
+            told += f"; {count} of {of} runs are scored with empty: {policy}, which is another Dice"
     older = scores.filter("older")["run"].n_unique()
     note = (
         f"; {older} runs are from before that definition: Dice, IoU and distances are counted anew, AUPR, "

@@ -25,10 +25,10 @@ class Gathered:
 
     Args:
         table: One row per ``KEYS``: ``images``, ``background`` (whether means over classes leave it out),
-            ``older`` (whether it is from before there was one definition, and read under it), the means over
-            images of ``SCORES`` (null where no image holds the class) and of ``MEASURED`` with the
-            ``distance_unit`` of hd95, and
-            ``dataset_dice``, ``dataset_iou`` from summed counts.
+            ``empty`` (what empty masks score), ``older`` (whether it is from before there was one definition,
+            and read under it), the means over images of ``SCORES`` (null where no image holds the class) and
+            of ``MEASURED`` with the ``distance_unit`` of hd95, and ``dataset_dice``, ``dataset_iou`` from
+            summed counts.
         stamps: Run to the file's state when it was read.
         problems: Run to why its file cannot be read.
     """
@@ -93,6 +93,7 @@ def _means(cases: pl.LazyFrame) -> pl.DataFrame:
             *(pl.when(~_absent()).then(pl.col(score).mean()).alias(score) for score in (*SCORES, *MEASURED)),
             pl.col("background").fill_null(False).any(),
             pl.col("empty").is_null().any().alias("older"),
+            pl.col("empty").drop_nulls().first().fill_null("nan").alias("empty"),
             pl.col("distance_unit").drop_nulls().first(),
             *(pl.col(count).sum() for count in counts),
             pl.col("epoch").max(),
