@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -75,6 +76,8 @@ class Augmentation:
         in_channels: int = 3,
         points: bool = False,
     ) -> None:
+        if not isinstance(spec, (str, Sequence)):
+            raise SegfocalError(f"augment must be a preset or a list of transforms, got {spec!r}.")
         steps = list(_expanded([spec] if isinstance(spec, str) else spec))
         self.symmetries = [step for step in steps if isinstance(step, str)]
         built = [
@@ -135,8 +138,8 @@ class Augmentation:
             )
         except Exception as error:  # transforms raise whatever they like
             raise SegfocalError(
-                f"augment: {type(error).__name__}: {error}. The image has shape and type {before[:2]}, the "
-                f"mask {before[2:]}: leave out the transform that does not take them."
+                f"augment: {type(error).__name__}: {_line(error)}. The image has shape and type "
+                f"{before[:2]}, the mask {before[2:]}: leave out the transform that does not take them."
             ) from error
         image, mask = result["image"], result["mask"]
         mask = np.moveaxis(mask, -1, 0) if layered else mask
@@ -211,7 +214,15 @@ def _build(step: Any, *, ignore_index: int | None) -> Any:
             warnings.simplefilter("error")
             return kinds[name](**arguments)
     except Exception as error:  # its checks raise whatever they like
-        raise SegfocalError(f"{name} does not take {given}: {error}") from error
+        raise SegfocalError(f"{name} does not take {given}: {_line(error)}.") from error
+
+
+def _line(error: Exception) -> str:
+    """Return what a transform says in one line, without the addresses of its validator."""
+    said = re.sub(r"\s*For further information visit \S+", "", str(error))
+    said = re.sub(r"^\d+ validation errors? for \w+\s*", "", said)
+    said = re.sub(r"\[type=\w+, input_value=.*?, input_type=\w+\]", "", said)
+    return " ".join(said.split())[:400].rstrip(". ") or "no reason given"
 
 
 def _argument(value: Any, key: str, owner: str, *, ignore_index: int | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 from scipy.optimize import brentq
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
 
 from segfocal.errors import check_choice
@@ -59,6 +60,10 @@ class TemperatureFit(Metric):
         self.pixels: Tensor
         self.add_state("sums", torch.zeros(2, _POINTS, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("pixels", torch.tensor(0), dist_reduce_fx="sum")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
+        """Move to another device, but keep the sums in double: half precision is for networks."""
+        return super()._apply(lambda state: fn(state).to(state.dtype), exclude_state)
 
     def update(self, logits: Tensor, target: Tensor, names: Sequence[str]) -> None:
         """Add a batch of whole images.

@@ -12,6 +12,7 @@ _FIT = """usage: segfocal fit --config X.yaml [--run DIR] [overrides]
   --run DIR         new run directory (default: runs/<name of X>/<time>)
   --resume DIR      go on with an interrupted run, bit for bit; what was changed is kept
   --allow-changes   ... also with another network, loss, task or data
+  --trust           ... of a run that was not trained here, whose configuration may be code
 
 overrides win over the file, the file over a checkpoint; the most used
   --model.learning_rate 0.001      --model.schedule cosine|poly|constant
@@ -33,6 +34,7 @@ _FINETUNE = """usage: segfocal finetune --config X.yaml --from CHECKPOINT [--run
   --run DIR          new run directory (default: runs/<name of X>/<time>)
   --resume DIR       go on with an interrupted run, bit for bit; what was changed is kept
   --allow-changes    ... also with another network, loss, task or data
+  --trust            ... of a run that was not trained here, whose configuration may be code
 
   --finetune.checkpoint best|last        of a run directory
   --finetune.first_conv sum|cycle        for images of other channels
@@ -57,6 +59,7 @@ them, the first time), and of the focal posterior where the loss has an exact on
 
   --run DIR         what `segfocal fit` made
   --checkpoint      best (default), last or a path
+  --trust           of a run that was not trained here: let its configuration name any class (its code runs)
   --data.init_args.val_batch_size 4, --trainer.devices 1, ...    overrides of config.yaml
   --help-all        every option
 """

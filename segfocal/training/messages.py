@@ -133,7 +133,7 @@ def not_built(error: Exception) -> SegfocalError:
     Returns:
         The class, its complaint, and where to look.
     """
-    if "Parser key" in str(error):
+    if "Parser key" in str(error) or "Does not validate" in str(error):
         return explain(str(error), known=[])
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     owners = (frame.f_locals.get("self") for frame in frames if frame.f_code.co_name == "__init__")
@@ -315,6 +315,10 @@ def _last_reason(message: str) -> str:
         "Errors:",
         "Subtypes",
         "Does not validate",
+        "Not a valid subclass",
+        "Subclass types expect",
+        "a class path (str)",
+        "a dict with",
     )
     kept = [line for line in lines if line and not line.startswith(skip) and "NoneType" not in line]
     return " ".join(kept)[:400] or message[:400]

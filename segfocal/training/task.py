@@ -256,7 +256,8 @@ class SegmentationTask(ScoringModule):
         value, extra = self._minimised(found.value, output, batch["mask"])
         self.sums.add(found, extra)
         step = self.global_step + 1
-        if step % self.trainer.log_every_n_steps == 0 or step == self.total_steps:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (every and step % every == 0) or step == self.total_steps:
             self._log_training()
         return value
 

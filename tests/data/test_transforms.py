@@ -213,3 +213,39 @@ def test_albumentations_still_only_warns_about_unknown_arguments():
 
     with pytest.warns(UserWarning, match="not valid"):
         albumentations.Affine(rotat=3)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"class_path": "RandomCrop"},
+        {"class_path": "CropAndPad"},
+        {"class_path": "HorizontalFlip", "init_args": {"p": 2}},
+        {"class_path": "HorizontalFlip", "init_args": {"p": "x"}},
+        {"class_path": "CropNonEmptyMaskIfExists"},
+        {"class_path": "LongestMaxSize"},
+        {"class_path": "OneOf", "init_args": {"transforms": [{"class_path": "Resize"}]}},
+    ],
+)
+def test_what_a_validator_says_is_one_line_without_addresses(step):
+    with pytest.raises(SegfocalError, match="does not take") as raised:
+        Augmentation([step], ignore_index=255)
+    said = str(raised.value)
+    assert "\n" not in said
+    assert "http" not in said
+    assert "input_value" not in said
+
+
+@pytest.mark.parametrize("name", ["HEStain", "RandomFog", "ISONoise"])
+def test_what_a_transform_raises_is_one_line(name):
+    augmentation = Augmentation([{"class_path": name, "init_args": {"p": 1}}], ignore_index=255)
+    image, mask = np.zeros((16, 16, 1), np.uint8), np.zeros((16, 16), np.uint8)
+    with pytest.raises(SegfocalError, match="3-channel") as raised:
+        augmentation(image, mask, np.random.default_rng(0))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("spec", [None, 3, {"class_path": "HorizontalFlip"}])
+def test_what_is_no_list_of_transforms_is_refused(spec):
+    with pytest.raises(SegfocalError, match=r"augment (must be|takes)"):
+        Augmentation(spec, ignore_index=255)

@@ -107,3 +107,17 @@ def test_saturated_logits_stay_finite():
 def test_what_cannot_be_fitted_is_named(logits, target, words):
     with pytest.raises(SegfocalError, match=words):
         TemperatureFit("binary", 1).update(logits, target, ["a"])
+
+
+def test_sums_stay_in_double_where_a_network_goes_to_half_precision():
+    rng = torch.Generator().manual_seed(0)
+    logits, labels = 3 * torch.randn(2, 1, 64, 64, generator=rng), None
+    labels = (torch.rand(2, 64, 64, generator=rng) < logits[:, 0].sigmoid()).long()
+    fits = []
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        module = torch.nn.Module()
+        module.fit = TemperatureFit("binary", 1)
+        module.to(dtype)
+        module.fit.update(logits, labels, ["a", "b"])
+        fits.append(module.fit.compute().item())
+    assert fits[0] == fits[1] == fits[2]

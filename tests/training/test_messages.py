@@ -426,3 +426,29 @@ def test_a_killed_loader_worker_ends_the_training_in_one_line(tmp_path):
     assert len(last) == 1
     assert "a loader worker was killed" in last[0]
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        (
+            {"callbacks": [{"class_path": "Timer", "init_args": {"interval": "x"}}]},
+            "Unsupported parameter value `Timer(interval=x)`",
+        ),
+        ({"logger": [{"class_path": "pytorch_lightning.loggers.CometLogger"}]}, "comet"),
+    ],
+)
+def test_what_a_callback_or_logger_refuses_leads_the_message(settings, shown, config, tmp_path, capsys):
+    content = yaml.safe_load(config.read_text())
+    content["trainer"] |= settings
+    config.write_text(yaml.safe_dump(content))
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run")]) == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.strip()]
+    assert shown in line
+    assert "Subtypes:" not in line
+
+
+def test_every_logging_step_of_the_trainer_is_taken(config, tmp_path):
+    words = ["--trainer.log_every_n_steps", "0", "--trainer.precision", "bf16-true"]
+    assert main(["fit", "--config", str(config), "--run", str(tmp_path / "run"), *words]) == 0
+    assert main(["test", "--run", str(tmp_path / "run")]) == 0

@@ -151,6 +151,16 @@ def test_a_history_names_no_other_classes(stranger, tmp_path):
     assert not Path(os.environ[attack.MARK]).exists()
 
 
+def test_a_report_builds_nothing(stranger, tmp_path):
+    content = yaml.safe_load((stranger / "config.yaml").read_text())
+    evil = {"class_path": "evil.Net"}
+    content["model"]["network"] = content["model"]["loss"] = content["data"] = evil
+    write(stranger, yaml.safe_dump(content))
+    for words in (["--out", str(tmp_path / "page")], ["--terminal"]):
+        assert main(["report", str(tmp_path / "run"), *words]) == 0
+    assert not Path(os.environ[attack.MARK]).exists()
+
+
 PUBLIC = [
     "segfocal.losses.FocalLoss",
     "segfocal.losses.compat.monai.DiceLoss",

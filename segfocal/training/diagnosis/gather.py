@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,10 @@ class Gathering(nn.Module):
         self.margins = MarginHistograms(2 * classes)
         self.curves = PixelCurves(task, classes, class_names=class_names, ignore_index=ignore_index)
         self.temperature = TemperatureFit(task, classes, ignore_index=ignore_index)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        """Move to another device, but keep the sums in double: half precision is for networks."""
+        return super()._apply(lambda state: fn(state).to(state.dtype), recurse)
 
     def update(self, logits: Tensor, target: Tensor, names: Sequence[str]) -> None:
         """Add a batch of whole images.
