@@ -70,6 +70,8 @@ def networks() -> Iterator[tuple[str, Any]]:
     yield "network, class_path a list", {"class_path": ["evil.Net"]}
     yield "network, class_path in a mapping", {"class_path": {"class_path": "evil.Net"}}
     yield "network, further arguments", {"class_path": "evil.Net", "dict_kwargs": {"a": 1}}
+    yield "network, file of any name", "inner.txt"
+    yield "inside another, file of any name", {"class_path": TAKE, "init_args": {"network": "inner.txt"}}
     yield "inside another", {"class_path": TAKE, "init_args": {"network": {"class_path": "evil.Net"}}}
     yield "inside another, bare word", {"class_path": TAKE, "init_args": {"network": "evil.Net"}}
     yield "inside another, file", {"class_path": TAKE, "init_args": {"network": "inner.yaml"}}
@@ -83,7 +85,7 @@ def networks() -> Iterator[tuple[str, Any]]:
     yield "further arguments, a class", {"class_path": SMP, "init_args": TINY, "dict_kwargs": {"x": called}}
     norm = {"class_path": "torchvision.models.segmentation.FCN", "init_args": {"backbone": "evil.Net"}}
     yield "an argument that is a module", norm
-    hub = {**TINY, "encoder_name": "tu-hf-hub:someone/evil"}
+    hub = {**TINY, "encoder_name": "tu-HF-Hub:someone/evil"}
     yield "an encoder of the hub", {"class_path": SMP, "init_args": hub}
     local = {**TINY, "encoder_name": "tu-local-dir:evil_model"}
     yield "an encoder of a folder", {"class_path": SMP, "init_args": local}
@@ -166,6 +168,25 @@ def attacks(content: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
     for name, keys, value in of_data():
         yield name, False, yaml.safe_dump(changed(content, keys, value))
     text = yaml.safe_dump(content)
+    for key in ("config", "__path__", "__default_config__"):
+        yield f"further settings by {key}", False, f"{key}: ../whole.yaml\n{text}"
+    yield "model, a file", False, yaml.safe_dump({**content, "model": "../whole.yaml"})
+    block = {"class_path": "timm.models.ResNet", "init_args": {"block": "evil.Net", "layers": [1, 1, 1, 1]}}
+    yield "a type among arguments", True, yaml.safe_dump(changed(content, ["model", "network"], block))
+    act = {"class_path": "monai.losses.DiceLoss", "init_args": {"other_act": "evil.mark"}}
+    yield "a function of a loss", True, yaml.safe_dump(changed(content, ["model", "loss"], act))
+    average = {"class_path": "pytorch_lightning.callbacks.StochasticWeightAveraging"}
+    average["init_args"] = {"swa_lrs": 0.1, "avg_fn": "evil.mark"}
+    yield (
+        "a function of a callback",
+        False,
+        yaml.safe_dump(changed(content, ["trainer", "callbacks"], [average])),
+    )
+    for key in ("optimizer", "test_scores", "penalties", "changes"):
+        value = {"class_path": "evil.Net"}
+        yield f"model.{key}", True, yaml.safe_dump(changed(content, ["model", key], value))
+    for key in ("checkpoint", "finetune"):
+        yield key, False, yaml.safe_dump({**content, key: {"class_path": "evil.Net"}})
     yield "tag that runs", True, text + "\nx: !!python/object/apply:os.system ['true']\n"
     yield "tag that names", True, text + "\nx: !!python/name:evil.mark ''\n"
     yield "a key twice", True, text + "\nmodel: {network: {class_path: evil.Net}}\n"
@@ -181,7 +202,9 @@ def plant(work: Path) -> None:
     for folder in (work, work / "folder"):
         folder.mkdir(exist_ok=True)
         (folder / "evil.py").write_text(MODULE)
-    (work / "inner.yaml").write_text("class_path: evil.Net\n")
+    for name in ("inner.yaml", "inner.txt"):
+        (work / name).write_text("class_path: evil.Net\n")
+    (work / "whole.yaml").write_text("model: {network: {class_path: evil.Net}}\n")
 
 
 def outcome(words: list[str], mark: Path) -> tuple[str, str]:

@@ -59,6 +59,7 @@ _TRANSFORMS = ("albumentations.", "monai.transforms.")  # of which only names ar
 _NEVER = {"monai.losses.PerceptualLoss", "pytorch_lightning.callbacks.LambdaCallback"}
 # what names a place in the network, or a file of settings that would be read in its place
 _ELSEWHERE = ("://", "hf-hub:", "hf_hub:", "local-dir:")
+_PARSED = ("model", "trainer", "checkpoint", "finetune")  # sections that hold no paths of data
 _FILES = (".yaml", ".yml", ".json", ".jsonnet", ".toml")
 
 
@@ -81,7 +82,7 @@ def check_run(config: Path, *, trust: bool, section: str | None = None) -> bool:
         return False
     content = read_mapping(config, what="the run's configuration")
     try:
-        check_settings(content if section is None else {section: content.get(section)})
+        check_settings(content if section is None else {section: content.get(section)}, folder=config.parent)
     except SegfocalError as error:
         raise SegfocalError(
             f"{config} was not written by a training of yours on this machine: {error}"
@@ -89,11 +90,12 @@ def check_run(config: Path, *, trust: bool, section: str | None = None) -> bool:
     return True
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
+def check_settings(settings: Mapping[str, Any], *, folder: Path | None = None) -> None:
     """Raise where settings name a class that is not public in a known package, or reach into the network.
 
     Args:
         settings: Plain values, as read from YAML.
+        folder: Of the file, from which the parser looks for files too.
 
     Raises:
         SegfocalError: Naming the key, what it names, and ``--trust``.
@@ -107,7 +109,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             raise _untrusted(f"model.{key}", str(model[key]), "is no class_path with init_args")
     if isinstance(settings.get("data"), str):
         raise _untrusted("data", str(settings["data"]), "is no class_path with init_args")
+    for key in settings:
+        if str(key).startswith("__") or key == "config":
+            raise _untrusted(str(key), str(settings[key]), "would be read as further settings")
     _walk(settings, "", transforms=False)
+    for key, text in _texts({name: settings.get(name) for name in _PARSED}, ""):
+        if _is_file(text, folder):
+            raise _untrusted(key, text, "is a file, which would be read in its place")
 
 
 def class_paths(settings: Any) -> set[str]:
@@ -216,6 +224,23 @@ def _walk(value: Any, key: str, *, transforms: bool) -> None:
         _check_text(value, key)
 
 
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield every word among settings with its key."""
+    if isinstance(value, str):
+        yield key, value
+    listed = dict(enumerate(value)) if isinstance(value, (list, tuple)) else {}
+    for name, part in (value if isinstance(value, Mapping) else listed).items():
+        yield from _texts(part, f"{key}.{name}" if key else str(name))
+
+
+def _is_file(text: str, folder: Path | None) -> bool:
+    places = [Path(text)] if folder is None else [Path(text), folder / text]
+    try:
+        return any(place.is_file() for place in places)
+    except (OSError, ValueError):  # too long for a name, or a zero in it
+        return False
+
+
 def _check_class(path: Any, key: str, *, transforms: bool) -> None:
     if not isinstance(path, str):
         raise _untrusted(key, repr(path), "is no class path")
@@ -229,10 +254,10 @@ def _check_class(path: Any, key: str, *, transforms: bool) -> None:
 
 
 def _check_text(text: str, key: str) -> None:
-    if any(sign in text for sign in _ELSEWHERE):
+    if any(sign in text.casefold() for sign in _ELSEWHERE):
         raise _untrusted(key, text, "reaches into the network, or names a model by a folder")
     last = key.rpartition(".")[2]
-    if text.endswith(_FILES) and key.startswith(("model.", "trainer.", "checkpoint", "finetune")):
+    if text.endswith(_FILES) and key.startswith(_PARSED):
         raise _untrusted(key, text, "names a file that would be read in its place")
     if last == "download":
         raise _untrusted(key, text, "may download")

@@ -52,7 +52,8 @@ class Gathering(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         """Move to another device, but keep the sums in double: half precision is for networks."""
-        return super()._apply(lambda state: fn(state).to(state.dtype), recurse)
+        moved: nn.Module = super()._apply(lambda state: fn(state).to(state.dtype), recurse)
+        return moved
 
     def update(self, logits: Tensor, target: Tensor, names: Sequence[str]) -> None:
         """Add a batch of whole images.
