@@ -280,3 +280,10 @@ def test_own_checkpoints_pass_the_check_of_foreign_archives(kind, tmp_path):
         read_checkpoint(path)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_report_of_a_growing_configuration_ends_soon(stranger, tmp_path):
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 14)]
+    bomb = "\n".join(["a0: &a0 [x, x, x, x]", *levels, (stranger / "config.yaml").read_text()])
+    write(stranger, bomb)
+    assert main(["report", str(stranger), "--out", str(tmp_path / "page")]) == 0

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
+from segfocal.errors import SegfocalError
 from segfocal.runs.layout import RunPaths
+from segfocal.yaml_text import read_yaml
 
-# CSafeLoader reads a merged configuration ten times faster; it is absent where libyaml is
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MISSING = "(absent)"
 
 
@@ -26,8 +25,8 @@ def flat_config(run: str | Path) -> dict[str, str]:
         Key to value as text; empty where there is no readable file.
     """
     try:
-        content = yaml.load(RunPaths(run).config.read_text("utf-8"), Loader=_LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(RunPaths(run).config, what="the configuration")
+    except SegfocalError:
         return {}
     return dict(_leaves(content, ""))
 

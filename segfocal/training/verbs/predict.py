@@ -204,14 +204,13 @@ def _job(given: argparse.Namespace) -> _Job:
 
 def _trained_root(run: str) -> tuple[Path, ...]:
     """Return the folder that the paths of the training's table started from, where its settings tell."""
-    import yaml
-
     from segfocal.runs.layout import RunPaths
+    from segfocal.yaml_text import read_mapping
 
     try:
-        content = yaml.safe_load(RunPaths(run).config.read_text("utf-8"))
+        content = read_mapping(RunPaths(run).config, what="the run's configuration")
         return (Path(content["data"]["init_args"]["root"]).expanduser(),)
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # also of a home that nobody has
         return ()
 
 
