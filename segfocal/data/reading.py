@@ -41,10 +41,8 @@ UNREAD = {
 }
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", WebPImagePlugin.WebPImageFile.format)
-_RATIO, _WEBP_RATIO = (
-    2000,
-    2**24,
-)  # bytes of pixels for a byte of the file: deflate gives 1032, plain WebP more
+# bytes of pixels for a byte of the file: deflate gives 1032 of four pixels each, a plain WebP any number
+_RATIO, _WEBP_RATIO = 4200, 2**24
 _REMEDY = "Replace or remove the file."
 _EXIF_ORIENTATION = 0x0112
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
@@ -295,8 +293,8 @@ def opened(path: Path) -> Image.Image:
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     wide = 2 if image.mode.startswith("I;16") else 4 if image.mode in ("I", "F") else 1
-    packed = 1 if image.format == "PPM" else _WEBP_RATIO if image.format == "WEBP" else _RATIO
-    needed = image.width * image.height * wide * len(image.getbands())
+    packed = 4 if image.format == "PPM" else _WEBP_RATIO if image.format == "WEBP" else _RATIO
+    needed = image.width * image.height * wide * len(image.getbands()) // (8 if image.mode == "1" else 1)
     try:
         check_holds(path, (image.height, image.width), needed, ratio=packed)
     except SegfocalError:

@@ -29,7 +29,8 @@ _DAMAGE = (
     *("circular", "invalid offset", "corrupt"),
 )
 _SMALL = 2**28  # bytes that any machine has
-_RATIO = 50_000  # bytes of pixels for a byte of the file: zstd and lzma pack zeros so small
+_RATIO = {1: 9, **dict.fromkeys((5, 8, 32946, 32773), 36_000)}  # bytes of pixels for a byte of deflate, LZW
+_ANY = 2**24  # fax, zstd and others pack plain pages into next to nothing
 _D65_X = 0.3127
 # CIE XYZ to linear sRGB: for the white D50 that Lab has by default (adapted by Bradford), and for D65
 _FROM_XYZ = {
@@ -95,7 +96,7 @@ class TiffPicture:
             path,
             (page.imagelength, page.imagewidth),
             int(page.nbytes),
-            ratio=2 if int(page.compression) == 1 else _RATIO,
+            ratio=_RATIO.get(int(page.compression), _ANY),
         )
         space = page.photometric if _PHOTOMETRIC in page.tags else None
         if space == PHOTOMETRIC.YCBCR and int(page.compression) not in _JPEG:

@@ -529,3 +529,14 @@ def test_a_tiff_of_another_name_is_read_as_one(tmp_path):
     (tmp_path / "a.tif").rename(tmp_path / "a.png")
     assert_array_equal(read_array(tmp_path / "a.png", palette="indices"), array)
     assert image_size(tmp_path / "a.png") == (6, 10)
+
+
+@pytest.mark.parametrize("name", ["a.png", "fax.tif"])
+def test_plain_pictures_that_pack_to_next_to_nothing_are_read(tmp_path, name):
+    """A page of one colour is no bomb."""
+    size = (17_000, 16_000)
+    path = tmp_path / name
+    options = {"compression": "group4"} if name == "fax.tif" else {}
+    Image.new("1", size).save(path, **options)
+    assert read_array(path, palette="indices").shape == size[::-1]
+    assert path.stat().st_size < 100_000
