@@ -1,4 +1,4 @@
-"""What a resumed run needs to continue bit for bit: the place in the data and the random states."""
+"""What a resumed run needs to continue bit for bit: the place in the data; steps are seeded by theirs."""
 
 from __future__ import annotations
 
@@ -16,63 +16,28 @@ from segfocal.data.base import CaseData
 _KEY = "segfocal_resume"
 
 
-def random_states() -> dict[str, Any]:
-    """Return the global random states as tensors, lists and numbers, so that they load with weights_only.
+def seed_step(epoch: int, batch: int, *, rank: int) -> None:
+    """Make the global randomness of a step (dropout) a function of the run's seed, its place and the rank.
 
-    Returns:
-        States of torch, its CUDA devices, numpy and Python.
-    """
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
-        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
-        "python": [random.getstate()[0], list(random.getstate()[1]), random.getstate()[2]],
-    }
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Put back what `random_states` returned.
-
-    Args:
-        states: From a checkpoint; CUDA states are skipped on a machine with another number of devices.
-
-    Example:
-        >>> states = random_states()
-        >>> first = torch.rand(3), np.random.rand(), random.random()
-        >>> set_random_states(states)
-        >>> second = torch.rand(3), np.random.rand(), random.random()
-        >>> bool((first[0] == second[0]).all()), first[1:] == second[1:]
-        (True, True)
-    """
-    torch.set_rng_state(states["torch"].cpu())
-    if len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    version, words, gauss = states["python"]
-    random.setstate((version, tuple(words), gauss))
-
-
-def seed_epoch(epoch: int, *, rank: int) -> None:
-    """Make the global randomness of an epoch (dropout) a function of the run's seed, the epoch and the rank.
+    What draws between two steps (loaders, their workers or none, validation) then changes no weight, and a
+    resumed run needs no random state.
 
     Args:
         epoch: From 0.
+        batch: From 0, within the epoch.
         rank: Of this process.
     """
     seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-    words = np.random.SeedSequence((seed, epoch, rank)).generate_state(2)
+    words = np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(2)
     torch.manual_seed((int(words[0]) << 31) ^ int(words[1]))
     np.random.seed(int(words[0]))  # noqa: NPY002
     random.seed(int(words[1]))
 
 
 class ResumeState(Callback):
-    """Saves and restores the place within the epoch and the random states; settings win over the stored."""
+    """Saves and restores the place within the epoch and seeds each step; settings win over the stored."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, Any] | None = None
         self._patience: list[tuple[EarlyStopping, int]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -86,18 +51,23 @@ class ResumeState(Callback):
             callback.patience = patience
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed the epoch, so that a run resumed at its beginning needs no random state."""
-        seed_epoch(trainer.current_epoch, rank=trainer.global_rank)
+        """Seed what is drawn before the first step, such as the order of someone's own data."""
+        seed_step(trainer.current_epoch, 0, rank=trainer.global_rank)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed the step."""
+        seed_step(trainer.current_epoch, batch_idx, rank=trainer.global_rank)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add epoch, batches done in it, and the random states."""
+        """Add epoch and batches done in it."""
         progress = trainer.fit_loop.epoch_progress.current
         begun = progress.ready > progress.completed
         done = trainer.fit_loop.epoch_loop.batch_progress.current.ready if begun else 0
-        place = {"epoch": trainer.current_epoch, "batch": done, "begun": begun}
-        checkpoint[_KEY] = place | {"random": random_states()}
+        checkpoint[_KEY] = {"epoch": trainer.current_epoch, "batch": done, "begun": begun}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -109,14 +79,3 @@ class ResumeState(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, CaseData):
             data.resume_at(saved["epoch"], saved["batch"])
-        # an epoch that is yet to begin is seeded by on_train_epoch_start
-        self._pending = saved if saved["begun"] else None
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Restore the random states before the first step; making the loader drew from them."""
-        if self._pending is not None:
-            if batch_idx == self._pending["batch"] and trainer.current_epoch == self._pending["epoch"]:
-                set_random_states(self._pending["random"])
-            self._pending = None

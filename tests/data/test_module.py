@@ -1,4 +1,5 @@
 import json
+import random
 
 import numpy as np
 import pytest
@@ -41,6 +42,22 @@ def test_the_number_of_workers_does_not_matter(make_data):
     one, two = (epochs(make_data(augment="medical", patches_per_epoch=16, num_workers=n)) for n in (0, 2))
     assert same(one[0], two[0])
     assert same(one[1], two[1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("augment", ["none", "medical"])
+def test_loaders_leave_the_global_random_states_alone(make_data, workers, augment):
+    data = make_data(augment=augment, patches_per_epoch=8, num_workers=workers)
+    data.setup("fit")
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        for _ in range(2):
+            for _batch in loader:
+                pass
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+    assert random.getstate() == before[2]
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2])

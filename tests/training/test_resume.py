@@ -20,7 +20,7 @@ from segfocal.report.tables.provenance import provenance
 from segfocal.report.tables.runs import runs_table
 from segfocal.runs.info import read_info
 from segfocal.training.interrupt import Interrupted, StopSignal
-from segfocal.training.resume import random_states, seed_epoch, set_random_states
+from segfocal.training.resume import ResumeState, seed_step
 
 EMA = "{class_path: EMAWeightAveraging, init_args: {decay: 0.9}}"
 
@@ -102,20 +102,58 @@ def test_finished_run_resumes_with_more_steps(config, tmp_path):
     assert last(run)["global_step"] == 8
 
 
-def test_random_states_survive_the_safe_loader(tmp_path):
-    torch.save(random_states(), tmp_path / "states")
-    first = torch.rand(2).tolist(), np.random.rand(), random.random()  # noqa: NPY002
-    set_random_states(torch.load(tmp_path / "states", weights_only=True))
-    assert (torch.rand(2).tolist(), np.random.rand(), random.random()) == first  # noqa: NPY002
-
-
-def test_epochs_and_ranks_have_their_own_randomness():
+def test_steps_epochs_and_ranks_have_their_own_randomness():
     drawn = []
-    for epoch, rank in ((0, 0), (1, 0), (0, 1), (0, 0)):
-        seed_epoch(epoch, rank=rank)
-        drawn.append(torch.rand(1).item())
-    assert drawn[0] == drawn[3]
-    assert len(set(drawn)) == 3
+    for epoch, batch, rank in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0)):
+        seed_step(epoch, batch, rank=rank)
+        drawn.append((torch.rand(1).item(), np.random.rand(), random.random()))  # noqa: NPY002
+    assert drawn[0] == drawn[4]
+    for draws in zip(*drawn[:4], strict=True):
+        assert len(set(draws)) == 4
+
+
+def with_workers(config, run, workers, *words):
+    """Train with dropout, augmentation and validation amid the epochs."""
+    more = ["--data.init_args.num_workers", str(workers), "--data.init_args.augment", "medical", *words]
+    return main(
+        ["fit", "--config", str(config), "--run", str(run), "--trainer.val_check_interval", "2", *more]
+    )
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_no_weight(config, tmp_path, monkeypatch):
+    runs = [tmp_path / f"workers{n}" for n in (0, 1, 2)]
+    for workers, run in enumerate(runs):
+        assert with_workers(config, run, workers, "--trainer.max_steps", "14") == 0
+    plain = tmp_path / "without_dropout"
+    no_dropout = ["--model.network.init_args.dropout", "0.0"]
+    assert with_workers(config, plain, 0, "--trainer.max_steps", "14", *no_dropout) == 0
+    same_end(runs[0], runs[1])
+    same_end(runs[0], runs[2])
+    with pytest.raises(AssertionError):  # dropout is at work
+        same_end(runs[0], plain)
+    for stop, before, after in ((4, 2, 0), (6, 0, 2), (9, 1, 2)):
+        changed = tmp_path / f"changed{stop}"
+        with monkeypatch.context() as patch:
+            StopAt(patch, step=stop)
+            assert with_workers(config, changed, before, "--trainer.max_steps", "14") == 130
+        assert main(["fit", "--resume", str(changed), "--data.init_args.num_workers", str(after)]) == 0
+        same_end(runs[0], changed)
+
+
+def test_what_draws_between_two_steps_changes_no_weight(config, tmp_path, monkeypatch):
+    """Someone's own data, validation or logging may draw from the global random states."""
+    quiet, drawing = tmp_path / "quiet", tmp_path / "drawing"
+    assert main(["fit", "--config", str(config), "--run", str(quiet)]) == 0
+    ends = ResumeState.on_train_batch_end
+
+    def draw(self, trainer, *rest, **named):
+        torch.rand(trainer.global_step)
+        ends(self, trainer, *rest, **named)
+
+    monkeypatch.setattr(ResumeState, "on_train_batch_end", draw)
+    assert main(["fit", "--config", str(config), "--run", str(drawing)]) == 0
+    same_end(quiet, drawing)
 
 
 def test_second_signal_stops_at_once():
