@@ -94,6 +94,16 @@ def test_thirty_five_kinds_of_loss_compile_in_one_process_with_their_gradients()
 
 
 @pytest.mark.usefixtures("fresh")
+def test_a_loss_may_be_made_inside_a_graph():
+    @torch.compile(fullgraph=True, backend="eager")
+    def step(logits, target):
+        return DiceLoss("multiclass")(logits, target)
+
+    logits, target = batch("multiclass")
+    assert_close(step(logits, target), DiceLoss("multiclass")(logits, target))
+
+
+@pytest.mark.usefixtures("fresh")
 def test_one_class_of_peers_compiles_with_more_settings_than_the_limit():
     losses = [
         monai.DiceLoss(sigmoid=True, batch=batch, jaccard=jaccard, squared_pred=squared, reduction=reduction)
