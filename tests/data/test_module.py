@@ -1,5 +1,6 @@
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,6 +196,7 @@ def test_an_epoch_has_sixteen_patches_per_image_by_default(make_data):
 class FakeTrainer:
     def __init__(self, rank, size):
         self.global_rank, self.world_size = rank, size
+        self.state = SimpleNamespace(fn="fit")
 
 
 def test_ranks_train_on_different_patches_and_score_every_image_once(make_data):
