@@ -12,7 +12,7 @@ from segfocal.errors import SegfocalError, nearest
 from segfocal.report.study import StudyNumbers
 from segfocal.report.tables.runs import runs_table
 from segfocal.report.tables.scalars import last_scalars
-from segfocal.report.tables.scores import Gathered, gather, pick, stages
+from segfocal.report.tables.scores import Gathered, gather, other_weights, pick, stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,13 +116,15 @@ def read_sources(
         raise SegfocalError(
             f"--stage must name a split that was scored ({known}), got {stage!r}.{nearest(stage, found)}"
         )
-    chosen = stage or (found[0] if found else "test")
-    scores = pick(gathered.table, usable, stage=chosen, tuned=tuned)
+    picked = {each: pick(gathered.table, usable, stage=each, tuned=tuned) for each in found}
+    chosen = stage or next((each for each in found if picked[each].height), (*found, "test")[0])
+    scores = picked[chosen] if found else pick(gathered.table, usable, stage=chosen, tuned=tuned)
+    steps = dict(runs.select("run", "best_step").iter_rows())
     return Sources(
         runs=runs,
         gathered=gathered,
         scores=scores,
-        scalars=last_scalars(scores["run"].unique(maintain_order=True).to_list(), stage=chosen),
+        scalars=last_scalars(scores["run"].unique(maintain_order=True).to_list(), stage=chosen, steps=steps),
         stage=chosen,
         tuned=tuned,
         baseline=_baseline(baseline, runs, scores),
@@ -151,6 +153,7 @@ def _left_out(
     runs: pl.DataFrame, gathered: Gathered, scores: pl.DataFrame, *, stage: str
 ) -> list[tuple[str, str]]:
     scored = set(scores["run"].to_list())
+    others = other_weights(gathered.table, runs, stage=stage)
     found = []
     for run, name, problem, status in runs.select("run", "name", "problem", "status").iter_rows():
         if run in scored:
@@ -159,5 +162,5 @@ def _left_out(
         unscored = (
             f"it has no scores of the {stage} split (status: {status}); `segfocal {verb} --run` makes them"
         )
-        found.append((name, problem or gathered.problems.get(run) or unscored))
+        found.append((name, problem or gathered.problems.get(run) or others.get(run) or unscored))
     return found

@@ -44,13 +44,14 @@ CASES_SCHEMA = pl.Schema(
         "cldice": pl.Float64,  # null where centrelines were not compared
         "empty": pl.String,  # what empty masks scored: one, nan, exclude
         "background": pl.Boolean,  # whether means over classes leave the class out
+        "step": pl.Int64,  # optimizer steps behind those weights
     }
 )
 # tables that were written before these were measured lack them
 OPTIONAL = (
     *("hd95", "nsd", "distance_unit"),
     *("lesion_tp", "lesion_fp", "lesion_fn", "lesion_f1", "cldice"),
-    *("empty", "background"),
+    *("empty", "background", "step"),
 )
 
 
@@ -63,6 +64,7 @@ def write_cases(
     epoch: int,
     threshold_kind: ThresholdKind,
     groups: Mapping[str, str] | None = None,
+    step: int | None = None,
 ) -> None:
     """Put the rows of one evaluation into cases.parquet, in place of those of the same evaluation.
 
@@ -77,13 +79,14 @@ def write_cases(
         epoch: Epochs of training behind those weights.
         threshold_kind: "fixed", "tuned" on validation, or "argmax".
         groups: Image name to patient or sequence.
+        step: Optimizer steps behind those weights; None where nobody knows.
 
     Raises:
         SegfocalError: Where a row lacks a column, the old file is damaged, or the disk is full or read-only.
     """
     check_choice("threshold_kind", threshold_kind, get_args(ThresholdKind))
     same = {"stage": stage, "checkpoint": checkpoint[:12], "threshold_kind": threshold_kind}
-    given = {**same, "epoch": epoch}
+    given = {**same, "epoch": epoch, "step": step}
     known = groups or {}
     full = [
         {**dict.fromkeys(OPTIONAL), **row, **given, "group": known.get(str(row.get("name")))} for row in rows

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segfocal.errors import SegfocalError
+from segfocal.runs.provenance import file_sha256
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,12 @@ def checkpoint(paths: RunPaths, which: str | Path = "best") -> Path:
             ``run.json`` says which file is best and last; without an entry ``best.ckpt`` and ``last.ckpt``.
 
     Returns:
-        An existing file.
+        An existing file, whose sha256 is the one that run.json records; of files that it does not name,
+        nothing is known.
 
     Raises:
-        SegfocalError: Where the folder is no run, holds no checkpoint, or not the one asked for.
+        SegfocalError: Where the folder is no run, holds no checkpoint, or not the one asked for; where a file
+            is no longer the one that was written.
     """
     paths = open_run(paths.root, with_checkpoints=True)
     if str(which) in ("best", "last"):
@@ -150,6 +154,7 @@ def checkpoint(paths: RunPaths, which: str | Path = "best") -> Path:
         wanted = [Path(which), paths.checkpoints / which]
     for path in wanted:
         if path.is_file():
+            _check_unchanged(paths, path)
             return path
     raise SegfocalError(
         f"checkpoint {str(which)!r} not found at {' or '.join(map(str, wanted))}. "
@@ -157,12 +162,51 @@ def checkpoint(paths: RunPaths, which: str | Path = "best") -> Path:
     )
 
 
-def _recorded(paths: RunPaths, which: str) -> str:
-    """File name that run.json gives; a broken run.json is reported by read_info, not here."""
+def _entries(paths: RunPaths) -> dict[str, dict[str, Any]]:
+    """What run.json says of each checkpoint; a broken run.json is reported by read_info, not here."""
     try:
-        return str(json.loads(paths.info.read_text("utf-8"))["checkpoints"][which]["file"])
-    except (KeyError, TypeError, json.JSONDecodeError):
-        return f"{which}.ckpt"
+        known = json.loads(paths.info.read_text("utf-8"))["checkpoints"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    entries = known.items() if isinstance(known, dict) else ()
+    return {which: entry for which, entry in entries if isinstance(entry, dict)}
+
+
+def _recorded(paths: RunPaths, which: str) -> str:
+    """File name that run.json gives."""
+    return str(_entries(paths).get(which, {}).get("file", f"{which}.ckpt"))
+
+
+def _check_unchanged(paths: RunPaths, path: Path) -> None:
+    """Raise where a file is not what run.json says of it: a flipped bit gives other masks without a word.
+
+    A file that took another's place just before a crash is whole as well: its hash was written before.
+    """
+    entries = _entries(paths)
+    place = path.resolve()
+    own = [
+        e for which, e in entries.items() if (paths.checkpoints / _recorded(paths, which)).resolve() == place
+    ]
+    if not own or not isinstance(own[0].get("sha256"), str):
+        return
+    known = {str(entry.get(key)) for entry in entries.values() for key in ("sha256", "next_sha256")}
+    found = file_sha256(path)
+    if found in known:
+        return
+    raise SegfocalError(
+        f"{path} is damaged or was changed: its sha256 is {found[:12]}..., run.json records "
+        f"{own[0]['sha256'][:12]}.... Restore it from a copy.{_whole_one(paths, entries, but=place)} "
+        "To use it as it is, copy it out of the run and name the copy by --checkpoint."
+    )
+
+
+def _whole_one(paths: RunPaths, entries: dict[str, dict[str, Any]], *, but: Path) -> str:
+    """Sentence naming another checkpoint of the run that is whole."""
+    for which, entry in entries.items():
+        path = paths.checkpoints / _recorded(paths, which)
+        if path.is_file() and path.resolve() != but and file_sha256(path) == entry.get("sha256"):
+            return f" {path.name} is whole: take it by --checkpoint {which}, or copy it to that place."
+    return ""
 
 
 def _available(paths: RunPaths) -> list[str]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.runs.layout import RunPaths
+from segfocal.runs.write import write_json
 
 _LONGEST = 100  # bytes; with kind, class and ending a name stays below the 255 of common file systems
 
@@ -59,6 +63,60 @@ def case_picture(paths: RunPaths, stage: str, stem: str, kind: str) -> Path:
         'r/cases/test/a.image.png'
     """
     return paths.case_pictures / stage / f"{stem}.{kind}.png"
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """Which weights the pictures of a stage show, and of which cases.
+
+    Args:
+        checkpoint: First 12 digits of its sha256; None while they are being written.
+        stems: Of ``case_stem``.
+    """
+
+    checkpoint: str | None
+    stems: frozenset[str]
+
+
+def write_pictured(paths: RunPaths, stage: str, *, checkpoint: str | None, stems: Collection[str]) -> None:
+    """Record which weights the pictures of a stage show; with None before the first of them is written.
+
+    Args:
+        paths: The run directory's paths.
+        stage: "val" or "test".
+        checkpoint: sha256 of the checkpoint, of which 12 digits are kept.
+        stems: Of ``case_stem``, of all cases with pictures.
+
+    Raises:
+        SegfocalError: Where the file cannot be written.
+    """
+    kept = None if checkpoint is None else checkpoint[:12]
+    write_json(_pictured_file(paths, stage), {"checkpoint": kept, "cases": sorted(stems)})
+
+
+def read_pictured(paths: RunPaths, stage: str) -> Pictured | None:
+    """Return which weights the pictures of a stage show.
+
+    Args:
+        paths: The run directory's paths.
+        stage: "val" or "test".
+
+    Returns:
+        None where nothing says so, as in runs of older versions; a damaged record shows nothing.
+    """
+    path = _pictured_file(paths, stage)
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        checkpoint, stems = found["checkpoint"], frozenset(map(str, found["cases"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return Pictured(None, frozenset())
+    return Pictured(checkpoint if isinstance(checkpoint, str) else None, stems)
+
+
+def _pictured_file(paths: RunPaths, stage: str) -> Path:
+    return paths.case_pictures / stage / "pictured.json"
 
 
 def _safe(name: str, *, keep: str) -> str:

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from segfocal.errors import SegfocalError
 if TYPE_CHECKING:
     import polars as pl
 
+_LEFTOVER = re.compile(r"\.(best\.ckpt|last\.ckpt|.+\.\d+-[0-9a-f]{8})\.tmp")
 _REMEDIES = {
     errno.ENOSPC: "The disk is full: free some space or choose another folder with {option}.",
     errno.EDQUOT: "Your disk quota is used up: free some space or choose another folder with {option}.",
@@ -93,6 +95,22 @@ def write_bytes(path: str | Path, data: bytes, *, option: str = "--run") -> None
         raise disk_error(error, path, option=option) from error
 
 
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove what a killed process left of files that it was writing.
+
+    Args:
+        folder: A run directory in which nobody else writes.
+
+    Returns:
+        What was removed: files of the names that ``write_bytes`` and checkpoints are written under.
+    """
+    found = [path for path in sorted(folder.rglob(".*.tmp")) if _LEFTOVER.fullmatch(path.name)]
+    removed = [path for path in found if path.is_file() and not path.is_symlink()]
+    for path in removed:
+        path.unlink(missing_ok=True)
+    return removed
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Replace a file by UTF-8 text; as ``write_bytes``."""
     write_bytes(path, text.encode("utf-8"))
@@ -146,6 +164,36 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def sync_file(path: str | Path) -> None:
+    """Wait until a file's content is on the disk.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: Where the disk is full or fails.
+    """
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_synced(temporary: Path, path: Path) -> None:
+    """Put a file that is on the disk in another's place, and wait until that is on the disk too.
+
+    Args:
+        temporary: The new file, in the same folder.
+        path: Its place.
+
+    Raises:
+        OSError: Where that cannot be done; the old file stays.
+    """
+    os.replace(temporary, path)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

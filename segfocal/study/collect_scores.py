@@ -144,7 +144,7 @@ def _tested(cell: Cell, chosen: Mapping[str, str], problems: Mapping[str, str]) 
 
 
 def _checkpoints(runs: Mapping[str, Cell], tested: pl.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
-    """Choose the tested checkpoint of each run: its best, else its last, else the only one."""
+    """Choose the tested checkpoint of each run: its best; where none is known the last, or the only one."""
     by_run: dict[str, list[str]] = {}
     for run, checkpoint in tested.sort("run", "checkpoint").iter_rows():
         by_run.setdefault(run, []).append(checkpoint)
@@ -152,12 +152,14 @@ def _checkpoints(runs: Mapping[str, Cell], tested: pl.DataFrame) -> tuple[dict[s
     for run, cell in runs.items():
         held = by_run.get(run, [])
         known = cell.info.get("checkpoints", {})
-        named = [known[which].get("sha256", "")[:12] for which in ("best", "last") if which in known]
-        fitting = [name for name in named if name in held] or (held if len(held) == 1 else [])
-        if fitting:
-            chosen[run] = fitting[0]
+        best, last = (known.get(which, {}).get("sha256", "")[:12] for which in ("best", "last"))
+        if best in held or (not best and last in held):
+            chosen[run] = best or last
+        elif not best and len(held) == 1:
+            chosen[run] = held[0]
         elif held:
-            problems[run] = "tested several checkpoints, none of which is the run's best or last"
+            whose = f"are not of best.ckpt ({best[:7]})" if best else "are of several checkpoints"
+            problems[run] = f"its test rows {whose}: run segfocal test --run {run}"
         else:
             problems[run] = "holds no test rows: `segfocal test` did not end"
     return chosen, problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import shutil
@@ -9,15 +10,20 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import polars as pl
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, WeightAveraging
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from segfocal.errors import SegfocalError, nearest
-from segfocal.runs.info import checkpoint_info, read_info, update_info
+from segfocal.runs.cases import CASES_SCHEMA, read_table
+from segfocal.runs.info import CheckpointInfo, checkpoint_info, read_info, update_info
 from segfocal.runs.layout import RunPaths
-from segfocal.runs.write import disk_error
+from segfocal.runs.provenance import file_sha256
+from segfocal.runs.write import disk_error, replace_synced, sync_file
 from segfocal.training.interrupt import StopSignal
 
 # what Lightning's loop reads as "validation began and no image is done": it is then run from the start
@@ -91,10 +97,11 @@ class RunCheckpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note a validation to repeat: cut short, killed before ``best.ckpt``, or where a new best begins."""
+        """Note a validation to repeat: cut short, killed before all was recorded, or of a new best."""
         state = checkpoint["callbacks"].get(self.state_key, {})
         stored = state.get("best_score")
         lost = stored is not None and (stored != self._kept_score() or self._other_step(state))
+        lost = lost or self._unrecorded(checkpoint["global_step"])
         if self._was_validated() if self._begins_anew() else lost:
             checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = _VALIDATION_PENDING
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
@@ -183,7 +190,7 @@ class RunCheckpoints(Checkpoint):
         self.nan_step = trainer.global_step if math.isnan(score) else None
         self.save_last(trainer, score=None if math.isnan(score) else score)
         if improved:
-            self._keep_as_best(trainer, score)
+            self._keep_as_best(trainer, pl_module, score)
             if self.on_best is not None:
                 self.on_best(trainer, pl_module)
         if self._end is not None:
@@ -194,7 +201,7 @@ class RunCheckpoints(Checkpoint):
         if trainer.global_step != self.saved_step:
             self.save_last(trainer)
         if self.best_score is None:
-            self._keep_as_best(trainer, None)
+            self._keep_as_best(trainer, pl_module, None)
             if self.nan_step is not None and trainer.is_global_zero:
                 sys.stdout.write(
                     f"{self.monitor} was nan at every validation (nothing could be scored): best.ckpt holds "
@@ -228,25 +235,44 @@ class RunCheckpoints(Checkpoint):
         """
         last = self.run.checkpoints / "last.ckpt"
         self.saved_step, self.due = trainer.global_step, False
-        _save(trainer, last)
-        if trainer.is_global_zero:
-            entry = checkpoint_info(last, epoch=trainer.current_epoch, step=trainer.global_step, score=score)
-            update_info(self.run, checkpoints={"last": entry})
+        with _whole_file(last) as temporary:
+            trainer.save_checkpoint(temporary)
+            if not trainer.is_global_zero:
+                return
+            facts = {"epoch": trainer.current_epoch, "step": trainer.global_step, "score": score}
+            entry = checkpoint_info(temporary, **facts)  # type: ignore[arg-type]
+            entry["file"] = last.name
+            before = self._entry("last") or CheckpointInfo(file=last.name)
+            # whichever of the two files a kill leaves, run.json knows its hash
+            update_info(self.run, checkpoints={"last": {**before, "next_sha256": entry["sha256"]}})
+            replace_synced(temporary, last)
+        update_info(self.run, checkpoints={"last": entry})
 
     def _begins_anew(self) -> bool:
         """Whether `segfocal.training.running.Resumption` took the score from the best so far."""
-        best = read_info(self.run).get("checkpoints", {}).get("best", {})
+        best = self._entry("best")
         return "score" in best and best["score"] is None
 
     def _was_validated(self) -> bool:
-        return read_info(self.run).get("checkpoints", {}).get("last", {}).get("score") is not None
+        return self._entry("last").get("score") is not None
 
     def _kept_score(self) -> float | None:
-        return read_info(self.run).get("checkpoints", {}).get("best", {}).get("score")
+        return self._entry("best").get("score")
 
     def _other_step(self, state: dict[str, Any]) -> bool:
-        best = read_info(self.run).get("checkpoints", {}).get("best", {})
+        best = self._entry("best")
         return state.get("best_step", best.get("step")) != best.get("step")
+
+    def _entry(self, which: str) -> CheckpointInfo:
+        return read_info(self.run).get("checkpoints", {}).get(which, CheckpointInfo())
+
+    def _unrecorded(self, step: int) -> bool:
+        """Whether the best is of this step, and its validation rows were not written any more."""
+        best = self._entry("best")
+        if self.on_best is None or best.get("score") is None or best.get("step") != step:
+            return False
+        rows = read_table(self.run.cases, schema=CASES_SCHEMA).filter(pl.col("stage") == "val")
+        return str(best.get("sha256"))[:12] not in rows["checkpoint"].to_list()
 
     def _improves(self, score: float) -> bool:
         if math.isnan(score):
@@ -255,14 +281,53 @@ class RunCheckpoints(Checkpoint):
             return True
         return score >= self.best_score if self.mode == "max" else score <= self.best_score
 
-    def _keep_as_best(self, trainer: Trainer, score: float | None) -> None:
+    def _keep_as_best(self, trainer: Trainer, module: LightningModule, score: float | None) -> None:
         if not trainer.is_global_zero:
             return
         best = self.run.checkpoints / "best.ckpt"
-        _copy(self.run.checkpoints / "last.ckpt", best)
-        step, monitor = trainer.global_step, None if score is None else self.monitor
-        entry = checkpoint_info(best, epoch=trainer.current_epoch, step=step, score=score, monitor=monitor)
-        update_info(self.run, checkpoints={"best": entry})
+        with _whole_file(best) as temporary:
+            shutil.copyfile(self.run.checkpoints / "last.ckpt", temporary)  # damage to one spares the other
+            sync_file(temporary)
+            replace_synced(temporary, best)
+        monitor = None if score is None else self.monitor
+        entry = best_entry(self._entry("last"), score=score, monitor=monitor)
+        thresholds = getattr(module, "thresholds", None)
+        update_info(self.run, checkpoints={"best": entry}, thresholds=thresholds)
+
+
+def best_entry(last: CheckpointInfo, *, score: float | None, monitor: str | None) -> CheckpointInfo:
+    """Return what run.json says of ``best.ckpt``, a copy of ``last.ckpt``.
+
+    Args:
+        last: What it says of that.
+        score: Of the monitored metric; None without a validation.
+        monitor: That metric.
+
+    Example:
+        >>> best_entry({"file": "last.ckpt", "sha256": "ab", "step": 3}, score=0.5, monitor="val/dice")
+        {'file': 'best.ckpt', 'sha256': 'ab', 'step': 3, 'score': 0.5, 'monitor': 'val/dice'}
+    """
+    kept = ("sha256", "epoch", "step")
+    entry: Any = {"file": "best.ckpt"} | {key: value for key, value in last.items() if key in kept}
+    entry |= {} if score is None else {"score": score, "monitor": monitor}
+    return cast(CheckpointInfo, entry)
+
+
+def complete_record(run: RunPaths, *, monitor: str) -> None:
+    """Record a ``best.ckpt`` that took its place just before a crash, which kept run.json from saying so.
+
+    Args:
+        run: The run directory's paths.
+        monitor: Metric that chose it.
+    """
+    known = read_info(run).get("checkpoints", {})
+    best, last = known.get("best", CheckpointInfo()), known.get("last", CheckpointInfo())
+    path = run.checkpoints / "best.ckpt"
+    if not path.is_file() or "sha256" not in last or best.get("sha256") == last["sha256"]:
+        return
+    if file_sha256(path) == last["sha256"]:
+        entry = best_entry(last, score=last.get("score"), monitor=monitor)
+        update_info(run, checkpoints={"best": entry})
 
 
 def check_monitor(option: str, monitor: str, known: Collection[str]) -> None:
@@ -300,27 +365,32 @@ def _before_this_batch(trainer: Trainer) -> Iterator[None]:
         progress.is_last_batch = is_last
 
 
-def _save(trainer: Trainer, path: Path) -> None:
-    """Write through a temporary name, so that a crash leaves the old checkpoint or the new one."""
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside a file, whose content is to take its place; remove it where that fails."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, path)
+        yield temporary
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise disk_error(error, path) from error
 
 
-def _copy(source: Path, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)  # last.ckpt is replaced, never changed, so its bytes may be shared
-        except OSError:
-            shutil.copyfile(source, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise disk_error(error, path) from error
+class SyncedCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint where it belongs and onto the disk, not through the temporary folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a file and wait until it is on the disk.
+
+        Args:
+            checkpoint: What to save.
+            path: A local file.
+            storage_options: Not used.
+        """
+        content = io.BytesIO()  # torch's own writer would hide that a disk is full
+        torch.save(checkpoint, content)
+        with Path(path).open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())

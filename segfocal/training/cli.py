@@ -29,13 +29,14 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.io import CheckpointIO
 
 from segfocal import data
 from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
 from segfocal.models.downloads import asked_weights, fetching, without_downloads
 from segfocal.training.arguments import check_config_files, config_files, lift_nulls
-from segfocal.training.checkpoints import RunCheckpoints, check_monitor
+from segfocal.training.checkpoints import RunCheckpoints, SyncedCheckpointIO, check_monitor
 from segfocal.training.messages import explain, not_built
 from segfocal.training.monitors import Presence, passes_nan
 from segfocal.training.phases.settings import ActivePhase, Finetune
@@ -308,6 +309,9 @@ class SegfocalCLI(LightningCLI):
         given = [passes_nan(each) for each in _listed(settings["callbacks"])] if training else []
         own = _listed(settings["logger"]) if training else []
         settings["callbacks"] = [*given, *callbacks]
+        plugins = _listed(settings["plugins"])
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            settings["plugins"] = [*plugins, SyncedCheckpointIO()]
         settings["logger"] = [*loggers, *own] or False
         settings["default_root_dir"] = root
         settings["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in settings["callbacks"])

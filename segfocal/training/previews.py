@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from segfocal.runs.layout import RunPaths
-from segfocal.runs.pictures import case_stem, class_part
+from segfocal.runs.pictures import case_stem, class_part, write_pictured
 from segfocal.runs.write import write_bytes
 from segfocal.training.boards import show_picture
 from segfocal.training.prediction.overlay import IGNORED, axial, overlay, telling_slices, to_picture
@@ -175,14 +175,18 @@ class Previews(Callback):
         ):
             self._write(shown, LIVE, list(pl_module.facts.class_names))
 
-    def write(self, stage: str, class_names: list[str]) -> None:
-        """Write the cases kept into ``cases/<stage>/``.
+    def write(self, stage: str, class_names: list[str], *, checkpoint: str) -> None:
+        """Write the cases kept into ``cases/<stage>/``, and then whose they are.
 
         Args:
             stage: "val" or "test".
             class_names: One per channel.
+            checkpoint: sha256 of the weights.
         """
+        write_pictured(self.run, stage, checkpoint=None, stems=())
         self._write(self.cases, stage, class_names)
+        stems = [case.stem for case in self.cases]
+        write_pictured(self.run, stage, checkpoint=checkpoint, stems=stems)
 
     def _write(self, cases: Sequence[Preview], stage: str, class_names: list[str]) -> None:
         for case in cases:

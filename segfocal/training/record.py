@@ -14,7 +14,7 @@ from segfocal.runs.calibration import write_calibration
 from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
 from segfocal.runs.concentration import write_concentration
 from segfocal.runs.curves import write_curves
-from segfocal.runs.info import read_info, update_info
+from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths
 from segfocal.training.evaluation import StageScores
 from segfocal.training.prepare import background_of, resolved_alpha
@@ -96,11 +96,14 @@ def write_scores(
     stage: str,
     sha256: str,
     epoch: int,
+    step: int,
     groups: dict[str, str],
     writes: bool,
     temperature: float | None = None,
 ) -> None:
     """Write rows of cases.parquet, and of the other tables what was gathered for them; collective.
+
+    Readers ask cases.parquet first, so its rows come last: what is there is complete.
 
     Args:
         run: The run directory's paths.
@@ -108,6 +111,7 @@ def write_scores(
         stage: "val" or "test".
         sha256: Of the checkpoint.
         epoch: Epochs behind its weights.
+        step: Optimizer steps behind them.
         groups: Image name to group.
         writes: Whether this process is the one that writes.
         temperature: What the logits were divided by for the kind "temperature".
@@ -121,11 +125,6 @@ def write_scores(
     spread = None if scores.concentration is None else scores.concentration.histograms()
     if not writes:
         return
-    common: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "epoch": epoch, "groups": groups}
-    kind = "argmax" if scores.fixed.task == "multiclass" else "fixed"
-    write_cases(run, fixed, threshold_kind=kind, **common)  # type: ignore[arg-type]
-    if tuned:
-        write_cases(run, tuned, threshold_kind="tuned", **common)
     divided = {"raw": 1.0, "temperature": temperature, "posterior": None}
     for kind, (bins, sums) in tables.items():
         same: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "kind": kind}
@@ -134,10 +133,17 @@ def write_scores(
     if spread is not None:
         name = str(scores.pixel_loss_name)
         write_concentration(run, spread, stage=stage, checkpoint=sha256, loss_name=name)
+    common: dict[str, Any] = {"stage": stage, "checkpoint": sha256, "epoch": epoch, "step": step}
+    if tuned:
+        write_cases(run, tuned, threshold_kind="tuned", groups=groups, **common)
+    kind = "argmax" if scores.fixed.task == "multiclass" else "fixed"
+    write_cases(run, fixed, threshold_kind=kind, groups=groups, **common)  # type: ignore[arg-type]
 
 
 def record_best(run: RunPaths, trainer: Trainer, module: LightningModule) -> None:
-    """Put the validation rows and thresholds of a new best checkpoint in place of the former best's.
+    """Put the validation rows of a new best checkpoint in place of the former best's.
+
+    A kill leaves no rows, or rows that name another checkpoint: a resumed run then validates again.
 
     Args:
         run: The run directory's paths.
@@ -149,7 +155,6 @@ def record_best(run: RunPaths, trainer: Trainer, module: LightningModule) -> Non
     writes, sha256 = trainer.is_global_zero, ""
     if writes:
         sha256 = read_info(run)["checkpoints"]["best"]["sha256"]
-        update_info(run, thresholds=module.thresholds)
         replace_rows(run.cases, CASES_SCHEMA.to_frame(), same={"stage": "val"})
     write_scores(
         run,
@@ -157,6 +162,7 @@ def record_best(run: RunPaths, trainer: Trainer, module: LightningModule) -> Non
         stage="val",
         sha256=sha256,
         epoch=trainer.current_epoch + 1,
+        step=trainer.global_step,
         groups=groups_of(trainer.datamodule, "val"),  # type: ignore[attr-defined]
         writes=writes,
     )

@@ -25,9 +25,10 @@ from segfocal.runs.history import (
 from segfocal.runs.info import CheckpointInfo, RunInfo, read_info, update_info
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.own import remember
-from segfocal.runs.write import write_text
+from segfocal.runs.write import remove_leftovers, write_text
 from segfocal.training.arguments import check_config_files, config_files, new_run_dir, with_draw
 from segfocal.training.assemble import is_main_process
+from segfocal.training.checkpoints import complete_record
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.evaluation import validation_names
 from segfocal.training.interrupt import Interrupted
@@ -135,6 +136,9 @@ class Resumption:
         """
         if not is_main_process():
             return
+        if left := remove_leftovers(self.run.root):
+            say(f"removed {len(left)} half-written files of the training before")
+        complete_record(self.run, monitor=cli.checkpoints.monitor)
         if other_experiment(self.changes):
             described = describe(cli.model, cli.datamodule, seed=cli.seed)
             fields["extra"] = described.pop("extra", {}) | fields.get("extra", {})

@@ -18,7 +18,9 @@ from segfocal.runs.layout import RunPaths
 from segfocal.runs.log import MetricsLog
 from segfocal.runs.provenance import file_sha256
 from segfocal.training.arguments import words_of_run
+from segfocal.training.assemble import is_main_process
 from segfocal.training.calibrate import find_temperature
+from segfocal.training.checkpoints import complete_record
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.concentration import note_absence
 from segfocal.training.interrupt import StopSignal
@@ -66,6 +68,8 @@ def score(
     # in float32, as `predict` computes
     words += [] if trained_in is None else ["--trainer.precision", "32-true"]
     cli = SegfocalCLI([*words, *argv], pretrained=False, run=run.config, trust=trust)
+    if is_main_process():
+        complete_record(run, monitor=cli.checkpoints.monitor)
     cli.datamodule.prepare_data()
     _need_images(cli.datamodule, stage, run=run)
     cli.datamodule.setup(verb)
@@ -85,20 +89,23 @@ def score(
     if cli.model.scores is None:
         raise SegfocalError(f"The data of {run.root} have no {stage} images: there is nothing to score.")
     values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    epoch = int(stored["epoch"]) + 1
+    step, epoch = int(stored["global_step"]), int(stored["epoch"]) + 1
+    if trainer.is_global_zero:
+        names = list(cli.datamodule.class_names)  # type: ignore[attr-defined]
+        previews.write(stage, names, checkpoint=sha256)
+        MetricsLog(run.metrics).append(values, step=step, epoch=epoch)
     write_scores(
         run,
         cli.model.scores,
         stage=stage,
         sha256=sha256,
         epoch=epoch,
+        step=step,
         groups=groups_of(cli.datamodule, stage),
         writes=trainer.is_global_zero,
         temperature=cli.model.temperature,
     )
     if trainer.is_global_zero:
-        previews.write(stage, list(cli.datamodule.class_names))  # type: ignore[attr-defined]
-        MetricsLog(run.metrics).append(values, step=int(stored["global_step"]), epoch=epoch)
         absent = note_absence(run, cli.model.loss)
         said = precision_line(str(trainer.precision), trained_in=trained_in)
         _print(values, cli, stage=stage, path=path, run=run, absent=absent, precision=said)

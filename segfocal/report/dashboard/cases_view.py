@@ -87,7 +87,7 @@ def _open_case(
     case: str, table: pl.DataFrame, runs: pl.DataFrame, sources: Sources, chosen: Selection, *, root: Path
 ) -> Any:
     row = table.filter(pl.col("image") == case).row(0)
-    known = [_slices(Path(run), sources.stage, case, root=root) for run in runs["run"].to_list()]
+    known = [_slices(row, sources.stage, case, root=root) for row in runs.iter_rows(named=True)]
     labels = sorted({label for slices in known for label in slices})
     label = chosen.slice if chosen.slice in labels else (labels[0] if labels else "")
     panels = [
@@ -145,10 +145,11 @@ def _panel(
     )
 
 
-def _slices(run: Path, stage: str, case: str, *, root: Path) -> dict[str, str]:
+def _slices(row: Mapping[str, Any], stage: str, case: str, *, root: Path) -> dict[str, str]:
+    run = Path(row["run"])
     try:
         inside(root, str(RunPaths(run).case_pictures / stage))
-        return pictured_cases(run, stage).get(case_stem(case), {})
+        return pictured_cases(run, stage, checkpoint=row["checkpoint"]).get(case_stem(case), {})
     except (SegfocalError, OSError):
         return {}
 

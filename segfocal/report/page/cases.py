@@ -110,7 +110,10 @@ class _Store:
     def __init__(self, runs: pl.DataFrame, stage: str) -> None:
         self.files: dict[str, bytes] = {}
         self.stage = stage
-        self.known = {run: pictured_cases(Path(run), stage) for run in runs["run"].to_list()}
+        self.known = {
+            run: pictured_cases(Path(run), stage, checkpoint=best)
+            for run, best in runs.select("run", "checkpoint").iter_rows()
+        }
         self.waiting: list[tuple[int, dict[str, str], str, bytes]] = []
         self.dropped = 0
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segfocal.runs.layout import RunPaths
-from segfocal.runs.pictures import case_picture, class_part
+from segfocal.runs.pictures import case_picture, class_part, read_pictured
 
 Bytes = NDArray[np.uint8]
 IGNORED = 255
@@ -58,12 +58,14 @@ class Layers:
     probability: Mapping[int, bytes] = field(default_factory=dict)
 
 
-def pictured_cases(run: Path, stage: str) -> dict[str, dict[str, str]]:
+def pictured_cases(run: Path, stage: str, *, checkpoint: str | None = None) -> dict[str, dict[str, str]]:
     """Return which cases of a run have pictures.
 
     Args:
         run: A run directory.
         stage: "val" or "test".
+        checkpoint: First 12 digits of the sha256 of the weights whose scores are shown: pictures that are
+            said to show others are left out. None takes any.
 
     Returns:
         Stem of the case (``case_stem`` of its name) to its slices: label ("" for an image) to the stem of the
@@ -71,8 +73,13 @@ def pictured_cases(run: Path, stage: str) -> dict[str, dict[str, str]]:
     """
     folder = RunPaths(run).case_pictures / stage
     found: dict[str, dict[str, str]] = {}
+    said = read_pictured(RunPaths(run), stage)
+    if said is not None and checkpoint is not None and said.checkpoint != checkpoint:
+        return {}
     for path in sorted(folder.glob("*.image.png")):
         stem = path.name.removesuffix(".image.png")
+        if said is not None and stem not in said.stems:
+            continue
         case, mark, label = stem.rpartition("@")
         if mark and label.isdigit():
             found.setdefault(case, {})[label] = stem

@@ -26,6 +26,7 @@ RUNS_SCHEMA = pl.Schema(
         "task": pl.String(),
         "class_names": pl.List(pl.String()),
         "checkpoint": pl.String(),  # first 12 digits of the best one's sha256
+        "best_step": pl.Int64(),  # optimizer steps behind it
         "trainable": pl.Int64(),  # parameters
         "parameters": pl.Int64(),
         "fit_s": pl.Float64(),
@@ -82,6 +83,7 @@ def _row(found: Mapping[str, Any], *, arm: str, name: str) -> dict[str, Any]:
         "task": found["task"],
         "class_names": info.get("class_names"),
         "checkpoint": str(best.get("sha256", ""))[:12] or None,
+        "best_step": best.get("step"),
         "trainable": parameters.get("trainable"),
         "parameters": parameters.get("total"),
         "fit_s": _mapping(info.get("timings")).get("fit_s"),

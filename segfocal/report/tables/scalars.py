@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,12 +15,16 @@ from segfocal.runs.log import whole_lines
 EXTRA_SCORES = ("ece", "nll", "brier", "aupr", "froc", "tuned_dice")
 
 
-def last_scalars(run_dirs: Iterable[str | Path], *, stage: str) -> pl.DataFrame:
+def last_scalars(
+    run_dirs: Iterable[str | Path], *, stage: str, steps: Mapping[str, int | None] | None = None
+) -> pl.DataFrame:
     """Return the last logged value of each of ``EXTRA_SCORES`` of a stage.
 
     Args:
         run_dirs: Run directories; those without ``metrics.csv`` add nothing.
         stage: "val" or "test".
+        steps: Run (as POSIX path) to the step of its best checkpoint: values of other steps are those of
+            other weights, and left out. Where it is None, every step counts.
 
     Returns:
         Columns run and one per score, null where a run never logged it.
@@ -30,23 +34,25 @@ def last_scalars(run_dirs: Iterable[str | Path], *, stage: str) -> pl.DataFrame:
         ['run', 'ece']
     """
     names = "|".join(map(re.escape, EXTRA_SCORES))
-    line = re.compile(rf"^\d+,\d+,{re.escape(stage)}/({names}),(\S+)$".encode(), re.MULTILINE)
+    line = re.compile(rf"^(\d+),\d+,{re.escape(stage)}/({names}),(\S+)$".encode(), re.MULTILINE)
     rows: list[dict[str, float | str]] = []
     for run in run_dirs:
-        found = _last(RunPaths(run).metrics, line)
+        found = _last(RunPaths(run).metrics, line, step=(steps or {}).get(Path(run).as_posix()))
         if found:
             rows.append({"run": Path(run).as_posix(), **found})
     schema = {"run": pl.String(), **dict.fromkeys(EXTRA_SCORES, pl.Float64())}
     return pl.DataFrame(rows, schema=schema)
 
 
-def _last(path: Path, line: re.Pattern[bytes]) -> dict[str, float]:
+def _last(path: Path, line: re.Pattern[bytes], *, step: int | None) -> dict[str, float]:
     try:
         data = whole_lines(path.read_bytes())
     except OSError:
         return {}
     values: dict[str, float] = {}
-    for name, text in line.findall(data):
+    for logged, name, text in line.findall(data):
+        if step is not None and int(logged) != step:
+            continue
         try:
             values[name.decode()] = float(text)
         except ValueError:  # a damaged line tells nothing

@@ -97,6 +97,7 @@ def _means(cases: pl.LazyFrame) -> pl.DataFrame:
             pl.col("distance_unit").drop_nulls().first(),
             *(pl.col(count).sum() for count in counts),
             pl.col("epoch").max(),
+            pl.col("step").max(),
         )
         .sort(KEYS)
         .collect()
@@ -127,8 +128,8 @@ def pick(table: pl.DataFrame, runs: pl.DataFrame, *, stage: str, tuned: bool = F
         tuned: Take the threshold chosen on validation; else 0.5, or in multiclass the argmax.
 
     Returns:
-        Its rows with ``arm`` and ``name`` added. Of a run whose best checkpoint has no rows, the checkpoint
-        that comes last in the file.
+        Its rows with ``arm`` and ``name`` added. Rows of other checkpoints than a run's best are left out
+        (``other_weights`` says so); where nobody knows the best, the checkpoint that comes last in the file.
     """
     rows = table.filter(pl.col("stage") == stage)
     if "threshold_kind" in rows.columns:
@@ -138,8 +139,32 @@ def pick(table: pl.DataFrame, runs: pl.DataFrame, *, stage: str, tuned: bool = F
     rows = rows.join(names, on="run", how="inner", maintain_order="left")
     is_best = pl.col("checkpoint") == pl.col("best")
     last = pl.col("checkpoint") == pl.col("checkpoint").last().over("run")
-    has_best = is_best.any().over("run").fill_null(value=False)
-    return rows.filter(pl.when(has_best).then(is_best).otherwise(last)).drop("best")
+    known = pl.col("best").is_not_null()
+    return rows.filter(pl.when(known).then(is_best).otherwise(last)).drop("best")
+
+
+def other_weights(table: pl.DataFrame, runs: pl.DataFrame, *, stage: str) -> dict[str, str]:
+    """Say which runs have scores of a stage, but none of their best checkpoint.
+
+    Args:
+        table: Of ``Gathered``.
+        runs: Of ``runs_table``.
+        stage: "val" or "test".
+
+    Returns:
+        Run to the steps of both, and the command that scores the best.
+    """
+    command = "test" if stage == "test" else "validate"
+    found: dict[str, str] = {}
+    for run, best, best_step in runs.select("run", "checkpoint", "best_step").iter_rows():
+        rows = table.filter((pl.col("run") == run) & (pl.col("stage") == stage))
+        if best is None or not rows.height or best in rows["checkpoint"]:
+            continue
+        newest = rows.sort("epoch", nulls_last=False).row(-1, named=True)
+        scored = newest["checkpoint"][:7] if newest["step"] is None else f"step {newest['step']}"
+        shown = best[:7] if best_step is None else f"step {best_step}"
+        found[run] = f"scores are of {scored}, best.ckpt is {shown}: run segfocal {command} --run {run}"
+    return found
 
 
 def stages(table: pl.DataFrame) -> list[str]:
