@@ -10,6 +10,8 @@ from fake_runs import case_rows, fake_run
 
 from segfocal.errors import SegfocalError
 from segfocal.report.figures.paired import verdict
+from segfocal.report.page.pictures import pictured_cases
+from segfocal.report.sources import read_sources
 from segfocal.report.tables.arms import group_arms
 from segfocal.report.tables.calibration import calibration_scores, precision_recall, reliability
 from segfocal.report.tables.concentration import FRACTIONS, absent, concentration
@@ -22,6 +24,9 @@ from segfocal.report.tables.provenance import class_counts, provenance
 from segfocal.report.tables.runs import RUNS_SCHEMA, runs_table
 from segfocal.report.tables.scalars import last_scalars
 from segfocal.report.tables.scores import gather, pick, stages
+from segfocal.runs import MetricsLog, update_info
+from segfocal.runs.cases import write_cases
+from segfocal.runs.pictures import write_pictured
 from segfocal.runs.read import scan_cases
 
 CLASSES = ("lesion", "vessel")
@@ -339,3 +344,49 @@ def test_a_torn_last_line_of_a_log_is_no_score(tmp_path):
     with run.metrics.open("ab") as file:
         file.write(b"30,1,test/ece,0.9")
     assert last_scalars([run.root], stage="test")["ece"].to_list() == [0.01]
+
+
+def of_another_best(folder, *, step):
+    """A run whose tables and pictures are of step 60, and whose best checkpoint is of a later one."""
+    run = fake_run(folder, pictures=True)
+    rows = case_rows(("a", "b"), ("lesion",), seed=0, skill=0.9)
+    write_cases(run, rows, stage="test", checkpoint="c" * 64, epoch=3, threshold_kind="fixed", step=60)
+    update_info(run, checkpoints={"best": {"sha256": "e" * 64, "step": step}})
+    return run
+
+
+def test_scores_of_other_weights_are_left_out_with_both_steps(tmp_path):
+    run = of_another_best(tmp_path / "run", step=140)
+    fake_run(tmp_path / "good", gamma=0.0)
+    sources = read_sources(find_runs([tmp_path]))
+    assert sources.scored_runs()["name"].to_list() == ["good"]
+    (left,) = sources.left_out
+    assert left[0] == "run"
+    assert left[1] == f"scores are of step 60, best.ckpt is step 140: run segfocal test --run {run.root}"
+
+
+def test_every_table_of_other_weights_is_left_out(tmp_path):
+    run = of_another_best(tmp_path / "run", step=140)
+    runs = runs_table([run.root])
+    for table in (calibration_scores, reliability, precision_recall, concentration):
+        assert table(runs, stage="test").height == 0
+
+
+def test_logged_scores_of_other_steps_are_left_out(tmp_path):
+    run = fake_run(tmp_path / "run")
+    log = MetricsLog(run.metrics)
+    log.append({"test/aupr": 0.25}, step=60, epoch=3)
+    log.append({"test/aupr": 0.5}, step=140, epoch=7)
+    for step, value in ((60, 0.25), (140, 0.5), (None, 0.5)):
+        assert last_scalars([run.root], stage="test", steps={run.root.as_posix(): step})["aupr"][0] == value
+
+
+def test_pictures_of_other_weights_are_not_shown(tmp_path):
+    run = fake_run(tmp_path / "run", pictures=True)
+    stems = set(pictured_cases(run.root, "test", checkpoint="e" * 12))
+    assert stems  # pictures of older versions do not say whose they are
+    write_pictured(run, "test", checkpoint="e" * 64, stems=stems)
+    assert set(pictured_cases(run.root, "test", checkpoint="e" * 12)) == stems
+    assert pictured_cases(run.root, "test", checkpoint="c" * 12) == {}
+    write_pictured(run, "test", checkpoint=None, stems=())  # a kill while they are written
+    assert pictured_cases(run.root, "test", checkpoint="e" * 12) == {}

@@ -6,7 +6,16 @@ import sys
 import pytest
 
 from segfocal.errors import SegfocalError
-from segfocal.runs import RunPaths, checkpoint, checkpoint_info, create_info, is_run, open_run, update_info
+from segfocal.runs import (
+    RunPaths,
+    checkpoint,
+    checkpoint_info,
+    create_info,
+    file_sha256,
+    is_run,
+    open_run,
+    update_info,
+)
 
 
 @pytest.fixture
@@ -94,3 +103,57 @@ def test_the_readers_need_no_torch():
     code = "import segfocal.runs.read, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def with_checkpoints(run):
+    """A run whose best and last checkpoints are recorded."""
+    run.checkpoints.mkdir(exist_ok=True)
+    for which in ("best", "last"):
+        path = run.checkpoints / f"{which}.ckpt"
+        path.write_bytes(which.encode() * 1000)
+        update_info(run, checkpoints={which: checkpoint_info(path)})
+    return run
+
+
+@pytest.mark.parametrize("place", [0, 1999, -1])
+@pytest.mark.parametrize("bit", [1, 128])
+def test_one_flipped_bit_is_named_with_the_whole_checkpoint(run, place, bit):
+    best = with_checkpoints(run).checkpoints / "best.ckpt"
+    content = bytearray(best.read_bytes())
+    content[place] ^= bit
+    best.write_bytes(content)
+    for which in ("best", "best.ckpt", best):
+        with pytest.raises(SegfocalError, match=r"best.ckpt is damaged or was changed: .*last.ckpt is whole"):
+            checkpoint(run, which)
+    assert checkpoint(run, "last").name == "last.ckpt"
+
+
+def test_a_cut_or_lengthened_checkpoint_is_named(run):
+    last = with_checkpoints(run).checkpoints / "last.ckpt"
+    for content in (b"", b"last" * 999, b"last" * 1001):
+        last.write_bytes(content)
+        with pytest.raises(SegfocalError, match="damaged or was changed"):
+            checkpoint(run, "last")
+
+
+def test_a_whole_checkpoint_may_take_the_place_of_a_damaged_one(run):
+    folder = with_checkpoints(run).checkpoints
+    (folder / "last.ckpt").write_bytes((folder / "best.ckpt").read_bytes())
+    assert checkpoint(run, "last") == folder / "last.ckpt"
+
+
+def test_a_checkpoint_that_was_announced_is_whole(run):
+    last = with_checkpoints(run).checkpoints / "last.ckpt"
+    last.write_bytes(b"the next one")
+    with pytest.raises(SegfocalError, match="damaged"):
+        checkpoint(run, "last")
+    update_info(
+        run, checkpoints={"last": {"file": "last.ckpt", "sha256": "0" * 64, "next_sha256": file_sha256(last)}}
+    )
+    assert checkpoint(run, "last") == last
+
+
+def test_a_file_that_run_json_does_not_name_is_taken_as_it_is(run, tmp_path):
+    with_checkpoints(run)
+    (tmp_path / "own.ckpt").write_bytes(b"mine")
+    assert checkpoint(run, tmp_path / "own.ckpt") == tmp_path / "own.ckpt"

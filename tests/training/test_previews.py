@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segfocal.runs import RunPaths
-from segfocal.runs.pictures import case_picture, case_stem, class_part
+from segfocal.runs.pictures import Pictured, case_picture, case_stem, class_part, read_pictured
 from segfocal.training.previews import Previews, flat_pictures, preview
 
 
@@ -75,8 +75,9 @@ def test_previews_write_a_case_of_any_name(tmp_path):
     previews.cases = [
         preview(np.zeros((3, 4, 5)), np.zeros((4, 5)), scores, stem=stem, task="binary", longest_px=8)
     ]
-    previews.write("test", ["a/b"])
-    names = sorted(path.name for path in (tmp_path / "cases" / "test").iterdir())
+    previews.write("test", ["a/b"], checkpoint="0" * 64)
+    names = sorted(path.name for path in (tmp_path / "cases" / "test").glob("*.png"))
+    assert read_pictured(run, "test") == Pictured("0" * 12, frozenset([stem]))
     assert names == sorted(
         f"{stem}.{kind}.png"
         for kind in ("image", "reference", "prediction", f"probability.{class_part('a/b')}")
