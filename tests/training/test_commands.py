@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from PIL import Image
 import segfocal
 from segfocal.__main__ import main
 from segfocal.data.synthetic import SyntheticData, bayes_dice
+from segfocal.errors import SegfocalError
 from segfocal.runs.info import file_sha256, read_info
 from segfocal.runs.scores import dice
 
@@ -256,8 +258,30 @@ def test_damaged_checkpoints_are_named(run_copy, capsys):
         file.write_bytes(content[: len(content) // 2])
     for words in (["test", "--run"], ["validate", "--run"], ["fit", "--resume"]):
         assert main([*words, str(run_copy)]) == 2
-        assert "ckpt as plain tensors; it is damaged" in capsys.readouterr().err
+        assert "ckpt is damaged or was changed: its sha256 is" in capsys.readouterr().err
     assert read_info(run_copy)["status"] == "finished"
+
+
+def test_one_flipped_bit_of_a_weight_is_named_by_every_command(run_copy, config, tmp_path, capsys):
+    path = run_copy / "checkpoints" / "best.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    out, images = str(tmp_path / "out"), str(tmp_path / "a.png")
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(images)
+    for words in (
+        ["test", "--run", str(run_copy)],
+        ["predict", "--run", str(run_copy), "--images", images, "--out", out],
+        ["export", "--run", str(run_copy), "--format", "torch", "--out", f"{out}.pt2"],
+        ["diagnose", "--run", str(run_copy)],
+        ["finetune", "--config", str(config), "--from", str(run_copy), "--run", out],
+    ):
+        assert main(words) == 2
+        assert "best.ckpt is damaged or was changed: its sha256 is" in capsys.readouterr().err
+    with pytest.raises(SegfocalError, match=r"last\.ckpt is whole: take it by --checkpoint last"):
+        segfocal.load(run_copy)
+    assert main(["test", "--run", str(run_copy), "--checkpoint", "last"]) == 0
+    assert not Path(out).exists()
 
 
 @pytest.mark.parametrize("words", [["test", "--run"], ["fit", "--allow-changes", "--resume"]])

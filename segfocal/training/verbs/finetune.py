@@ -16,7 +16,7 @@ from segfocal.models.weights_find import find_weights
 from segfocal.models.weights_report import LoadReport
 from segfocal.runs.history import write_history
 from segfocal.runs.info import create_info, read_info
-from segfocal.runs.layout import RunPaths, checkpoint, open_run
+from segfocal.runs.layout import RunPaths, checkpoint, is_run, open_run
 from segfocal.runs.own import remember
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_flag, take_option, words_of_run
@@ -73,6 +73,8 @@ def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
     cli = SegfocalCLI(argv, pretrained=False)
     settings = cli.finetune or Finetune()
     find_weights(path, checkpoint=settings.checkpoint)
+    if is_run(path):
+        checkpoint(RunPaths(path), settings.checkpoint)  # or say that it is damaged
     phases = phases_of(settings, ends=cli.ends)
     stop = StopSignal()
     with stop.listening():
