@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from segfocal.errors import SegfocalError
 
@@ -25,8 +27,8 @@ def find_weights(path: str | Path, *, checkpoint: str = "best") -> Path:
         An existing file.
 
     Raises:
-        SegfocalError: Where there is nothing at that path, no weights in the folder, or several to choose
-            from.
+        SegfocalError: Where there is nothing at that path, no weights in the folder, several to choose
+            from, or a checkpoint of a run that is no longer what its run.json records.
 
     Example:
         >>> find_weights("unet.pth")
@@ -37,6 +39,7 @@ Nothing is downloaded: give the path of a file on this machine.
     """
     root = Path(path)
     if root.is_file():
+        _check_unchanged(root)
         return root
     if not root.is_dir():
         found = "something that is neither" if root.exists() else "nothing"
@@ -54,16 +57,46 @@ Nothing is downloaded: give the path of a file on this machine.
 def _of_run(root: Path, checkpoint: str) -> Path:
     if checkpoint not in ("best", "last"):
         raise SegfocalError(f"checkpoint must be 'best' or 'last', got {checkpoint!r}.")
-    try:
-        recorded = json.loads((root / "run.json").read_text("utf-8"))["checkpoints"][checkpoint]["file"]
-    except (KeyError, TypeError, ValueError):
-        recorded = f"{checkpoint}.ckpt"
+    recorded = _entries(root).get(checkpoint, {}).get("file", f"{checkpoint}.ckpt")
     file = root / "checkpoints" / Path(str(recorded)).name
     if file.is_file():
+        _check_unchanged(file)
         return file
     raise SegfocalError(
         f"Expected the {checkpoint} checkpoint of the run {root} at {file}, found no such file. "
         f"Its checkpoints: {_listed(_weights_in(root / 'checkpoints'))}."
+    )
+
+
+def _entries(run: Path) -> dict[str, dict[str, Any]]:
+    """What run.json says of each checkpoint; nothing where it cannot be read."""
+    try:
+        known = json.loads((run / "run.json").read_text("utf-8"))["checkpoints"]
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    entries = known.items() if isinstance(known, dict) else ()
+    return {which: entry for which, entry in entries if isinstance(entry, dict)}
+
+
+def _check_unchanged(file: Path) -> None:
+    """Raise where a checkpoint in a run is not what its run.json records: a flipped bit gives other weights.
+
+    A kill between writing a file and recording it leaves one that another entry names.
+    """
+    run = file.resolve().parents[1]
+    entries = _entries(run) if file.resolve().parent.name == "checkpoints" else {}
+    own = [entry for entry in entries.values() if Path(str(entry.get("file"))).name == file.name]
+    recorded = own[0].get("sha256") if own else None
+    if not isinstance(recorded, str):
+        return
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found in {entry.get(key) for entry in entries.values() for key in ("sha256", "next_sha256")}:
+        return
+    raise SegfocalError(
+        f"{file} is damaged or was changed: its sha256 is {found[:12]}..., run.json records "
+        f"{recorded[:12]}.... Restore it from a copy, or take another checkpoint of the run "
+        "(finetune.checkpoint: last). To use it as it is, copy it out of the run and name the copy."
     )
 
 

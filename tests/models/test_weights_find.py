@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 
+import numpy as np
 import pytest
 
 from segfocal.errors import SegfocalError
@@ -58,3 +61,43 @@ def test_a_pipe_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SegfocalError, match="found something that is neither"):
         find_weights(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("named", ["run", "file"])
+def test_one_flipped_bit_in_a_checkpoint_of_a_run_is_refused(tmp_path, seed, named):
+    run, rng = tmp_path / "run", np.random.default_rng(seed)
+    files = {which: run / "checkpoints" / f"{which}.ckpt" for which in ("best", "last")}
+    files["best"].parent.mkdir(parents=True)
+    entries = {}
+    for which, file in files.items():
+        content = rng.bytes(5000)
+        file.write_bytes(content)
+        entries[which] = {"file": file.name, "sha256": hashlib.sha256(content).hexdigest()}
+    (run / "run.json").write_text(json.dumps({"checkpoints": entries}))
+    path = run if named == "run" else files["best"]
+    assert find_weights(path) == files["best"]
+    content = bytearray(files["best"].read_bytes())
+    content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    files["best"].write_bytes(content)
+    with pytest.raises(SegfocalError, match="is damaged or was changed") as raised:
+        find_weights(path)
+    for told in (
+        str(files["best"]),
+        entries["best"]["sha256"][:12],
+        hashlib.sha256(content).hexdigest()[:12],
+    ):
+        assert told in str(raised.value)
+    assert find_weights(run, checkpoint="last") == files["last"]
+    copy = tmp_path / "copy.ckpt"
+    copy.write_bytes(content)
+    assert find_weights(copy) == copy
+
+
+def test_runs_that_record_no_hash_are_not_checked(tmp_path):
+    file = tmp_path / "checkpoints" / "best.ckpt"
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    for text in ('{"checkpoints": {"best": {"file": "best.ckpt"}}}', '{"checkpoints": []}', "{"):
+        (tmp_path / "run.json").write_text(text)
+        assert find_weights(tmp_path) == file
