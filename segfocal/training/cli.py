@@ -21,6 +21,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.enums import StrEnum
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import (
+    BackboneFinetuning,
+    BaseFinetuning,
     BatchSizeFinder,
     EarlyStopping,
     LearningRateFinder,
@@ -58,6 +60,18 @@ register_type(torch.device, str, torch.device, fail_already_registered=False)
 yaml.SafeDumper.add_multi_representer(StrEnum, lambda dumper, word: dumper.represent_str(word.value))
 
 _HIGHER = ("dice", "iou", "precision", "recall", "dataset_dice", "dataset_iou")  # the better
+_FREEZES = (
+    "freezes an attribute backbone, which a SegmentationTask has not. Use segfocal finetune with "
+    "finetune.phases, which freezes parts."
+)
+_REFUSED: dict[type, str] = {
+    LearningRateFinder: "trains with rates of its own in place of model.schedule and cannot be used. Set "
+    "model.learning_rate, or search it: segfocal tune.",
+    BatchSizeFinder: "trains at a batch size that config.yaml does not show and cannot be used. Set "
+    "data.init_args.batch_size.",
+    BackboneFinetuning: _FREEZES,
+    BaseFinetuning: _FREEZES,
+}
 _UNWRITTEN = "Unable to serialize instance"  # what jsonargparse writes in the place of a value
 
 
@@ -233,16 +247,9 @@ class SegfocalCLI(LightningCLI):
             SegfocalError: With the nearest name.
         """
         given = _listed(self._get(self.config_init, "trainer")["callbacks"])
-        if any(isinstance(callback, LearningRateFinder) for callback in given):
-            raise SegfocalError(
-                "trainer.callbacks: LearningRateFinder trains with rates of its own in place of "
-                "model.schedule and cannot be used. Set model.learning_rate, or search it: segfocal tune."
-            )
-        if any(isinstance(callback, BatchSizeFinder) for callback in given):
-            raise SegfocalError(
-                "trainer.callbacks: BatchSizeFinder trains at a batch size that config.yaml does not show "
-                "and cannot be used. Set data.init_args.batch_size."
-            )
+        for callback in given:
+            if reason := _REFUSED.get(type(callback)):
+                raise SegfocalError(f"trainer.callbacks: {type(callback).__name__} {reason}")
         if not all(type(callback).__module__.startswith("pytorch_lightning.") for callback in given):
             return
         check_monitor("checkpoint.monitor", self.checkpoints.monitor, known)

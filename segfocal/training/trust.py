@@ -151,7 +151,9 @@ def published_only(restricted: bool, *, also: Collection[str] = ()) -> Iterator[
         yield
         return
     kept, forced = dict(parsing_settings), os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-    allowed = sorted({path for package in _PUBLIC for path in _published(package)} | _dotted(also))
+    # what was not imported is not named by a class path: nothing of it is needed
+    loaded = [package for package in _PUBLIC if package in sys.modules]
+    allowed = sorted({path for package in loaded for path in _published(package)} | _dotted(also))
     try:
         set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=allowed)
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"

@@ -220,7 +220,8 @@ CALLBACKS = {
     "EarlyStopping": ({"monitor": "nope"}, "metric `nope` which is not available", 1),
     "LearningRateFinder": ({}, "LearningRateFinder", 2),
     "BatchSizeFinder": ({}, "data.init_args.batch_size", 2),
-    "BackboneFinetuning": ({}, "backbone", 1),
+    "BackboneFinetuning": ({}, "segfocal finetune with finetune.phases", 2),
+    "BaseFinetuning": ({}, "segfocal finetune with finetune.phases", 2),
 }
 
 
