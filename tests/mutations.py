@@ -266,16 +266,40 @@ READERS = {
 TEXTS = ("coco", "dataset.json", "csv", "class table", "class_dict.csv", "labelmap.txt", "lines", "tusimple")
 
 
+def _places(content):
+    """Every place of a value in JSON: the container and its key."""
+    if isinstance(content, (dict, list)):
+        for key in content if isinstance(content, dict) else range(len(content)):
+            yield content, key
+            yield from _places(content[key])
+
+
+def _reworded(text, rng):
+    """Put a hostile word in the place of one value: of JSON, or of any word of another text."""
+    token = TOKENS[rng.integers(len(TOKENS))]
+    lines = text.split(b"\n")
+    number = int(rng.integers(len(lines)))
+    try:
+        content = json.loads(lines[number])
+        places = list(_places(content))
+        container, key = places[rng.integers(len(places))]
+        container[key] = "@"
+        lines[number] = json.dumps(content).encode().replace(b'"@"', token, 1)
+    except ValueError:
+        words = list(re.finditer(rb"[\w.#-]+", lines[number]))
+        if words:
+            word = words[rng.integers(len(words))]
+            lines[number] = lines[number][: word.start()] + token + lines[number][word.end() :]
+    return b"\n".join(lines)
+
+
 def mutated(content, rng, *, words):
     """Change a file: numbers of a text by hostile ones, bits, bytes, blocks, or its length."""
     data = bytearray(content)
     how = rng.integers(0, 7)
-    if words and how < 4:
+    if words and how < 6:
         for _ in range(rng.integers(1, 3)):
-            places = list(re.finditer(rb'-?\d+\.?\d*|"[^"]*"|\[[^\[\]]*\]', bytes(data)))
-            if places:
-                place = places[rng.integers(len(places))]
-                data[place.start() : place.end()] = TOKENS[rng.integers(len(TOKENS))]
+            data = bytearray(_reworded(bytes(data), rng))
         return bytes(data)
     head = len(data) if rng.random() < 0.4 else min(len(data), 512)
     for _ in range(rng.integers(1, 5)):

@@ -192,8 +192,10 @@ class _MaskLook:
         if size == self.size[::-1] and self.image.orientation >= 5:
             self.on_its_side = True
         elif size != self.size:
+            first = self.image.array.ndim == 3 and self.image.array.shape[1:] == size
+            hint = " The image's channels come first: save it as (height, width, channels)." if first else ""
             self.problems.append(
-                f"{path}: the mask is {size} px, its image {tuple(self.size)} (height, width)."
+                f"{path}: the mask is {size} px, its image {tuple(self.size)} (height, width).{hint}"
             )
         return mask
 

@@ -238,6 +238,14 @@ def test_masks_for_both_ways_of_reading_are_refused(tmp_path, capsys):
     assert not (tmp_path / "x.yaml").exists()
 
 
+def test_channels_that_come_first_are_named(tmp_path, capsys):
+    def write(path, seed):
+        np.save(path.with_suffix(".npy"), bands(seed, 3).transpose(2, 0, 1))
+
+    assert main(["fingerprint", str(write_set(tmp_path / "set", write)), "--processes", "1"]) == 2
+    assert "The image's channels come first: save it as (height, width, channels)" in capsys.readouterr().err
+
+
 def test_images_of_different_bands_are_refused(tmp_path, capsys):
     write_set(tmp_path / "set", KINDS["tiff 6 bands"][0])
     KINDS["tiff grey"][0](tmp_path / "set/images/p3", 3)
