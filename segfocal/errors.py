@@ -61,6 +61,7 @@ def reading(path: object, *, kind: str = "", remedy: str = "Restore the file.") 
         raise SegfocalError(f"{path}: there is no such file.") from error
     except Exception as error:  # on a damaged file decoders raise whatever they stumble over
         what = f" as {kind}" if kind else ""
+        remedy = "Free memory, or cut it into parts." if isinstance(error, MemoryError) else remedy
         raise SegfocalError(f"{path}: cannot be read{what} ({said(error, path)}). {remedy}") from error
 
 

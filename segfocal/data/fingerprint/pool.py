@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
 import cv2
 from rich.console import Console
 from rich.progress import track
+
+from segfocal.errors import SegfocalError
 
 _POOL_FROM = 64  # cases; below, starting processes takes longer than it saves
 
@@ -35,6 +38,9 @@ def each(
         processes: How many at once; None takes one per processor.
         what: What the items are, for the bar on stderr, which a terminal alone shows.
         pool_from: Fewest items for which processes are started.
+
+    Raises:
+        SegfocalError: Where a process was killed.
     """
     workers, shown = processes or os.cpu_count() or 1, sys.stderr.isatty()
     bar = {"description": what, "total": len(items), "console": Console(stderr=True), "disable": not shown}
@@ -42,5 +48,10 @@ def each(
         yield from track(map(work, items), **bar)  # type: ignore[arg-type]
         return
     fresh = get_context("spawn")  # a fork inherits the locks of threads that it does not have
-    with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from track(pool.map(work, items, chunksize=max(1, pool_from // 4)), **bar)  # type: ignore[arg-type]
+    try:
+        with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            yield from track(pool.map(work, items, chunksize=max(1, pool_from // 4)), **bar)  # type: ignore[arg-type]
+    except BrokenProcessPool as error:
+        raise SegfocalError(
+            f"a process that reads the {what} was killed (out of memory?). Use --processes 1."
+        ) from error

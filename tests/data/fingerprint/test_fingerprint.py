@@ -1,5 +1,6 @@
 """Folders as people have them: what is found, and a configuration that trains as it is written."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from segfocal.data.fingerprint.classes import judge_classes
 from segfocal.data.fingerprint.groups import guess_groups
 from segfocal.data.fingerprint.listing import list_folders
 from segfocal.data.fingerprint.pairing import find_match
+from segfocal.data.fingerprint.pool import each
 from segfocal.data.fingerprint.scan import scan
+from segfocal.errors import SegfocalError
 
 
 def save(path, array):
@@ -246,3 +249,12 @@ def test_looking_needs_no_torch(tmp_path):
         [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def _die(number):
+    os._exit(9)
+
+
+def test_a_killed_reader_ends_in_one_line():
+    with pytest.raises(SegfocalError, match=r"a process that reads the images was killed .out of memory"):
+        list(each(_die, range(4), processes=2, what="images", pool_from=1))
