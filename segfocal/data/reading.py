@@ -352,9 +352,11 @@ def _pillow(path: Path, palette: Palette, page: Page) -> Picture:
     png = head[:8] == b"\x89PNG\r\n\x1a\n"
     depth, kind = (head[24], head[25]) if png and len(head) == 26 else (8, 2)
     grey = kind == 0
+    maxval = _maxval(path) if head[:2] in (b"P2", b"P5", b"P3", b"P6") else 0
     with opened(path) as image:
         notes = _chosen_frame(path, image, page)
-        deep = depth == 16 and not grey  # Pillow cuts 16-bit colour PNG to 8 bits
+        # Pillow cuts 16-bit colours to 8 bits
+        deep = (depth == 16 and not grey) or (image.mode == "RGB" and maxval == 65535)
         array = _deep_png(path, image, grey=kind == 4) if deep else _pixels(image, palette)
         indexed = image.mode == "P"
         table = _palette(image) if indexed else None
@@ -368,8 +370,8 @@ def _pillow(path: Path, palette: Palette, page: Page) -> Picture:
         array = array // np.uint8(255 // (2**depth - 1))
     elif grey and depth in (2, 4):
         notes.append(f"{depth}-bit grey spread over 0 to 255")
-    if head[:2] in (b"P2", b"P5", b"P3", b"P6"):
-        array = _as_stored(array, _maxval(path), palette, notes)
+    if maxval:
+        array = _as_stored(array, maxval, palette, notes)
     return Picture(array, alpha, orientation, table, lossy, tuple(notes))
 
 
@@ -409,7 +411,7 @@ def _deep_png(path: Path, image: Image.Image, *, grey: bool) -> Array:
     image.load()  # OpenCV would return a truncated file as if it were whole
     array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if array is None:
-        raise SegfocalError(f"{path}: cannot be read as 16-bit colour PNG. Replace or remove the file.")
+        raise SegfocalError(f"{path}: cannot be read as 16-bit colours. Replace or remove the file.")
     order = [0, 3] if grey else [2, 1, 0, 3][: array.shape[2]]
     return np.ascontiguousarray(array[:, :, order])
 

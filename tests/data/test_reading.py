@@ -540,3 +540,12 @@ def test_plain_pictures_that_pack_to_next_to_nothing_are_read(tmp_path, name):
     Image.new("1", size).save(path, **options)
     assert read_array(path, palette="indices").shape == size[::-1]
     assert path.stat().st_size < 100_000
+
+
+def test_deep_ppm_keeps_its_depth(tmp_path):
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6\n# deep\n30 20\n65535\n" + DEEP.astype(">u2").tobytes())
+    assert_array_equal(read_array(path, palette="colors"), DEEP)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(SegfocalError, match=r"a\.ppm"):
+        read_array(path, palette="colors")

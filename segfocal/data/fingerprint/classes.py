@@ -149,7 +149,8 @@ def _check_many(pixels: Counter[int], *, colors: bool) -> None:
         raise SegfocalError(
             f"the masks hold {len(pixels)} or more different {'colours' if colors else 'values'}, too "
             "many for classes: they are lossy (JPEG), resized with interpolation, or probabilities. Save "
-            "them as PNG with one number per class, or set threshold where there is one class."
+            "them as PNG with one number per class"
+            + ("." if colors else ", or set threshold where there is one class.")
         )
     if len(pixels) == 1:
         raise SegfocalError(
