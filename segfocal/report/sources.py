@@ -128,7 +128,8 @@ def read_sources(
         stage=chosen,
         tuned=tuned,
         baseline=_baseline(baseline, runs, scores),
-        left_out=_left_out(runs, gathered, scores, stage=chosen),
+        left_out=_passed_over(runs, gathered, found, chosen=chosen, asked=stage is not None)
+        + _left_out(runs, gathered, scores, stage=chosen),
         study=study,
     )
 
@@ -147,6 +148,16 @@ def _baseline(wanted: str | None, runs: pl.DataFrame, scores: pl.DataFrame) -> s
         f"--baseline must name an arm or a run with scores, got {wanted!r}.{nearest(wanted, arms)} "
         f"Arms: {', '.join(arms) or 'none'}."
     )
+
+
+def _passed_over(
+    runs: pl.DataFrame, gathered: Gathered, found: list[str], *, chosen: str, asked: bool
+) -> list[tuple[str, str]]:
+    """Say where scores of a better split would be shown, were they of the best checkpoint."""
+    better = [] if asked or chosen not in found else found[: found.index(chosen)]
+    others = [(each, other_weights(gathered.table, runs, stage=each)) for each in better]
+    names = runs.select("run", "name").iter_rows()
+    return [(name, f"{each} {of[run]}") for run, name in names for each, of in others if run in of]
 
 
 def _left_out(

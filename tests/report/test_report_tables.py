@@ -10,6 +10,7 @@ from fake_runs import case_rows, fake_run
 
 from segfocal.errors import SegfocalError
 from segfocal.report.figures.paired import verdict
+from segfocal.report.page.page import _left_out
 from segfocal.report.page.pictures import pictured_cases
 from segfocal.report.sources import read_sources
 from segfocal.report.tables.arms import group_arms
@@ -363,6 +364,19 @@ def test_scores_of_other_weights_are_left_out_with_both_steps(tmp_path):
     (left,) = sources.left_out
     assert left[0] == "run"
     assert left[1] == f"scores are of step 60, best.ckpt is step 140: run segfocal test --run {run.root}"
+
+
+def test_where_validation_is_shown_instead_the_old_test_scores_are_named(tmp_path):
+    run = of_another_best(tmp_path / "run", step=140)
+    rows = case_rows(("a", "b"), ("lesion",), seed=0, skill=0.7)
+    write_cases(run, rows, stage="val", checkpoint="e" * 64, epoch=7, threshold_kind="fixed", step=140)
+    sources = read_sources([run.root])
+    assert (sources.stage, sources.scores["checkpoint"].unique().to_list()) == ("val", ["e" * 12])
+    (left,) = sources.left_out
+    said = "test scores are of step 60, best.ckpt is step 140: run segfocal test --run"
+    assert left == ("run", f"{said} {run.root}")
+    assert "Left out of the scores</p>" in _left_out(sources)
+    assert read_sources([run.root], stage="val").left_out == []  # asked for
 
 
 def test_every_table_of_other_weights_is_left_out(tmp_path):

@@ -114,8 +114,8 @@ def _left_out(sources: Sources) -> str:
     if not sources.left_out:
         return ""
     items = "".join(f"<li>{text(name)}: {text(reason)}</li>" for name, reason in sources.left_out)
-    count = len(sources.left_out)
-    head = f"Left out of the scores: {count} of {sources.runs.height} runs"
+    count = len({name for name, _ in sources.left_out} - set(sources.scores["name"]))
+    head = "Left out of the scores" + (f": {count} of {sources.runs.height} runs" if count else "")
     return f'<div class="left-out"><p>{head}</p><ul>{items}</ul></div>'
 
 
