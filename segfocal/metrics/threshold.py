@@ -78,7 +78,7 @@ def choose(scores: Scores, *, images: int) -> Choice:
     """
     if not images:
         return Choice(0.5, 0.5, images)
-    best = float(GRID[_nearest_to_half(mean_ignoring_nan(scores, axis=0))])
+    best = float(GRID[_nearest_to_half(mean_ignoring_nan(scores, axis=0)[None])[0]])
     gains = held_out_gains(scores)
     if images < 2 or len(gains) < 2:
         return Choice(0.5, best, images)
@@ -98,7 +98,7 @@ def held_out_gains(scores: Scores) -> Scores:
     missing = np.isnan(scores)
     filled = np.where(missing, mean_ignoring_nan(scores, axis=0), scores)
     others = filled.sum(axis=0) - filled
-    chosen = np.array([_nearest_to_half(row) for row in others])
+    chosen = _nearest_to_half(others)
     rows = np.arange(len(scores))
     kept = ~(missing[rows, chosen] & missing[:, HALF])
     gains: Scores = (filled[rows, chosen] - filled[:, HALF])[kept]
@@ -208,11 +208,12 @@ def _histogram(channel: Channel) -> Tensor:
     return torch.bincount(cells, minlength=2 * STEPS + 1)[:-1].view(2, STEPS)
 
 
-def _nearest_to_half(scores: Scores) -> int:
-    """Return the place of the best threshold."""
+def _nearest_to_half(scores: Scores) -> NDArray[np.intp]:
+    """Return the place of the best threshold of each row of (rows, thresholds)."""
     # sums of the same numbers in another order differ in the last digit
-    best = np.flatnonzero(scores >= scores.max() - 1e-9)
-    return int(best[np.argmin(np.abs(GRID[best] - 0.5))])
+    best = scores >= scores.max(axis=1, keepdims=True) - 1e-9
+    places: NDArray[np.intp] = np.where(best, np.abs(GRID - 0.5), np.inf).argmin(axis=1)
+    return places
 
 
 def _lower_limit(gains: Scores) -> float:

@@ -86,7 +86,8 @@ class Presence:
         shape = images, len(facts.class_names)
         held = threaded(lambda index: cases.labels(index).rows.held(), range(images))
         holding = np.array(held, dtype=np.int64).reshape(shape).sum(axis=0)
-        if not holding.all():  # what is too small for the size of the network may be in the files
+        # what is too small for the size of the network may be in the files
+        if not holding.all() and data.network_size() is not None:
             held = threaded(cases.holds, range(images))
             holding = np.array(held, dtype=np.int64).reshape(shape).sum(axis=0)
         return cls(facts, images, holding)
