@@ -1,6 +1,6 @@
 """Mutated files read in a process of its own with bounded memory: a success, or one line that names the file.
 
-``python tests/mutations.py FOLDER READER TRIALS [SEED]`` prints what fell, as JSON.
+``python tests/mutations.py FOLDER READER,... TRIALS [SEED]`` writes what fell into ``FOLDER/fell.json``.
 """
 
 import gzip
@@ -345,15 +345,16 @@ def trial(name, place, seed):
 
 
 def main():
-    """Run the trials of one reader; the number of each is written first, so that a crash can be told."""
-    place, name, trials, *rest = sys.argv[1:]
+    """Run the trials of some readers; the number of each is written first, so that a crash can be told."""
+    place, names, trials, *rest = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     first = int(rest[0]) if rest else 0
     fell = []
-    for seed in range(first, first + int(trials)):
-        Path(place, "seed").write_text(str(seed))
-        if wrong := trial(name, place, seed):
-            fell.append((seed, wrong))
+    for name in names.split(","):
+        for seed in range(first, first + int(trials)):
+            Path(place, "seed").write_text(f"{name}, seed {seed}")
+            if wrong := trial(name, place, seed):
+                fell.append((name, seed, wrong))
     Path(place, "fell.json").write_text(json.dumps(fell))
 
 
