@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segfocal.data.cases import CaseSet
 from segfocal.data.checks import check_classes, check_labels
+from segfocal.data.content import content_hashes, readable
 from segfocal.data.leaks import Member, check_leaks
 from segfocal.data.loaders import Patches, image_loader, patch_loader
 from segfocal.data.patches import Sample
@@ -140,18 +143,56 @@ class CaseData(pl.LightningDataModule, ABC):
         return self._needed("train").counts()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data: a sha256 of names, splits and content, and counts of images."""
-        digest = hashlib.sha256(f"{self.task} {self.class_names}".encode())
+        """Return what identifies the data: hashes of names, splits and content, and counts of images.
+
+        Returns:
+            ``sha256`` of all, ``splits`` (one of each split, so that others of the same test images are
+            known), ``images`` (their number in each split), ``task`` and ``class_names``.
+        """
+        contents = self._contents()
+        whole = hashlib.sha256(f"{self.task} {self.class_names}".encode())
+        splits = {}
         for split in self.splits():
+            digest = hashlib.sha256(f"{self.task} {self.class_names}".encode())
             source = self.cases(split).source
             for index, name in enumerate(source.names):
-                digest.update(f"\0{split}\0{name}\0".encode() + source.identity(index))
+                digest.update(_bytes(f"\0{name}\0") + source.identity(index, contents))
+            splits[split] = digest.hexdigest()
+            whole.update(f"\0{split}\0{splits[split]}".encode())
         return {
-            "sha256": digest.hexdigest(),
+            "sha256": whole.hexdigest(),
+            "splits": splits,
             "images": {split: len(self.cases(split)) for split in self.splits()},
             "task": self.task,
             "class_names": self.class_names,
         }
+
+    def former_sha256(self) -> str:
+        """Return the hash of all that earlier versions wrote, which knows images by names and sizes alone."""
+        digest = hashlib.sha256(f"{self.task} {self.class_names}".encode())
+        for split in self.splits():
+            source = self.cases(split).source
+            for index, name in enumerate(source.names):
+                digest.update(f"\0{split}\0{name}\0".encode() + source.former_identity(index))
+        return digest.hexdigest()
+
+    def file_hashes(self) -> dict[str, str]:
+        """Return a hash of the content of every file behind the cases, by its path below their common folder.
+
+        Cases that lie in no file of ours are missing.
+        """
+        found = self._contents()
+        if not found:
+            return {}
+        common = os.path.commonpath([os.path.abspath(path.parent) for path in found])
+        return {readable(os.path.relpath(path, common)): each.hex() for path, each in found.items()}
+
+    def _contents(self) -> dict[Path, bytes]:
+        """Return hashes of the files of all cases; files that have not changed are not read again."""
+        sources = [self.cases(split).source for split in self.splits()]
+        return content_hashes(
+            path for source in sources for index in range(len(source)) for path in source.case_files(index)
+        )
 
     def setup(self, stage: str) -> None:
         """Find the images that a stage needs; for fit, see that there is something to learn and to score.
@@ -223,3 +264,8 @@ class CaseData(pl.LightningDataModule, ABC):
 
     def _ranks(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+
+def _bytes(text: str) -> bytes:
+    """Return a name as bytes, also one that no encoding has."""
+    return text.encode("utf-8", "surrogatepass")

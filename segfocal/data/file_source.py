@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,25 @@ class FileSource(Source):
         """Return the file of the image."""
         return (self.files[index].image,)
 
-    def identity(self, index: int) -> bytes:
+    def case_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files of image, masks and region."""
+        pair = self.files[index]
+        masks = (*pair.masks, *(path for files in pair.more for path in files), pair.region)
+        return (pair.image, *(path for path in masks if path is not None))
+
+    def identity(self, index: int, contents: Mapping[Path, bytes]) -> bytes:
+        """Return a hash of the name of the image and of what its file, masks and region hold."""
+        pair = self.files[index]
+        digest = hashlib.sha256(os.fsencode(pair.image.name) + b"\0" + contents[pair.image])
+        for path in pair.masks:
+            digest.update(b"absent" if path is None else contents[path])
+        for path in (path for files in pair.more for path in files):
+            digest.update(b"more" + contents[path])
+        if pair.region is not None:
+            digest.update(b"region" + contents[pair.region])
+        return digest.digest()
+
+    def former_identity(self, index: int) -> bytes:
         """Return a hash of the masks' bytes and of name and size of the image file."""
         pair = self.files[index]
         digest = hashlib.sha256(f"{pair.image.name} {pair.image.stat().st_size}".encode())

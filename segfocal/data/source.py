@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +54,24 @@ class Source(ABC):
         """Return where pixels count, ``(H, W)``; None: all that ``mask`` does not ignore."""
         return None
 
-    def identity(self, index: int) -> bytes:
-        """Return bytes that change whenever the case does; they enter the fingerprint."""
+    def case_files(self, index: int) -> tuple[Path, ...]:
+        """Return all files whose content tells a case, its masks included; none where pixels are compared."""
+        return ()
+
+    def identity(self, index: int, contents: Mapping[Path, bytes]) -> bytes:
+        """Return bytes that change whenever the case does; they enter the fingerprint.
+
+        Args:
+            index: Of the case.
+            contents: Hashes of its files.
+        """
+        return self._of_pixels(index)
+
+    def former_identity(self, index: int) -> bytes:
+        """Return what the fingerprints of earlier versions hold: images by their names and sizes alone."""
+        return self._of_pixels(index)
+
+    def _of_pixels(self, index: int) -> bytes:
         digest = hashlib.sha256()
         for array in (self.image(index), self.mask(index)):
             digest.update(f"{array.dtype}{array.shape}".encode())

@@ -10,7 +10,7 @@ import polars as pl
 
 from segfocal.errors import SegfocalError, nearest
 from segfocal.report.study import StudyNumbers
-from segfocal.report.tables.runs import runs_table
+from segfocal.report.tables.runs import runs_table, with_stage
 from segfocal.report.tables.scalars import last_scalars
 from segfocal.report.tables.scores import Gathered, gather, other_weights, pick, stages
 
@@ -55,9 +55,9 @@ class Sources:
         return self.study.estimates(tuned=self.tuned)
 
     def data_of(self) -> dict[str, frozenset[str]]:
-        """Return the fingerprints of the data that each arm's runs saw; several with folds."""
+        """Return the hashes of the images that each arm's runs were scored on; several with folds."""
         found: dict[str, set[str]] = {}
-        for arm, data in self.scored_runs().select("arm", "data").iter_rows():
+        for arm, data in self.scored_runs().select("arm", "scored").iter_rows():
             found.setdefault(arm, set()).add(str(data or "unknown"))
         return {arm: frozenset(data) for arm, data in found.items()}
 
@@ -109,8 +109,8 @@ def read_sources(
     """
     runs = runs_table(run_dirs, arms=arms)
     gathered = gather(run_dirs, before=before)
-    usable = runs.filter(pl.col("problem").is_null())
     found = stages(gathered.table)
+    usable = runs.filter(pl.col("problem").is_null())
     if stage is not None and stage not in found:
         known = ", ".join(found) or "none: no run was tested"
         raise SegfocalError(
@@ -119,6 +119,7 @@ def read_sources(
     picked = {each: pick(gathered.table, usable, stage=each, tuned=tuned) for each in found}
     chosen = stage or next((each for each in found if picked[each].height), (*found, "test")[0])
     scores = picked[chosen] if found else pick(gathered.table, usable, stage=chosen, tuned=tuned)
+    runs = with_stage(runs, stage=chosen)
     steps = dict(runs.select("run", "best_step").iter_rows())
     return Sources(
         runs=runs,

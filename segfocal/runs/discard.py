@@ -28,6 +28,7 @@ def discard_untrained(paths: RunPaths) -> bool:
         paths.calibration,
         paths.config,
         paths.history,
+        paths.data_files,
         paths.info,
     ):
         with suppress(OSError):

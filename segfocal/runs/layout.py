@@ -39,6 +39,11 @@ class RunPaths:
         return self.root / "config_history.json"
 
     @property
+    def data_files(self) -> Path:
+        """What each file of the data held when the run began (see ``segfocal.runs.data_files``)."""
+        return self.root / "data_files.json"
+
+    @property
     def metrics(self) -> Path:
         """Everything logged, one value per line (see ``segfocal.runs.log``)."""
         return self.root / "metrics.csv"

@@ -104,6 +104,14 @@ class StudyFolder:
         """The study file as it was given."""
         return self.root / "study.yaml"
 
+    def data_files(self, sha256: str) -> Path:
+        """Return where the hashes of a data set's files are kept.
+
+        Args:
+            sha256: Of the data set.
+        """
+        return self.root / "data" / f"{sha256[:16]}.json"
+
     @cached_property
     def plan(self) -> dict[str, Any]:
         """The content of plan.json.

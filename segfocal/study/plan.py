@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.runs.data_files import write_data_files
 from segfocal.runs.write import make_folder, write_bytes, write_json
 from segfocal.study.cells import Expansion, expand
 from segfocal.study.contrasts import contrast_table
@@ -18,7 +19,7 @@ from segfocal.study.document import Dataset, Study, read_study
 from segfocal.study.folder import SCHEMA_VERSION, StudyFolder
 from segfocal.study.keys import check_config
 from segfocal.study.merge import Config, digest
-from segfocal.study.sources import check_leaking, fingerprint, test_groups
+from segfocal.study.sources import check_leaking, file_hashes, fingerprint, test_groups
 
 KEPT = "validated.json"  # what `segfocal.study.validation` has seen to be sound
 
@@ -166,6 +167,11 @@ def _write(folder: StudyFolder, study: Study, text: bytes, content: dict[str, An
         if stage.checkpoint is not None:
             _keep(stage.checkpoint, folder.root / content["stages"][stage.name]["checkpoint"])
     write_bytes(folder.text_file, text, option="--out")
+    for data in content["data"]:
+        hashes = file_hashes(data["section"], folds=data["folds"], name=data["name"])
+        if hashes:
+            make_folder(folder.data_files(data["sha256"]).parent, option="--out")
+            write_data_files(folder.data_files(data["sha256"]), hashes)
     write_json(folder.plan_file, content)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from segfocal.data.content import content_hashes, readable
 from segfocal.data.division import expand
 from segfocal.data.leaks import check_leaks
 from segfocal.errors import SegfocalError
@@ -16,15 +17,16 @@ from segfocal.study.divisions import divide, knows
 from segfocal.study.merge import digest
 from segfocal.study.signatures import find_class, signature
 
-HASHED_KIB = 64
+HASHED_KIB = 64  # of the beginning and the end of files, in the hashes of earlier versions
+CONTENT = "xxh3_128"
 GENERATED = "segfocal.data.synthetic.data.SyntheticData"
 
 
 def fingerprint(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> dict[str, Any]:
     """Return what identifies the data of a configuration.
 
-    Of every file: its path below the root, its size, and the sha256 of its first and last 64 KiB. Data
-    without a root (generated) are identified by their arguments.
+    Of every file: its path below the root and a hash of its content. Data without a root (generated) are
+    identified by their arguments.
 
     Args:
         section: The section ``data``, before folds, fractions and seeds.
@@ -32,26 +34,70 @@ def fingerprint(section: Mapping[str, Any] | None, *, folds: int | None, name: s
         name: Of the data set, for messages.
 
     Returns:
-        ``sha256``, ``files`` (their number) and ``bytes`` (their size).
+        ``sha256``, ``files`` (their number), ``bytes`` (their size) and ``content`` (how they are hashed).
 
     Raises:
         SegfocalError: Where folders or files are missing.
     """
-    arguments = _arguments(section)
-    if arguments.get("root") is None:
-        return {"sha256": digest(section), "files": 0, "bytes": 0}
-    root = Path(expand(str(arguments["root"])))
+    if _arguments(section).get("root") is None:
+        return {"sha256": digest(section), "files": 0, "bytes": 0, "content": CONTENT}
+    whole, size, count = hashlib.sha256(), 0, 0
+    for path, place, found in _hashed(section, folds=folds, name=name):
+        size += path.stat().st_size
+        whole.update(os.fsencode(place) + b"\0" + found + b"\n")
+        count += 1
+    return {"sha256": whole.hexdigest(), "files": count, "bytes": size, "content": CONTENT}
+
+
+def former_sha256(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> str:
+    """Return the hash of data as earlier versions made it: of the first and last 64 KiB of every file.
+
+    Args:
+        section: As for `fingerprint`.
+        folds: Likewise.
+        name: Likewise.
+    """
+    if _arguments(section).get("root") is None:
+        return digest(section)
+    whole = hashlib.sha256()
+    for path, place in _placed(section, folds=folds, name=name):
+        part, length = _part(path)
+        whole.update(f"{place}\0{length}\0{part}\n".encode())
+    return whole.hexdigest()
+
+
+def file_hashes(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> dict[str, str]:
+    """Return the hash of the content of every file, by its path below the root.
+
+    Args:
+        section: As for `fingerprint`.
+        folds: Likewise.
+        name: Likewise.
+    """
+    if _arguments(section).get("root") is None:
+        return {}
+    return {readable(place): found.hex() for _, place, found in _hashed(section, folds=folds, name=name)}
+
+
+def _hashed(
+    section: Mapping[str, Any] | None, *, folds: int | None, name: str
+) -> list[tuple[Path, str, bytes]]:
+    placed = _placed(section, folds=folds, name=name)
+    found = content_hashes(path for path, _ in placed)
+    return [(path, place, found[path]) for path, place in placed]
+
+
+def _placed(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> list[tuple[Path, str]]:
+    """Return the files of data, and their paths below the root."""
+    root = Path(expand(str(_arguments(section)["root"])))
     try:
         files = _files(section or {}, root, folds=folds)
     except SegfocalError as error:
         raise SegfocalError(f"data set {name!r}: {error}") from error
-    whole, size = hashlib.sha256(), 0
-    for path in files:
-        part, length = _part(path, path.stat().st_mtime_ns)
-        size += length
-        place = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        whole.update(f"{place}\0{length}\0{part}\n".encode())
-    return {"sha256": whole.hexdigest(), "files": len(files), "bytes": size}
+    return [
+        (path, path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name)
+        for path in files
+    ]
 
 
 def test_groups(section: Mapping[str, Any] | None, *, folds: int | None) -> int | None:
@@ -129,9 +175,8 @@ def _default(class_path: str, argument: str) -> Any:
     return ast.literal_eval(default)
 
 
-@cache
-def _part(path: Path, changed_ns: int) -> tuple[str, int]:
-    """Hash of the first and last 64 KiB, and the size; remembered as long as the file does not change."""
+def _part(path: Path) -> tuple[str, int]:
+    """Return a hash of the first and last 64 KiB, and the size."""
     length, limit = path.stat().st_size, HASHED_KIB * 1024
     with path.open("rb") as file:
         content = file.read(limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import Trainer
@@ -12,6 +12,7 @@ from segfocal.data.base import CaseData
 from segfocal.metrics.temperature import TemperatureFit
 from segfocal.runs.info import read_info, update_info
 from segfocal.runs.layout import RunPaths
+from segfocal.training.record import data_sha256
 
 if TYPE_CHECKING:
     from segfocal.training.task import SegmentationTask
@@ -40,7 +41,7 @@ def find_temperature(
     known = info.get("temperatures", {}).get(sha256[:12])
     if known is not None:
         return known
-    if not has_validation(data) or not _same_data(data, argv, known=info.get("data", {}).get("sha256")):
+    if not has_validation(data) or not _same_data(data, argv, known=info.get("data", {})):
         return None
     assert task.facts is not None
     task.fitting = fit = TemperatureFit(
@@ -65,8 +66,8 @@ def has_validation(data: Any) -> bool:
     return is_overridden("val_dataloader", data)
 
 
-def _same_data(data: Any, argv: Sequence[str], *, known: str | None) -> bool:
+def _same_data(data: Any, argv: Sequence[str], *, known: Mapping[str, Any]) -> bool:
     """Only overrides can change the data, and only then is it worth reading all masks to find out."""
     if not any(word.startswith(("--data", "--config")) for word in argv):
         return True
-    return bool(data.fingerprint()["sha256"] == known)
+    return data_sha256(data, known=known) == known.get("sha256")

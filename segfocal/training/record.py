@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from segfocal.runs.calibration import write_calibration
 from segfocal.runs.cases import CASES_SCHEMA, replace_rows, write_cases
 from segfocal.runs.concentration import write_concentration
 from segfocal.runs.curves import write_curves
+from segfocal.runs.data_files import write_data_files
 from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths
 from segfocal.training.evaluation import StageScores
@@ -51,6 +53,38 @@ def describe(task: SegmentationTask, data: Any, *, seed: Any) -> dict[str, Any]:
         fields["preprocess"] = data.preprocess_settings()
         fields["seeds"]["data"] = data.seed
     return fields
+
+
+def data_sha256(data: Any, *, known: Mapping[str, Any]) -> str:
+    """Return the hash of data as a run recorded them: by the content of all files, or the earlier way.
+
+    Args:
+        data: The data module.
+        known: What its run.json says about data; without ``splits`` an earlier version wrote it.
+    """
+    if isinstance(data, CaseData) and is_former(known):
+        return data.former_sha256()
+    return str(data.fingerprint()["sha256"])
+
+
+def is_former(known: Mapping[str, Any]) -> bool:
+    """Return whether a run recorded images by their names and sizes alone, as earlier versions did.
+
+    Args:
+        known: What its run.json says about data.
+    """
+    return "sha256" in known and "splits" not in known
+
+
+def record_files(run: RunPaths, data: Any) -> None:
+    """Write what each file of the data holds, so that later changes are named.
+
+    Args:
+        run: The run directory's paths.
+        data: The data module; one of other libraries has no files that are known.
+    """
+    if isinstance(data, CaseData):
+        write_data_files(run.data_files, data.file_hashes())
 
 
 def count_parameters(network: nn.Module) -> dict[str, int]:

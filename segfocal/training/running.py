@@ -13,6 +13,7 @@ from pytorch_lightning import Trainer
 
 from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
+from segfocal.runs.data_files import changed_files
 from segfocal.runs.history import (
     Change,
     differences,
@@ -33,7 +34,7 @@ from segfocal.training.cli import SegfocalCLI
 from segfocal.training.evaluation import validation_names
 from segfocal.training.interrupt import Interrupted
 from segfocal.training.prepare import background_note
-from segfocal.training.record import describe
+from segfocal.training.record import data_sha256, describe, is_former, record_files
 from segfocal.yaml_text import read_mapping
 
 _RANKS_RUN = "SEGFOCAL_RUN_OF_RANK_0"
@@ -143,6 +144,7 @@ class Resumption:
             described = describe(cli.model, cli.datamodule, seed=cli.seed)
             fields["extra"] = described.pop("extra", {}) | fields.get("extra", {})
             fields = described | fields
+            record_files(self.run, cli.datamodule)
         if self.changes:
             words = ["segfocal", *self.command]
             write_history(self.run, cli.settings(), command=words, step=self.step, changes=self.changes)
@@ -212,15 +214,25 @@ def changed_data(
     Raises:
         SegfocalError: With both fingerprints, unless that is allowed.
     """
-    found = str(cli.datamodule.fingerprint()["sha256"])  # type: ignore[attr-defined]
-    known = str(info.get("data", {}).get("sha256", found))
+    recorded = info.get("data", {})
+    found = data_sha256(cli.datamodule, known=recorded)
+    known = str(recorded.get("sha256", found))
     if known == found:
+        if is_former(recorded) and isinstance(cli.datamodule, CaseData) and is_main_process():
+            say(
+                f"{run.root} was begun by an earlier version: its images are compared by name and size, "
+                "its masks by content"
+            )
         return list(changes)
     other = [Change(key="data (sha256)", old=known[:12], new=found[:12])]
     if not allowed:
         moved = [change for change in changes if change["key"].startswith("data.")]
+        files = ""
+        if isinstance(cli.datamodule, CaseData):
+            files = changed_files(run.data_files, cli.datamodule.file_hashes())
         raise SegfocalError(
-            f"The data differ from those that {run.root} was trained on: {in_words([*moved, *other])}. "
+            f"The data differ from those that {run.root} was trained on: {in_words([*moved, *other])}"
+            f"{f' ({files})' if files else ''}. "
             "Restore them, train a new run with --run, or add --allow-changes."
         )
     return [*changes, *other]

@@ -372,3 +372,21 @@ def test_names_become_short_plain_and_distinct():
     ]
     assert clean("\n") == "(no name)"
     assert len(set(distinct(["x" * 300, "x" * 301, "x" * 48]))) == 3
+
+
+def test_arms_of_other_training_images_are_compared_on_the_same_test_images(tmp_path, capsys):
+    """Training fractions change what is trained on alone."""
+    for gamma, whole in ((1.0, "a"), (2.0, "b")):
+        hashes = {"train": whole * 64, "val": "c" * 64, "test": "d" * 64}
+        data = {"sha256": whole * 64, "splits": hashes}
+        for seed in (0, 1):
+            fake_run(tmp_path / "runs" / f"{whole}{seed}", seed=seed, gamma=gamma, data=data)
+    sources = read_sources(find_runs([tmp_path / "runs"]))
+    assert set().union(*sources.data_of().values()) == {"d" * 64}
+    assert sources.other_data() == ""
+    assert len(sources.data_of()) == 2
+    # where one arm's test images are others, it is apart
+    data = {"sha256": "a" * 64, "splits": {"train": "a" * 64, "val": "c" * 64, "test": "e" * 64}}
+    fake_run(tmp_path / "runs" / "other", seed=0, gamma=3.0, data=data)
+    assert "Comparable are only arms" in read_sources(find_runs([tmp_path / "runs"])).other_data()
+    assert read_sources(find_runs([tmp_path / "runs"]), stage="val").other_data() == ""

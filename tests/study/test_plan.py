@@ -1,6 +1,8 @@
 """Planning: which cells there are, what they are called, and every mistake that is met before they run."""
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -213,9 +215,36 @@ def test_changed_image_stops_the_study_and_names_the_data_set(tmp_path, images):
     check_data(folder)
     (images / "notes.txt").write_text("read by nobody")
     check_data(folder)
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(images / "masks" / "p1_1.png")
-    with pytest.raises(SegfocalError, match="data set 'eyes' changed since the study was planned"):
+    path = images / "images" / "p1_1.png"
+    kept, content = path.stat(), path.read_bytes()
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    assert path.stat().st_size == len(content)
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    words = r"data set 'eyes' changed since the study was planned: .* \(1 changed: images/p1_1\.png\)"
+    with pytest.raises(SegfocalError, match=words):
         check_data(folder)
+    path.write_bytes(content)
+    check_data(folder)
+
+
+def test_a_study_of_an_earlier_version_goes_on_with_a_line(tmp_path, images, capsys):
+    """It knew the beginning and the end of each file."""
+    folder = planned(tmp_path, study=STUDY + "folds: 2\ndatasets: {eyes: {}}\n", config=on_folder(images))
+    plan = json.loads(folder.plan_file.read_text())
+    for data in plan["data"]:
+        del data["content"]
+        whole = hashlib.sha256()
+        for path in sorted(images.glob("*/*.png")):
+            part = hashlib.sha256(path.read_bytes()).hexdigest()
+            place = path.relative_to(images).as_posix()
+            whole.update(f"{place}\0{path.stat().st_size}\0{part}\n".encode())
+        data["sha256"] = whole.hexdigest()
+    folder.plan_file.write_text(json.dumps(plan))
+    check_data(StudyFolder(folder.root))
+    assert "was planned on by an earlier version" in capsys.readouterr().err
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(images / "masks" / "p1_1.png")
+    with pytest.raises(SegfocalError, match="changed since the study was planned"):
+        check_data(StudyFolder(folder.root))
 
 
 def test_checkpoint_from_outside_is_kept_and_enters_the_name(tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,24 @@ class CocoSource(Source):
         """Return the file of the image."""
         return (self.images[index].file,)
 
-    def identity(self, index: int) -> bytes:
+    def case_files(self, index: int) -> tuple[Path, ...]:
+        """Return the file of the image; the shapes are compared themselves."""
+        return (self.images[index].file,)
+
+    def identity(self, index: int, contents: Mapping[Path, bytes]) -> bytes:
+        """Return a hash of the shapes, how they are drawn, and of name and content of the image file."""
+        file = self.images[index].file
+        return self._drawn(index, os.fsencode(file.name) + b"\0" + contents[file])
+
+    def former_identity(self, index: int) -> bytes:
         """Return a hash of the shapes, how they are drawn, and of name and size of the image file."""
+        file = self.images[index].file
+        return self._drawn(index, f"{file.name} {file.stat().st_size}".encode())
+
+    def _drawn(self, index: int, begin: bytes) -> bytes:
         image = self.images[index]
         drawn = (image.size_px, self.layers, self.overlap, self.crowd, self.ignore_index)
-        digest = hashlib.sha256(f"{image.file.name} {image.file.stat().st_size} {drawn}".encode())
+        digest = hashlib.sha256(begin + f" {drawn}".encode())
         for shape in image.shapes:
             digest.update(f"{shape.labels} {shape.crowd} {len(shape.polygons)}".encode())
             for polygon in shape.polygons:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,24 @@ class LaneSource(Source):
         """Return the file of the image."""
         return (self.frames[index].image,)
 
-    def identity(self, index: int) -> bytes:
+    def case_files(self, index: int) -> tuple[Path, ...]:
+        """Return the file of the image; the points are compared themselves."""
+        return (self.frames[index].image,)
+
+    def identity(self, index: int, contents: Mapping[Path, bytes]) -> bytes:
+        """Return a hash of the points, how they are drawn, and of name and content of the image file."""
+        file = self.frames[index].image
+        return self._drawn(index, os.fsencode(file.name) + b"\0" + contents[file])
+
+    def former_identity(self, index: int) -> bytes:
         """Return a hash of the points, how they are drawn, and of name and size of the image file."""
+        file = self.frames[index].image
+        return self._drawn(index, f"{file.name} {file.stat().st_size}".encode())
+
+    def _drawn(self, index: int, begin: bytes) -> bytes:
         frame = self.frames[index]
         drawn = (self.width_px, self.labelled_px, self.positions)
-        digest = hashlib.sha256(f"{frame.image.name} {frame.image.stat().st_size} {drawn}".encode())
+        digest = hashlib.sha256(begin + f" {drawn}".encode())
         for lane in frame.lanes:
             digest.update(lane.tobytes() + b"|")
         return digest.digest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,18 @@ class VolumeSource(Source):
         """Return the files of the image, one per channel or one for all; of DICOM series the slices."""
         return image_files(self.files[index])
 
-    def identity(self, index: int) -> bytes:
+    def case_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files of image and label map."""
+        return (*self.image_files(index), self.files[index].mask)
+
+    def identity(self, index: int, contents: Mapping[Path, bytes]) -> bytes:
+        """Return a hash of what the label map and the image files hold, and of the names of these."""
+        digest = hashlib.sha256(contents[self.files[index].mask])
+        for path in self.image_files(index):
+            digest.update(os.fsencode(path.name) + b"\0" + contents[path])
+        return digest.digest()
+
+    def former_identity(self, index: int) -> bytes:
         """Return a hash of the label map's bytes and of names and sizes of the image files."""
         case = self.files[index]
         digest = hashlib.sha256(case.mask.read_bytes())

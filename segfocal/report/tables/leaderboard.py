@@ -39,7 +39,7 @@ def run_board(scores: pl.DataFrame, runs: pl.DataFrame, *, scalars: pl.DataFrame
     means = counted.group_by("run", maintain_order=True).agg(
         pl.col("images").max(), *(pl.col(name).fill_nan(None).mean() for name in FROM_CASES), _UNIT
     )
-    facts = runs.select("run", "name", "arm", "seed", pl.col("data").str.head(8), *COSTS)
+    facts = runs.select("run", "name", "arm", "seed", pl.col("scored").str.head(8).alias("data"), *COSTS)
     joined = facts.join(means, on="run", how="inner", maintain_order="left")
     for table in (worst, scalars):
         joined = joined.join(table, on="run", how="left", maintain_order="left")

@@ -31,6 +31,7 @@ RUNS_SCHEMA = pl.Schema(
         "parameters": pl.Int64(),
         "fit_s": pl.Float64(),
         "data": pl.String(),  # sha256 of the data set's fingerprint
+        "scored": pl.String(),  # of the split that is shown, where the run says it (see `with_stage`)
         "json": pl.String(),  # the whole run.json
     }
 )
@@ -58,6 +59,27 @@ def runs_table(run_dirs: Sequence[Path], *, arms: Mapping[str, str] | None = Non
         for info, name in zip(infos.iter_rows(named=True), names, strict=True)
     ]
     return pl.DataFrame(rows, schema=RUNS_SCHEMA)
+
+
+def with_stage(runs: pl.DataFrame, *, stage: str) -> pl.DataFrame:
+    """Return the table with ``scored``, the hash of the data that scores of a split were computed on.
+
+    Runs that train on other images can be scored on the same. Runs of earlier versions say the hash of all
+    their data alone.
+
+    Args:
+        runs: From `runs_table`.
+        stage: The split.
+
+    Example:
+        >>> with_stage(runs_table([]), stage="test").height
+        0
+    """
+    found = [
+        _mapping(_mapping(json.loads(text or "{}").get("data")).get("splits")).get(stage) or whole
+        for text, whole in runs.select("json", "data").iter_rows()
+    ]
+    return runs.with_columns(pl.Series("scored", [None if f is None else str(f) for f in found], pl.String()))
 
 
 def _names(run_dirs: Sequence[Path]) -> list[str]:
@@ -88,6 +110,7 @@ def _row(found: Mapping[str, Any], *, arm: str, name: str) -> dict[str, Any]:
         "parameters": parameters.get("total"),
         "fit_s": _mapping(info.get("timings")).get("fit_s"),
         "data": _mapping(info.get("data")).get("sha256"),
+        "scored": _mapping(info.get("data")).get("sha256"),
         "json": found["json"],
     }
 

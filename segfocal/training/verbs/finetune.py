@@ -30,7 +30,7 @@ from segfocal.training.phases.run import Place, train_phases
 from segfocal.training.phases.settings import Finetune, phases_of
 from segfocal.training.prepare import prior_bias
 from segfocal.training.quiet import quiet_lightning
-from segfocal.training.record import describe
+from segfocal.training.record import describe, record_files
 from segfocal.training.running import Resumption, changed_data, changed_settings, new_run, prepare, say
 from segfocal.training.task import SegmentationTask
 
@@ -91,6 +91,7 @@ def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
             write_text(run.config, cli.dump())
             remember(run.config)
             write_history(run, cli.settings(), command=command)
+            record_files(run, cli.datamodule)
         say(f"run directory {run.root}")
         say(f"{report}\n{cli.summary()}")
         return train_phases(cli, plan, run=run, stop=stop, place=Place())

@@ -21,7 +21,7 @@ from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_proce
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.quiet import quiet_lightning
-from segfocal.training.record import describe, record_best
+from segfocal.training.record import describe, record_best, record_files
 from segfocal.training.running import (
     Resumption,
     changed_data,
@@ -133,6 +133,7 @@ def _start(argv: list[str], *, wanted: str | None) -> int:
             write_text(run.config, cli.dump())
             remember(run.config)
             write_history(run, cli.settings(), command=["segfocal", "fit", *argv])
+            record_files(run, cli.datamodule)
         return _train(cli, run=run, stop=stop)
 
 
