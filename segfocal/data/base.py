@@ -96,6 +96,7 @@ class CaseData(pl.LightningDataModule, ABC):
         self.notes: list[str] = []  # about the split, for the user
         self._leaks_checked = False
         self._resume = (0, 0)
+        self._hashed: dict[Path, bytes] = {}
 
     @abstractmethod
     def cases(self, split: Split) -> CaseSet:
@@ -149,7 +150,7 @@ class CaseData(pl.LightningDataModule, ABC):
             ``sha256`` of all, ``splits`` (one of each split, so that others of the same test images are
             known), ``images`` (their number in each split), ``task`` and ``class_names``.
         """
-        contents = self._contents()
+        contents = self._hashed = self._contents()
         whole = hashlib.sha256(f"{self.task} {self.class_names}".encode())
         splits = {}
         for split in self.splits():
@@ -179,9 +180,10 @@ class CaseData(pl.LightningDataModule, ABC):
     def file_hashes(self) -> dict[str, str]:
         """Return a hash of the content of every file behind the cases, by its path below their common folder.
 
+        They are those of the last `fingerprint`, where there was one.
         Cases that lie in no file of ours are missing.
         """
-        found = self._contents()
+        found = self._hashed or self._contents()
         if not found:
             return {}
         common = os.path.commonpath([os.path.abspath(path.parent) for path in found])

@@ -20,6 +20,7 @@ _NAME = "contents.sqlite"
 _SETTLED_NS = 3_000_000_000  # a file that changed less long ago may change again within one tick of its clock
 _BLOCK = 1 << 20  # bytes that are read at once
 _TOGETHER = 64  # files of one task of a thread
+_ASKED = 500  # of rows in one question
 _WAIT_S = 5.0  # for another process that writes
 _DAY_S, _FRESH_DAYS = 86_400, 7
 _TABLE = (
@@ -151,22 +152,28 @@ def _recall(memory: sqlite3.Connection | None, stamps: Mapping[Path, str]) -> di
     if memory is None:
         return {}
     found, today, old = {}, int(time.time() // _DAY_S), []
-    ask = "SELECT stamp, hash, proof, day FROM contents WHERE path = ?"
+    places = {os.path.abspath(path): path for path in stamps}
     try:
-        for path, stamp in stamps.items():
-            place = os.path.abspath(path)
-            row = memory.execute(ask, (place,)).fetchone()
-            if row is None or row[0] != stamp or row[2] != _proof(place, stamp, row[1]):
+        for place, stamp, known, proof, day in _rows(memory, list(places)):
+            path = places[place]
+            if stamps[path] != stamp or proof != _proof(place, stamp, known):
                 continue
-            found[path] = bytes(row[1])
-            if row[3] < today - _FRESH_DAYS:
+            found[path] = bytes(known)
+            if day < today - _FRESH_DAYS:
                 old.append((today, place))
         if old:
             with memory:
                 memory.executemany("UPDATE contents SET day = ? WHERE path = ?", old)
-    except (sqlite3.Error, TypeError, UnicodeError) as error:
+    except (sqlite3.Error, TypeError, KeyError, UnicodeError) as error:
         _forget(None, error)
     return found
+
+
+def _rows(memory: sqlite3.Connection, places: Sequence[str]) -> Iterator[tuple[str, str, bytes, int, int]]:
+    for begin in range(0, len(places), _ASKED):
+        part = places[begin : begin + _ASKED]
+        marks = ", ".join("?" * len(part))
+        yield from memory.execute(f"SELECT * FROM contents WHERE path IN ({marks})", part)
 
 
 def _keep(memory: sqlite3.Connection | None, fresh: Mapping[Path, tuple[str, bytes]]) -> None:
