@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,6 +195,13 @@ def check_holds(path: Path, size_px: tuple[int, int], needed: int, *, ratio: int
         SegfocalError: Naming the file and the size.
     """
     size = path.stat().st_size
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    pixels = size_px[0] * size_px[1]  # a byte each at least once they are decoded, whatever their depth
+    if max(pixels, needed) > max(_SMALL, memory):
+        raise SegfocalError(
+            f"{path}: {size_px[0]} x {size_px[1]} px (height, width) need more memory than the {memory >> 30}"
+            " GiB of this machine. Cut the picture into parts."
+        )
     if needed > _SMALL and needed > ratio * size:
         raise SegfocalError(
             f"{path}: the header gives {size_px[0]} x {size_px[1]} px (height, width), more than a file of "

@@ -549,3 +549,11 @@ def test_deep_ppm_keeps_its_depth(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(SegfocalError, match=r"a\.ppm"):
         read_array(path, palette="colors")
+
+
+def test_a_picture_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    Image.new("1", (17_000, 16_000)).save(path, compression="group4")
+    monkeypatch.setattr("os.sysconf", lambda name: 2**14)  # pages of bytes: 2^28
+    with pytest.raises(SegfocalError, match=r"a\.tif: 16000 x 17000 px .* need more memory"):
+        read_array(path, palette="indices")
