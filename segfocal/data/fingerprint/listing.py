@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segfocal.data.fingerprint.names import part_split
+from segfocal.data.fingerprint.names import is_both, part_split
 from segfocal.data.reading import SUFFIXES, UNREAD
 from segfocal.errors import SegfocalError
 
@@ -115,6 +115,7 @@ def _once(place: str, inner: list[str], seen: set[str]) -> list[str]:
 
 def _picture(path: Path, parts: tuple[str, ...]) -> Picture:
     found = [part_split(part) for part in parts]
-    # the outermost folder decides, where one inside another names a split as well
-    split, word = next(((split, word) for split, word, _ in found if split), ("", ""))
+    # the outermost folder decides, where one inside another names a split as well; trainval says the least
+    said = [(split, word) for split, word, _ in found if split]
+    split, word = next((each for each in said if not is_both(each[1])), (*said, ("", ""))[0])
     return Picture(path, parts, split, word)

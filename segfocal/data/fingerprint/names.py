@@ -56,6 +56,16 @@ def chunks(stem: str) -> tuple[str, ...]:
     return tuple(found.lower() for found in _CHUNKS.findall(unicodedata.normalize("NFC", stem)))
 
 
+def is_both(word: str) -> bool:
+    """Return whether a folder's word means training and validation at once.
+
+    Example:
+        >>> is_both("TrainVal"), is_both("train")
+        (True, False)
+    """
+    return bool(_BOTH.fullmatch(word))
+
+
 @lru_cache(maxsize=100_000)
 def role(text: str) -> str:
     """Return "mask", "image" or "", whatever a name says it holds; a word for masks counts more.

@@ -21,6 +21,7 @@ from segfocal.errors import SegfocalError
 _MOST_FAMILIES = 80
 _LIKE_THE_MOST = 0.5  # of the images of the fullest reading must have masks in a rival of equal right
 _PARTS = "only parts of the names fit"
+_DRAWN_OVER = re.compile(r"(?i)overlay|preview|visuali[sz]")
 _PREDICTED = (
     r"(?<![a-z])(pred|predict|predicted|predictions?|preds|outputs?|results?|probs?|inference)(?![a-z])"
 )
@@ -212,6 +213,8 @@ def _readings(
             if (ours.folder, ours.tags) == (theirs.folder, theirs.tags):
                 continue
             for match in match_families(ours, theirs):
+                if not asked and _DRAWN_OVER.search(match.pattern):
+                    continue  # labels over the picture are no masks
                 words = {"image": 1, "": 0, "mask": -2}[ours.role()] + _mask_words(match)
                 seen = looks.of_image(next(iter(match.of))) + looks.of_masks(match)
                 if asked or words + seen > 0 or (words + seen == 0 and ours.folder != theirs.folder):

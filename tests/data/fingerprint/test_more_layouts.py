@@ -231,3 +231,27 @@ def test_annotations_that_are_not_read_are_named(tmp_path, capsys, place, conten
         text(tmp_path / place.format(n=number), content)
     assert main(["fingerprint", str(tmp_path)]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_folder_of_train_and_val_holds_both(tmp_path):
+    """LIP: TrainVal_annotations/val_segmentations belongs to val, whatever the folder above says."""
+    truth = {}
+    for split in ("train", "val"):
+        for number in range(6):
+            image = f"{split}_images/{number}_{split}.jpg"
+            photo(tmp_path / image)
+            mask = f"TrainVal_annotations/{split}_segmentations/{number}_{split}.png"
+            save(labels(mask, [0, 1, 2]), tmp_path / mask)
+            truth[image] = split
+    assert split_in(tmp_path) == truth
+
+
+@pytest.mark.parametrize("name", ["Overlay", "previews", "visualization"])
+def test_labels_drawn_over_images_are_no_masks(tmp_path, capsys, name):
+    """CoNSeP: the labels are MATLAB files, and pictures of them lie beside."""
+    for number in range(6):
+        photo(tmp_path / f"Train/Images/train_{number}.png")
+        photo(tmp_path / f"Train/{name}/train_{number}.png")
+        text(tmp_path / f"Train/Labels/train_{number}.mat")
+    assert main(["fingerprint", str(tmp_path)]) == 2
+    assert ".mat is not read (6" in capsys.readouterr().err
