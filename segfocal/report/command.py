@@ -9,6 +9,9 @@ from pathlib import Path
 
 from segfocal.errors import SegfocalError
 from segfocal.options import OptionParser
+from segfocal.writing import OVERWRITE_HELP, claim_files
+
+PAGE_NAMES = ("index.html", "data.js")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("runs", nargs="*", metavar="RUNS", help="run directories, or folders that hold some")
     options.add_argument("--study", metavar="DIR", help="a study: its finished cells, under its arms' names")
-    options.add_argument("--out", metavar="DIR", help="where the page goes: an empty folder or an old report")
+    options.add_argument("--out", metavar="DIR", help="where the page goes, best a new folder")
     options.add_argument("--terminal", action="store_true", help="print the leaderboard, write nothing")
     options.add_argument("--baseline", metavar="RUN", help="what others are compared with: a run or an arm")
     options.add_argument("--stage", metavar="SPLIT", help="test (default where there is any) or val")
@@ -29,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         help="scores at the threshold chosen on validation (default where a study judges by it)",
     )
     options.add_argument("--all-cases", action="store_true", help="every case with pictures, however large")
+    options.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     options.add_argument("--title", default="segfocal report", help="of the page")
     return options
 
@@ -50,6 +54,9 @@ def report(argv: Sequence[str]) -> int:
         raise SegfocalError("`segfocal report` needs --out DIR for the page, or --terminal.")
     if not given.runs and given.study is None:
         raise SegfocalError("`segfocal report` needs RUNS (run directories or folders of some) or --study.")
+    inputs = [*given.runs, *[given.study] * (given.study is not None)]
+    if given.out is not None:
+        claim_files(given.out, PAGE_NAMES, inputs=inputs, overwrite=given.overwrite)
     # polars and plotly, which --help does not need
     from segfocal.report.sources import read_sources
     from segfocal.report.study import study_baseline, study_numbers, study_runs, study_sections
@@ -75,6 +82,6 @@ def report(argv: Sequence[str]) -> int:
 
         concluded = study_sections(numbers) if numbers is not None else []
         options = {"title": given.title, "all_cases": given.all_cases, "first": concluded}
-        page = write_page(sources, given.out, **options)
+        page = write_page(sources, given.out, inputs=inputs, overwrite=given.overwrite, **options)
         sys.stdout.write(f"report: {Path(page)}\n")
     return 0

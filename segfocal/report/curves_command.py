@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segfocal.errors import SegfocalError
 from segfocal.options import OptionParser
+from segfocal.writing import OVERWRITE_HELP, claim_file
 
 _ENDINGS = (".html", ".svg", ".csv")
 _WORDS = (
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--gamma", type=float, nargs="+", default=[0, 0.5, 1, 2, 5], metavar="G")
     options.add_argument("--knee", type=float, metavar="P", help="add the knee form, such as 0.75")
     options.add_argument("--tail", type=float, metavar="TAU", help="add the tail-mixed form, such as 0.1")
+    options.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     return options
 
 
@@ -47,6 +49,7 @@ def curves(argv: Sequence[str]) -> int:
     path = Path(given.out)
     if path.suffix not in _ENDINGS:
         raise SegfocalError(f"--out must end in {', '.join(_ENDINGS)}, got {given.out!r}. Rename the file.")
+    place = claim_file(path, overwrite=given.overwrite)
     # polars and plotly, which --help does not need
     from segfocal.report.pixel_curves import curve_table
     from segfocal.runs.write import write_bytes
@@ -64,5 +67,6 @@ def curves(argv: Sequence[str]) -> int:
 
         content = single_page(pixel_figures(table), title="Pixel losses", words=_WORDS)
     write_bytes(path, content.encode(), option="--out")
+    place.record([path.name])
     sys.stdout.write(f"curves: {path}\n")
     return 0

@@ -72,13 +72,29 @@ def test_the_page_names_nothing_outside_its_folder(logs, tmp_path):
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_an_old_report_is_replaced_and_other_folders_are_refused(logs, tmp_path, capsys):
+def test_an_old_report_is_replaced_on_request_and_nothing_else_is_touched(logs, tmp_path, capsys):
     out = write(logs, tmp_path / "a")
-    (out / "pictures" / "old.png").write_bytes(b"")
-    write(logs, out)
-    assert not (out / "pictures" / "old.png").exists()
+    (out / "pictures" / "mine.png").write_bytes(b"mine")
+    assert main(["report", str(logs), "--out", str(out)]) == 2
+    assert "Add --overwrite" in capsys.readouterr().err
+    write(logs, out, "--overwrite", "--title", "again")
+    assert (out / "pictures" / "mine.png").read_bytes() == b"mine"
+    assert "again" in (out / "index.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    (out / "index.html").write_text("edited")
+    assert main(["report", str(logs), "--out", str(out), "--overwrite"]) == 2
+    assert "was edited since" in capsys.readouterr().err
     assert main(["report", str(logs), "--out", str(logs)]) == 2
-    assert "holds other files" in capsys.readouterr().err
+    assert "must not lie in what the command reads" in capsys.readouterr().err
+
+
+def test_pictures_of_a_folder_with_a_data_js_stay(logs, tmp_path, capsys):
+    (tmp_path / "site/pictures").mkdir(parents=True)
+    (tmp_path / "site/data.js").write_text("mine")
+    (tmp_path / "site/pictures/a.png").write_bytes(b"mine")
+    assert main(["report", str(logs), "--out", str(tmp_path / "site"), "--overwrite"]) == 2
+    assert "data.js exists and is not listed" in capsys.readouterr().err
+    assert (tmp_path / "site/pictures/a.png").read_bytes() == b"mine"
 
 
 def test_views_hold_every_part(sources):

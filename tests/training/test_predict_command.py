@@ -161,3 +161,29 @@ def test_a_table_lists_the_pictures_to_predict(finished_run, images, tmp_path, c
     (tmp_path / "t.tsv").write_text("file\nx.png\n")
     assert main([*words, str(tmp_path / "t.tsv")]) == 2
     assert "must have the column image, got file" in capsys.readouterr().err
+
+
+def test_masks_that_segfocal_did_not_write_are_never_replaced(
+    finished_run, images, tmp_path, monkeypatch, capsys
+):
+    data = tmp_path / "data"
+    shutil.copytree(images.parent, data)
+    truth = {path.name: path.read_bytes() for path in (data / "masks").iterdir()}
+    words = ["predict", "--run", str(finished_run), "--images", str(data / "images"), "--overwrite", "--out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "segfocal.training.prediction.predictor.load", lambda *_args, **_settings: pytest.fail("loaded")
+        )
+        assert main([*words, str(data)]) == 2
+        assert "exists and is not listed" in capsys.readouterr().err
+        assert main([*words, str(data / "images")]) == 2
+        assert "must not lie in what the command reads" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (data / "masks").iterdir()} == truth
+    assert main([*words, str(tmp_path / "out")]) == 0
+    assert main([*words, str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    assert main([word for word in words if word != "--overwrite"] + [str(tmp_path / "out")]) == 2
+    assert "Add --overwrite" in capsys.readouterr().err
+    (tmp_path / "out/masks/test_00003.png").write_bytes(b"painted by hand")
+    assert main([*words, str(tmp_path / "out")]) == 2
+    assert "test_00003.png was edited" in capsys.readouterr().err

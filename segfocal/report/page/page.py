@@ -18,6 +18,7 @@ from segfocal.report.sources import Sources
 from segfocal.report.tables.configs import differing, flat_config
 from segfocal.report.views import sections
 from segfocal.runs.write import disk_error
+from segfocal.writing import claim_files, replace_folder
 
 ASSETS = ("report.css", "tables.js", "figures.js", "cases.js")
 MOST_CONFIGS = 60
@@ -31,33 +32,40 @@ def write_page(
     title: str,
     all_cases: bool = False,
     first: Sequence[Section] = (),
+    inputs: Sequence[str | Path] = (),
+    overwrite: bool = False,
 ) -> Path:
     """Write the static report.
 
     Args:
         sources: What was read.
-        out: A new or empty folder, or one that holds a report, which is replaced.
+        out: A folder that holds none of the page's names, or with ``overwrite`` an older report.
         title: Of the page, any text.
         all_cases: Show every case of which pictures exist.
         first: Sections above those of the runs.
+        inputs: Files and folders that the same command reads, into which nothing is written.
+        overwrite: Replace the files of an older report that nobody changed since.
 
     Returns:
         The page, ``index.html``.
 
     Raises:
-        SegfocalError: Where the folder holds other files, or cannot be written.
+        SegfocalError: Where the folder holds files of these names that are not ours, or cannot be written.
     """
     folder = Path(out)
-    _check_folder(folder)
+    if folder.is_file():
+        raise SegfocalError(f"--out must name a folder, got the file {folder}. Choose another name.")
     parts = [*first, *sections(sources)]
     bare = page_files(sources, parts, Browser({}, {}, []), title=title)
     # a tenth is left to what the cases add to the page itself
     left = int(0.9 * (LIMIT_BYTES - sum(map(len, bare.values()))))
     browser = case_browser(sources, all_cases=all_cases, budget_bytes=None if all_cases else left)
-    for old in folder.glob("pictures/*"):
-        old.unlink()
-    for name, content in page_files(sources, parts, browser, title=title).items():
-        _write(folder / name, content)
+    files = page_files(sources, parts, browser, title=title)
+    place = claim_files(folder, list(files), inputs=inputs, overwrite=overwrite)
+    try:
+        replace_folder(place, files)
+    except OSError as error:
+        raise disk_error(error, folder, option="--out") from error
     return folder / "index.html"
 
 
@@ -87,25 +95,6 @@ def page_files(
     tables = {f"figures/{shown.key}.csv": csv_text(shown.data).encode() for shown in figures}
     scripts = {"index.html": page.encode(), "data.js": data.encode(), "plotly.min.js": library}
     return {**scripts, **assets, **tables, **browser.files}
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.is_file():
-        raise SegfocalError(f"--out must name a folder, got the file {folder}. Choose another name.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "data.js").is_file():
-        raise SegfocalError(
-            f"--out must name a new or empty folder or an older report, got {folder}, which holds other "
-            "files. Choose another name."
-        )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write without waiting for the disk: a report that a crash cuts short is written again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise disk_error(error, path, option="--out") from error
 
 
 def _left_out(sources: Sources) -> str:

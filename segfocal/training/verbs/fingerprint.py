@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segfocal.options import OptionParser
+from segfocal.writing import OVERWRITE_HELP, claim_file, claim_files
 
 if TYPE_CHECKING:
     from segfocal.data.fingerprint.report import Report
@@ -35,6 +36,7 @@ def fingerprint(argv: Sequence[str]) -> int:
     options.add_argument("--masks", metavar="PATTERN", help="which paths are masks or label maps, likewise")
     options.add_argument("--list", action="store_true", help="say of every file what it is used for")
     options.add_argument("--processes", type=int, metavar="N", help="readers (default: one per processor)")
+    options.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     options.add_argument(
         "--page",
         metavar="N|channels",
@@ -49,6 +51,8 @@ def fingerprint(argv: Sequence[str]) -> int:
 
     page = int(given.page) if given.page is not None and given.page.isdecimal() else given.page
     root, rules = Path(given.path).expanduser().resolve(), ReadRules(page=page)
+    if given.out is not None:  # before the reading, which takes minutes
+        claim_file(given.out, inputs=[root], overwrite=given.overwrite)
     report = look(root, processes=given.processes, images=given.images, masks=given.masks, rules=rules)
     console = Console(soft_wrap=not sys.stdout.isatty())
     console.print(report.page)
@@ -56,15 +60,18 @@ def fingerprint(argv: Sequence[str]) -> int:
         for line in account_lines(report.accounts, whole=True):
             console.print(line)
     if given.out is not None:
-        _write(report, Path(given.out))
+        _write(report, Path(given.out), root, overwrite=given.overwrite)
     return 0
 
 
-def _write(report: Report, out: Path) -> None:
+def _write(report: Report, out: Path, root: Path, *, overwrite: bool) -> None:
     from segfocal.runs.write import write_bytes
 
     files = report.files(out)
+    names = [path.name for path in files]
+    place = claim_files(out.parent, names, inputs=[root], overwrite=overwrite)
     for path, text in files.items():
         write_bytes(path, text.encode(), option="--out")
+    place.record(names)
     sys.stdout.write(f"wrote {' and '.join(map(str, files))}\n")
     sys.stdout.write(f"train: segfocal fit --config {out} --run runs/first\n")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from segfocal.options import TRUST_HELP, OptionParser
 from segfocal.training.interrupt import StopSignal
+from segfocal.writing import OVERWRITE_HELP, Place, claim_stems, recorded
 
 if TYPE_CHECKING:
     from segfocal.training.prediction.files import PredictOptions
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "--tile", type=int, metavar="N", help="edge of a tile in pixels (1024; volumes: as in training)"
     )
     options.add_argument("--device", metavar="NAME", help="cpu, cuda:0, ... (default: the best there is)")
+    options.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     options.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return options
 
@@ -125,6 +127,7 @@ def predict(argv: Sequence[str]) -> int:
         trust=given.trust,
     )
     job = _job(given)
+    place = _claim(given, job)
     predictor = load(given.run, checkpoint=given.checkpoint, device=given.device, trust=given.trust)
     stop, progress = StopSignal(), Progress(sys.stdout)
     failed: dict[Path, str] = {}
@@ -134,7 +137,7 @@ def predict(argv: Sequence[str]) -> int:
         stop.raise_if_asked()  # between two images: what is written is whole
 
     try:
-        with stop.listening():
+        with recorded(place), stop.listening():
             written = job.predict(
                 predictor, out_dir=given.out, options=options, progress=after, failed=failed.__setitem__
             )
@@ -170,6 +173,8 @@ class _Job:
     predict: Callable[..., list[Path]]
     count: int
     note: str
+    stems: list[str]
+    files: list[Path]
 
 
 def _job(given: argparse.Namespace) -> _Job:
@@ -189,7 +194,10 @@ def _job(given: argparse.Namespace) -> _Job:
     if "volume" not in settings:
         rows = None if table is None else table_files(table, ["image"], roots=roots)
         paths = list_images(given.images if rows is None else [files[0] for _, files in rows])
-        return _Job(partial(predict_files, images=paths), len(paths), passed_over(given.images, paths))
+        stems = [path.stem for path in paths]
+        return _Job(
+            partial(predict_files, images=paths), len(paths), passed_over(given.images, paths), stems, paths
+        )
     from segfocal.training.prediction.volumes import list_table, list_volumes, predict_volumes
 
     channels = settings.get("channels", ())
@@ -199,7 +207,15 @@ def _job(given: argparse.Namespace) -> _Job:
         cases = list_table(table, channels=channels, roots=roots)
     used = [path for case in cases for path in case.paths]
     predict = partial(predict_volumes, cases=cases, values=settings["values"])
-    return _Job(predict, len(cases), "" if Path(given.images) in used else passed_over(given.images, used))
+    note = "" if Path(given.images) in used else passed_over(given.images, used)
+    return _Job(predict, len(cases), note, [case.name for case in cases], used)
+
+
+def _claim(given: argparse.Namespace, job: _Job) -> Place:
+    """Check every place that results go to, before a network is loaded."""
+    folders = ["masks", *["probabilities"] * given.probabilities, *["overlays"] * given.overlay]
+    inputs = [given.run, given.images, *_trained_root(given.run), *job.files]
+    return claim_stems(given.out, folders, job.stems, inputs=inputs, overwrite=given.overwrite)
 
 
 def _trained_root(run: str) -> tuple[Path, ...]:
