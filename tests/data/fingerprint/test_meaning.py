@@ -46,7 +46,7 @@ def write_set(root, make, *, count=10, suffix=".png", folder="masks", **options)
 def look(root, tmp_path, capsys):
     """Run fingerprint; return its page, and of its configuration the mask settings and the section data."""
     out = tmp_path / "x.yaml"
-    code = main(["fingerprint", str(root), "--out", str(out), "--processes", "1"])
+    code = main(["fingerprint", str(root), "--out", str(out), "--processes", "1", "--overwrite"])
     text = " ".join(capsys.readouterr().out.split())
     assert code == 0, text
     chosen = yaml.safe_load(out.read_text())["data"]

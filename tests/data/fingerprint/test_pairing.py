@@ -54,7 +54,7 @@ def test_masks_of_equal_right_are_asked_for(tmp_path, capsys):
     words = ["fingerprint", str(tmp_path / "set"), "--out", str(out), "--masks", "masks_B"]
     assert main(words) == 0
     assert yaml.safe_load(out.read_text())["data"]["init_args"]["masks"] == "masks_B"
-    assert main([*words[:-1], "masks_C"]) == 2
+    assert main([*words[:-1], "masks_C", "--overwrite"]) == 2
     assert "--masks masks_C: no picture fits this pattern" in capsys.readouterr().err
 
 
