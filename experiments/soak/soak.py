@@ -86,7 +86,7 @@ def one_round(folder: Path, log: Path, *, after: float) -> dict[str, float]:
     orphans = start_and_kill(killed, log, after=after)
     command("fit", "--resume", str(killed))
     command("test", "--run", str(killed))
-    command("report", str(folder), "--out", str(folder / "report"))
+    command("report", str(whole), str(killed), "--out", str(folder / "report"))
     for run in (whole, killed):
         status = json.loads((run / "run.json").read_text())["status"]
         if status != "finished":
