@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -92,6 +93,13 @@ def _dispatch(argv: Sequence[str]) -> int:
     return _run(argv[0], argv[1:])
 
 
+def _name_disk(error: Exception) -> SegfocalError:
+    from segfocal.runs.write import full_disk
+
+    assert isinstance(error, OSError)
+    return full_disk(error)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -120,8 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SegfocalError, OSError) as error:
         if os.environ.get("SEGFOCAL_DEBUG") == "1":
             raise
-        # OSError prints its errno, reason and file, which is what a full or read-only disk needs
-        sys.stderr.write(f"segfocal: error: {error}\n")
+        # OSError prints its errno, reason and file, which is what a read-only disk needs
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        sys.stderr.write(f"segfocal: error: {_name_disk(error) if full else error}\n")
         return 2
     except Exception as error:  # trainers, callbacks and networks raise whatever they like
         if os.environ.get("SEGFOCAL_DEBUG") == "1":

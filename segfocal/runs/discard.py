@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 
-from segfocal.runs.layout import RunPaths
+from segfocal.runs.layout import LOCK, RunPaths
 
 
 def discard_untrained(paths: RunPaths) -> bool:
@@ -17,6 +17,16 @@ def discard_untrained(paths: RunPaths) -> bool:
     Returns:
         Whether it was removed; not where a checkpoint shows that something was trained.
     """
+    if not forget_untrained(paths):
+        return False
+    (paths.root / LOCK).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: it holds files of the user
+        paths.root.rmdir()
+    return True
+
+
+def forget_untrained(paths: RunPaths) -> bool:
+    """Remove what a run wrote before its first step, and leave the folder with its lock."""
     if any(paths.checkpoints.glob("*.ckpt")):
         return False
     for folder in (paths.boards, paths.checkpoints, paths.case_pictures):
@@ -26,13 +36,19 @@ def discard_untrained(paths: RunPaths) -> bool:
         paths.cases,
         paths.curves,
         paths.calibration,
-        paths.config,
+        paths.concentration,
         paths.history,
         paths.data_files,
-        paths.info,
+        paths.config,
+        paths.info,  # last: without it the folder would be nobody's
     ):
         with suppress(OSError):
             file.unlink()
-    with suppress(OSError):  # not empty: it holds files of the user
-        paths.root.rmdir()
     return True
+
+
+def discard_empty(paths: RunPaths) -> None:
+    """Remove a folder that holds nothing but the lock, which this process has."""
+    with suppress(OSError):
+        if [path.name for path in paths.root.iterdir()] == [LOCK]:
+            discard_untrained(paths)

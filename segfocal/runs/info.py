@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, get_args
 from segfocal.errors import SegfocalError, check_choice, nearest
 from segfocal.imbalance.background import says_background
 from segfocal.runs.layout import RunPaths, open_run
+from segfocal.runs.lock import this_host
 from segfocal.runs.provenance import file_sha256, git_state, package_versions
 from segfocal.runs.write import locked, write_json
 
@@ -42,6 +43,7 @@ class RunInfo(TypedDict, total=False):
     status: Status
     created: str  # UTC, ISO 8601
     updated: str  # UTC, ISO 8601: the last write to this file
+    host: str  # machine that trains or trained it last
     reason: str | None  # why it failed or was interrupted
     command: list[str]
     versions: dict[str, str]  # package to version, and python, platform
@@ -91,6 +93,7 @@ def create_info(paths: RunPaths, **fields: Any) -> RunInfo:
         "status": "running",
         "created": _now(),
         "updated": "",
+        "host": this_host(),
     }
     info |= {"reason": None, "versions": package_versions(), "git_commit": commit, "git_dirty": dirty}
     return _write(paths, _merge(info, fields))

@@ -10,6 +10,8 @@ from typing import Any
 from segfocal.errors import SegfocalError
 from segfocal.runs.provenance import file_sha256
 
+LOCK = ".lock"  # see `segfocal.runs.lock`
+
 
 @dataclass(frozen=True)
 class RunPaths:
@@ -125,13 +127,17 @@ def open_run(run_dir: str | Path, *, with_checkpoints: bool = False) -> RunPaths
             f"{paths.root} must be a run directory, got {found}. `segfocal fit --run {paths.root}` makes one."
         )
     if not paths.info.is_file():
-        raise SegfocalError(
-            f"{paths.root} is not a run directory: it holds no run.json.{_runs_below(paths.root)}"
-        )
+        lost = (paths.root / LOCK).is_file()
+        way = _begin_anew(paths.root) if lost else _runs_below(paths.root)
+        raise SegfocalError(f"{paths.root} is not a run directory: it holds no run.json.{way}")
     if with_checkpoints and not _available(paths):
+        way = (
+            f"The run stopped before its first save: `segfocal fit --resume {paths.root}` starts it again."
+            if is_untrained(paths)
+            else "Restore its checkpoints from a copy, or train again into another folder."
+        )
         raise SegfocalError(
-            f"{paths.root} holds no checkpoint: {paths.checkpoints} is empty or missing. "
-            "The run stopped before its first save: train it again with `segfocal fit`."
+            f"{paths.root} holds no checkpoint: {paths.checkpoints} is empty or missing. {way}"
         )
     return paths
 
@@ -212,6 +218,29 @@ def _whole_one(paths: RunPaths, entries: dict[str, dict[str, Any]], *, but: Path
         if path.is_file() and path.resolve() != but and file_sha256(path) == entry.get("sha256"):
             return f" {path.name} is whole: take it by --checkpoint {which}, or copy it to that place."
     return ""
+
+
+def is_untrained(paths: RunPaths) -> bool:
+    """Return whether a folder holds a run that stopped before its first checkpoint: it can start again.
+
+    Args:
+        paths: The run directory's paths. Where run.json names a checkpoint that is gone, there was one.
+    """
+    if not is_run(paths.root) or _available(paths):
+        return False
+    try:
+        status = json.loads(paths.info.read_text("utf-8"))["status"]
+        saved = any("sha256" in entry for entry in _entries(paths).values())
+        return status != "finished" and not saved
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False  # told where it is read
+
+
+def _begin_anew(root: Path) -> str:
+    return (
+        " A training was killed before it wrote anything: start it with "
+        f"`segfocal fit --config X.yaml --run {root}`."
+    )
 
 
 def _available(paths: RunPaths) -> list[str]:

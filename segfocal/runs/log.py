@@ -30,6 +30,7 @@ class MetricsLog:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._resumed_at = -1
         if not self.path.is_file() or self.path.stat().st_size == 0:
             write_bytes(self.path, _lines([COLUMNS]))
             return
@@ -50,7 +51,10 @@ class MetricsLog:
         Raises:
             SegfocalError: Where the disk is full or read-only; the file is as before then.
         """
-        lines = _lines([(step, epoch, name, repr(float(value))) for name, value in values.items()])
+        if step <= self._resumed_at:
+            self.replace(values, step=step, epoch=epoch)
+            return
+        lines = _lines(_rows(values, step=step, epoch=epoch))
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
             try:
@@ -60,17 +64,27 @@ class MetricsLog:
         except OSError as error:
             raise disk_error(error, self.path) from error
 
+    def replace(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
+        """Add one line per value, in place of those of the same name and step; arguments as ``append``."""
+        others = [row for row in self._read() if row[0] != str(step) or row[2] not in values]
+        write_bytes(self.path, _lines([COLUMNS, *others, *_rows(values, step=step, epoch=epoch)]))
+
     def cut(self, *, after_step: int) -> None:
         """Drop every line of a later step: a resumed run logs those again.
 
         Args:
-            after_step: The step of the checkpoint that training goes on from; its own lines stay.
+            after_step: The step of the checkpoint that training goes on from; its own lines stay until one of
+                the same name comes again, such as those of a validation that is repeated.
         """
-        data = whole_lines(self.path.read_bytes())
-        rows = list(csv.reader(io.StringIO(data.decode("utf-8"), newline="")))
-        kept = [row for row in rows[1:] if int(row[0]) <= after_step]
-        if len(kept) < len(rows) - 1:
+        self._resumed_at = after_step
+        rows = self._read()
+        kept = [row for row in rows if int(row[0]) <= after_step]
+        if len(kept) < len(rows):
             write_bytes(self.path, _lines([COLUMNS, *kept]))
+
+    def _read(self) -> list[list[str]]:
+        data = whole_lines(self.path.read_bytes())
+        return list(csv.reader(io.StringIO(data.decode("utf-8"), newline="")))[1:]
 
 
 def whole_lines(data: bytes) -> bytes:
@@ -87,6 +101,10 @@ def whole_lines(data: bytes) -> bytes:
         b'step,name\n1,loss\n'
     """
     return data[: data.rfind(b"\n") + 1]
+
+
+def _rows(values: Mapping[str, float], *, step: int, epoch: int) -> list[tuple[object, ...]]:
+    return [(step, epoch, name, repr(float(value))) for name, value in values.items()]
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> bytes:

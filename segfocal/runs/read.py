@@ -18,6 +18,7 @@ from segfocal.runs.concentration import CONCENTRATION_SCHEMA
 from segfocal.runs.curves import CURVES_SCHEMA
 from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths
+from segfocal.runs.lock import run_state
 from segfocal.runs.log import whole_lines
 
 METRICS_SCHEMA = pl.Schema({"step": pl.Int64, "epoch": pl.Int64, "name": pl.String, "value": pl.Float64})
@@ -25,7 +26,7 @@ INFOS_SCHEMA = pl.Schema(
     {
         "run": pl.String,
         "problem": pl.String,  # why run.json cannot be used, else null
-        "status": pl.String,
+        "status": pl.String,  # as `run_state` words it: a killed run is "died"
         "reason": pl.String,
         "created": pl.String,
         "task": pl.String,
@@ -107,6 +108,7 @@ def _info_row(run: Path) -> dict[str, Any]:
     except SegfocalError as error:
         return row | {"problem": str(error)}
     versions = {"segfocal": info.get("versions", {}).get("segfocal"), "json": json.dumps(info)}
+    versions["status"] = run_state(RunPaths(run), info).text
     return row | {key: info[key] for key in INFOS_SCHEMA if key in info} | versions  # type: ignore[literal-required]
 
 

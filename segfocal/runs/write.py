@@ -8,6 +8,8 @@ import json
 import os
 import re
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 _LEFTOVER = re.compile(r"\.(best\.ckpt|last\.ckpt|.+\.\d+-[0-9a-f]{8})\.tmp")
+_LITTLE = 2**20  # bytes
 _REMEDIES = {
-    errno.ENOSPC: "The disk is full: free some space or choose another folder with {option}.",
-    errno.EDQUOT: "Your disk quota is used up: free some space or choose another folder with {option}.",
+    errno.ENOSPC: "The disk {disk} is full: free some space or choose another folder with {option}.",
+    errno.EDQUOT: "Your quota of the disk {disk} is used up: free some space or choose another folder with "
+    "{option}.",
     errno.EFBIG: "The file is past the size limit: raise `ulimit -f` or choose another folder with {option}.",
     errno.EROFS: "The file system is read-only: choose another folder with {option}.",
     errno.EACCES: "You may not write there: choose another folder with {option} or change its permissions.",
@@ -45,11 +49,48 @@ def disk_error(error: OSError, path: str | Path, *, option: str = "--run") -> Se
         An exception to raise.
 
     Example:
-        >>> print(disk_error(OSError(28, "No space left on device"), "run.json"))
-        cannot write run.json: No space left on device. The disk is full: free some space or choose another folder with --run.
+        >>> print(disk_error(OSError(28, "No space left on device"), "/proc/x"))
+        cannot write /proc/x: No space left on device. The disk /proc is full: free some space or choose another folder with --run.
     """  # noqa: E501
     remedy = _REMEDIES.get(error.errno or 0, "Choose another folder with {option}.")
-    return SegfocalError(f"cannot write {path}: {error.strerror or error}. {remedy.format(option=option)}")
+    words = remedy.format(option=option, disk=mount_point(path))
+    return SegfocalError(f"cannot write {path}: {error.strerror or error}. {words}")
+
+
+def mount_point(path: str | Path) -> Path:
+    """Return where the disk of a path is mounted.
+
+    Args:
+        path: A file or folder, which need not exist.
+
+    Example:
+        >>> mount_point("/proc/no/such/file").as_posix()
+        '/proc'
+    """
+    place = Path(path).absolute()
+    while not place.exists():
+        place = place.parent
+    place = place.resolve()
+    return next((each for each in (place, *place.parents) if os.path.ismount(each)), place)
+
+
+def full_disk(error: OSError) -> SegfocalError:
+    """Return what to say of a write that failed outside of our own writers, for lack of space.
+
+    Args:
+        error: With or without the name of a file.
+
+    Returns:
+        The error of that file; without a name, one that names those disks that are full.
+    """
+    if error.filename is not None:
+        return disk_error(error, os.fsdecode(error.filename))
+    places = {mount_point(place) for place in (Path.cwd(), tempfile.gettempdir(), "/dev/shm")}
+    full = sorted(str(place) for place in places if shutil.disk_usage(place).free < _LITTLE)
+    named = ", ".join(full) or f"none of {', '.join(sorted(map(str, places)))}, whose quota may be used up"
+    return SegfocalError(
+        f"{error.strerror}. Full: {named}. Free some space there, or set TMPDIR to another disk."
+    )
 
 
 def make_folder(path: str | Path, *, option: str = "--run") -> None:
@@ -95,6 +136,16 @@ def write_bytes(path: str | Path, data: bytes, *, option: str = "--run") -> None
         raise disk_error(error, path, option=option) from error
 
 
+def is_leftover(name: str) -> bool:
+    """Return whether a file name is one under which our writers begin.
+
+    Example:
+        >>> is_leftover(".run.json.4711-0a1b2c3d.tmp"), is_leftover("notes.tmp")
+        (True, False)
+    """
+    return _LEFTOVER.fullmatch(name) is not None
+
+
 def remove_leftovers(folder: Path) -> list[Path]:
     """Remove what a killed process left of files that it was writing.
 
@@ -104,7 +155,7 @@ def remove_leftovers(folder: Path) -> list[Path]:
     Returns:
         What was removed: files of the names that ``write_bytes`` and checkpoints are written under.
     """
-    found = [path for path in sorted(folder.rglob(".*.tmp")) if _LEFTOVER.fullmatch(path.name)]
+    found = [path for path in sorted(folder.rglob(".*.tmp")) if is_leftover(path.name)]
     removed = [path for path in found if path.is_file() and not path.is_symlink()]
     for path in removed:
         path.unlink(missing_ok=True)

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from segfocal.errors import SegfocalError
 
 _STEP_S = 0.05
+_handles: set[int] = set()
+
+
+def _close_in_child() -> None:
+    """A loader that outlives its killed parent must not keep the lock."""
+    while _handles:
+        with suppress(OSError):
+            os.close(_handles.pop())
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def acquire(path: Path, *, patience_s: float = 0.0) -> int | None:
@@ -32,6 +46,7 @@ def acquire(path: Path, *, patience_s: float = 0.0) -> int | None:
             os.close(handle)
             return None
         time.sleep(_STEP_S)
+    _handles.add(handle)
     return handle
 
 
@@ -41,6 +56,7 @@ def release(handle: int) -> None:
     Args:
         handle: Of `acquire`.
     """
+    _handles.discard(handle)
     os.close(handle)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,6 +12,9 @@ from typing import Any
 import yaml
 
 from segfocal.errors import SegfocalError, nearest
+from segfocal.runs.layout import LOCK, RunPaths, is_untrained
+from segfocal.runs.lock import MARKER, check_free, make_first
+from segfocal.runs.write import is_leftover, make_folder
 from segfocal.yaml_text import load_yaml, read_yaml
 
 # an option of an argument of a class: --data.init_args.split.val, with or without its init_args
@@ -180,38 +184,54 @@ def lift_nulls(argv: Sequence[str]) -> list[str]:
 
 
 def new_run_dir(wanted: str | None, *, config: str, base: str | Path = "runs") -> Path:
-    """Choose the folder of a new run.
+    """Make the folder of a new run.
 
     Args:
-        wanted: What ``--run`` said; None names it after the configuration and the time.
+        wanted: What ``--run`` said; None names it after the configuration and the time, and of several
+            processes that ask at once each gets its own.
         config: Path of the configuration.
         base: Where unnamed runs go.
 
     Returns:
-        A path that does not exist or is an empty folder.
+        A folder that is empty but for a lock, or that holds a run which ended before its first checkpoint.
 
     Raises:
-        SegfocalError: If ``wanted`` is a file or holds files.
+        SegfocalError: As `check_run_dir`; where it cannot be made.
     """
     if wanted is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = Path(base) / Path(config).stem
-        counted = (folder / (stamp if n == 1 else f"{stamp}-{n}") for n in range(1, 10_000))
-        return next(path for path in counted if not path.exists())
+        return make_first(folder / (stamp if n == 1 else f"{stamp}-{n}") for n in itertools.count(1))
+    check_run_dir(wanted)
+    make_folder(wanted)
+    return Path(wanted)
+
+
+def check_run_dir(wanted: str) -> None:
+    """Raise unless a run can start in a folder.
+
+    Args:
+        wanted: What ``--run`` said.
+
+    Raises:
+        SegfocalError: If it is a file, in use by another process, or holds other files than those of a run
+            that ended before its first checkpoint.
+    """
     path = Path(wanted)
     if path.exists() and not path.is_dir():
         raise SegfocalError(f"--run must name a folder, got the file {path}. Choose another name.")
-    if path.is_dir() and any(path.iterdir()):
+    check_free(path)
+    if path.is_dir() and _some_files(path) and not is_untrained(RunPaths(path)):
         resume = f" or go on with it: segfocal fit --resume {path}" if (path / "run.json").is_file() else ""
         raise SegfocalError(
             f"--run must name a new or empty folder, got {path}, which holds {_some_files(path)}. "
             f"Choose another name{resume}."
         )
-    return path
 
 
 def _some_files(path: Path) -> str:
-    names = sorted(entry.name for entry in path.iterdir())
+    found = {entry.name for entry in path.iterdir()} - {LOCK, MARKER}
+    names = sorted(name for name in found if not is_leftover(name))
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

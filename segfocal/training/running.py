@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer
 
 from segfocal.data.base import CaseData
 from segfocal.errors import SegfocalError
+from segfocal.models.checkpoint import read_checkpoint
 from segfocal.runs.data_files import changed_files
+from segfocal.runs.discard import discard_empty, forget_untrained
 from segfocal.runs.history import (
     Change,
     differences,
@@ -24,10 +28,19 @@ from segfocal.runs.history import (
     write_history,
 )
 from segfocal.runs.info import CheckpointInfo, RunInfo, read_info, update_info
-from segfocal.runs.layout import RunPaths
-from segfocal.runs.own import remember
-from segfocal.runs.write import remove_leftovers, write_text
-from segfocal.training.arguments import check_config_files, config_files, new_run_dir, with_draw
+from segfocal.runs.layout import RunPaths, checkpoint
+from segfocal.runs.lock import check_not_running, hold, this_host
+from segfocal.runs.own import is_own, remember
+from segfocal.runs.write import write_text
+from segfocal.training.arguments import (
+    check_config_files,
+    check_run_dir,
+    config_files,
+    new_run_dir,
+    take_option,
+    with_draw,
+    words_of_run,
+)
 from segfocal.training.assemble import is_main_process
 from segfocal.training.checkpoints import complete_record
 from segfocal.training.cli import SegfocalCLI
@@ -40,16 +53,66 @@ from segfocal.yaml_text import read_mapping
 _RANKS_RUN = "SEGFOCAL_RUN_OF_RANK_0"
 
 
-def new_run(argv: Sequence[str], *, verb: str, wanted: str | None) -> RunPaths:
-    """Choose the folder of a new run, the same on every process; nothing is made yet.
+@dataclass(frozen=True)
+class NewRun:
+    """A run that is yet to begin; nothing is made yet.
+
+    Args:
+        verb: That begins it.
+        wanted: What ``--run`` said.
+        config: The file that it is named after without ``--run``.
+        take_over: Whether to start again one that seems to be running elsewhere.
+    """
+
+    verb: str
+    wanted: str | None
+    config: str
+    take_over: bool = False
+
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[RunPaths]:
+        """Make its folder and keep every other process out of it, on the process that writes.
+
+        Yields:
+            Its paths, the same on every process.
+
+        Raises:
+            SegfocalError: Where the folder is taken.
+        """
+        if not is_main_process():
+            yield RunPaths(os.environ[_RANKS_RUN])
+            return
+        run = RunPaths(new_run_dir(self.wanted, config=self.config))
+        os.environ[_RANKS_RUN] = str(run.root)
+        with hold(run.root, verb=self.verb, say=say, take_over=self.take_over, nested=True):
+            try:
+                check_run_dir(str(run.root))  # another process may have trained there in between
+                if run.info.is_file():
+                    self._forget(run)
+                yield run
+            except BaseException:
+                discard_empty(run)
+                raise
+
+    def _forget(self, run: RunPaths) -> None:
+        info = read_info(run)
+        check_not_running(run, info, take_over=self.take_over)
+        forget_untrained(run)
+        ended = "died" if info["status"] == "running" else f"ended ({info['status']})"
+        say(f"{run.root}: the training there {ended} before its first checkpoint and starts again")
+
+
+def new_run(argv: Sequence[str], *, verb: str, wanted: str | None, take_over: bool = False) -> NewRun:
+    """Check the words of a new run, before anything slow is done.
 
     Args:
         argv: Words with at least one ``--config``.
         verb: Named in messages.
         wanted: What ``--run`` said.
+        take_over: What ``--take-over`` says.
 
     Returns:
-        Its paths.
+        What is to begin.
 
     Raises:
         SegfocalError: Without a configuration, or where the folder is taken.
@@ -63,10 +126,61 @@ def new_run(argv: Sequence[str], *, verb: str, wanted: str | None) -> RunPaths:
     if not files:
         raise SegfocalError(f"`segfocal {verb}` needs --config X.yaml, or --resume DIR to go on with a run.")
     check_config_files(argv)
-    main = is_main_process()
-    run = RunPaths(new_run_dir(wanted, config=files[-1]) if main else os.environ[_RANKS_RUN])
-    os.environ[_RANKS_RUN] = str(run.root)
-    return run
+    if wanted is not None and is_main_process():
+        check_run_dir(wanted)
+    return NewRun(verb, wanted, files[-1], take_over)
+
+
+@contextlib.contextmanager
+def held(run: RunPaths, *, verb: str, take_over: bool = False) -> Iterator[None]:
+    """Keep every other process out of an existing run, on the process that writes; as `hold`."""
+    if not is_main_process():
+        yield
+        return
+    with hold(run.root, verb=verb, say=say, take_over=take_over):
+        yield
+
+
+@dataclass(frozen=True)
+class Again:
+    """A run that stopped before its first checkpoint and starts again.
+
+    Args:
+        words: That read its configuration.
+        command: That began it, for run.json.
+        config: Whose classes are checked, see `SegfocalCLI`; None where the words are the user's own.
+        trust: What ``--trust`` says.
+    """
+
+    words: list[str]
+    command: list[str]
+    config: Path | None
+    trust: bool
+
+    @classmethod
+    def of(cls, run: RunPaths, info: Mapping[str, Any], argv: Sequence[str], *, trust: bool) -> Again:
+        """Find out how a run was begun: by its configuration as kept there, or as first given.
+
+        Args:
+            run: The run directory's paths.
+            info: Its run.json.
+            argv: Further words.
+            trust: What ``--trust`` says.
+
+        Raises:
+            SegfocalError: Where it was killed before it kept that, with the command that starts it.
+        """
+        given = [str(word) for word in info.get("command", [])]
+        if run.config.is_file():
+            origin, _ = take_option(given, "--from")
+            words = words_of_run(run.config) + ([] if origin is None else ["--from", origin])
+            return cls([*words, *argv], [*given, *argv], run.config, trust)
+        if not (trust or is_own(run.info)):
+            command = shlex.join(given or ["segfocal", "fit", "--config", "X.yaml"])
+            raise SegfocalError(
+                f"{run.root} stopped before it kept its configuration. Start it: {command} --run {run.root}"
+            )
+        return cls([*given[2:], *argv], [*given, *argv], None, trust)
 
 
 def prepare(cli: SegfocalCLI) -> None:
@@ -137,8 +251,6 @@ class Resumption:
         """
         if not is_main_process():
             return
-        if left := remove_leftovers(self.run.root):
-            say(f"removed {len(left)} half-written files of the training before")
         complete_record(self.run, monitor=cli.checkpoints.monitor)
         if other_experiment(self.changes):
             described = describe(cli.model, cli.datamodule, seed=cli.seed)
@@ -154,7 +266,7 @@ class Resumption:
             say(f"changed at step {self.step}: {in_words(self.changes)}")
         if other_score(self.changes):
             fields["checkpoints"] = self._forget_best()
-        update_info(self.run, status="running", reason=None, **fields)
+        update_info(self.run, status="running", reason=None, host=this_host(), **fields)
 
     def _forget_best(self) -> dict[str, Any]:
         """Return the entry of best.ckpt without its score: the next validation begins a new best."""
@@ -236,6 +348,32 @@ def changed_data(
             "Restore them, train a new run with --run, or add --allow-changes."
         )
     return [*changes, *other]
+
+
+def read_to_resume(run: RunPaths) -> tuple[Path, dict[str, Any]]:
+    """Read the checkpoint that a run goes on from: the last one, or the best where the last is damaged.
+
+    Args:
+        run: The run directory's paths.
+
+    Returns:
+        Its path and content.
+
+    Raises:
+        SegfocalError: Where neither can be read.
+    """
+    try:
+        last = checkpoint(run, "last")
+        return last, read_checkpoint(last, mmap=True)
+    except SegfocalError as error:
+        problem = error
+    try:
+        best = checkpoint(run, "best")
+        stored = read_checkpoint(best, mmap=True)
+    except SegfocalError:
+        raise problem from None
+    say(f"{problem}\nThe run goes on from {best}, step {stored['global_step']}: the steps after it are lost.")
+    return best, stored
 
 
 def check_trained(trainer: Trainer, *, since: int = 0) -> None:

@@ -93,7 +93,7 @@ def score(
     if trainer.is_global_zero:
         names = list(cli.datamodule.class_names)  # type: ignore[attr-defined]
         previews.write(stage, names, checkpoint=sha256)
-        MetricsLog(run.metrics).append(values, step=step, epoch=epoch)
+        MetricsLog(run.metrics).replace(values, step=step, epoch=epoch)
     write_scores(
         run,
         cli.model.scores,

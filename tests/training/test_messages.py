@@ -154,7 +154,6 @@ def test_config_files_are_found_in_every_form():
 
 def test_unnamed_runs_never_collide(tmp_path):
     first = new_run_dir(None, config="configs/x.yaml", base=tmp_path)
-    first.mkdir(parents=True)
     second = new_run_dir(None, config="configs/x.yaml", base=tmp_path)
     assert first != second
     assert first.parent == second.parent == tmp_path / "x"

@@ -19,6 +19,7 @@ from segfocal.__main__ import main
 from segfocal.report.tables.provenance import provenance
 from segfocal.report.tables.runs import runs_table
 from segfocal.runs.info import read_info
+from segfocal.runs.layout import LOCK
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.resume import ResumeState, seed_step
 
@@ -333,14 +334,14 @@ def test_changed_settings_are_kept(config, tmp_path, monkeypatch, capsys):
 )
 def test_another_experiment_is_refused(words, named, config, tmp_path, monkeypatch, capsys):
     run = interrupted(config, tmp_path / "run", monkeypatch, capsys)
-    kept = {path: path.read_bytes() for path in run.glob("*.*")}
+    kept = {path: path.read_bytes() for path in run.glob("*.*") if path.name != LOCK}
     words = [*words, "--model.loss.init_args.ignore_index", "255"]
     assert main(["fit", "--resume", str(run), *words]) == 2
     error = capsys.readouterr().err
     assert named in error
     assert "--allow-changes" in error
     assert error.count("\n") == 1
-    assert {path: path.read_bytes() for path in run.glob("*.*")} == kept
+    assert {path: path.read_bytes() for path in kept} == kept
     if "foreground" in named:
         assert main(["fit", "--resume", str(run), *words, "--allow-changes"]) == 0
         keys = [each["key"] for each in history(run)["entries"][-1]["changes"]]

@@ -121,7 +121,7 @@ def test_only_complete_trials_can_be_best(search):
 
 def test_one_search_at_a_time(search):
     def nested(values, folder, fold):
-        with pytest.raises(SegfocalError, match="another `segfocal tune` works in"):
+        with pytest.raises(SegfocalError, match="in use by `segfocal tune`, process"):
             run_search(search, Bowl())
         return 0.0
 

@@ -27,7 +27,7 @@ from segfocal.runs.layout import RunPaths
 
 LIVE = "live"  # the stage under which a training keeps the pictures of its last validation
 MOST_CURVES = 8  # figures of running trainings
-_ORDER = {"running": 0, "interrupted": 1, "failed": 2, "unreadable": 3, "finished": 4}
+_ORDER = {"running": 0, "died": 1, "interrupted": 1, "failed": 2, "unreadable": 3, "finished": 4}
 _HEADS = (
     "Run",
     "Arm",
@@ -55,14 +55,15 @@ def runs_view(sources: Sources, chosen: Selection, *, look: str, root: Path) -> 
         Components.
     """
     notes = dict(sources.left_out)
-    order = pl.col("status").replace_strict(_ORDER, default=5)
+    # "running on HOST, ... (cannot be checked from here)" is one of those in progress as well
+    order = pl.col("status").replace_strict(_ORDER, default=0)
     runs = sources.runs.sort(order, "name", maintain_order=True)
     first = _first(chosen, runs.height)
     rows = [_row(row, notes, root=root) for row in runs.slice(first, MOST_ROWS).iter_rows(named=True)]
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in _HEADS]))
     grid = html.Table([html.Caption("Runs, those in progress first"), head, html.Tbody(rows)])
     region = html.Div(grid, className="wide", tabIndex="0", role="region", **{"aria-label": "Runs"})
-    running = runs.filter(pl.col("status") == "running")
+    running = runs.filter(pl.col("status").str.starts_with("running"))
     return [
         html.H2("Runs"),
         html.P(f"{runs.height} runs, {running.height} in progress. New epochs appear by themselves."),
@@ -86,7 +87,7 @@ def _refused(sources: Sources) -> list[Any]:
 
 def _row(row: Mapping[str, Any], notes: Mapping[str, str], *, root: Path) -> Any:
     found = read_progress(Path(row["run"]))
-    note = row["problem"] or ("" if row["status"] == "running" else notes.get(row["name"], ""))
+    note = row["problem"] or ("" if row["status"].startswith("running") else notes.get(row["name"], ""))
     cells = [
         html.Th(row["name"], scope="row"),
         html.Td(row["arm"]),

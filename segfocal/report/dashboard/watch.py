@@ -15,6 +15,7 @@ from segfocal.report.sources import Sources, read_sources
 from segfocal.report.study import study_runs
 from segfocal.report.tables.find import find_runs
 from segfocal.report.tables.scores import Gathered
+from segfocal.runs.lock import is_held
 
 LOOK_EVERY_S = 1.0
 _FILES = ("run.json", "config.yaml", "metrics.csv", "cases.parquet", "curves.parquet", "cases/live")
@@ -27,7 +28,7 @@ class Found:
     Args:
         runs: Run directories that may be read.
         refused: Run directories to the file that leads out of LOGDIR.
-        version: Changes whenever a file of a run does.
+        version: Changes whenever a file of a run does, and when a process lets go of a run.
     """
 
     runs: list[Path] = field(default_factory=list)
@@ -100,6 +101,7 @@ def _look(root: Path) -> Found:
         stamps.update(run.as_posix().encode("utf-8", "replace"))
         for name in _FILES:
             stamps.update(_stamp(run / name))
+        stamps.update(f"{is_held(run)};".encode())  # a killed training changes no file
         if _is_cell(root, run):
             stamps.update(_stamp(run.parent / "cell.json"))
     return Found(runs, refused, stamps.hexdigest())

@@ -20,7 +20,7 @@ RUNS_SCHEMA = pl.Schema(
         "name": pl.String(),  # what is shown: clean, short, unlike any other
         "arm": pl.String(),  # runs that differ only in their seed
         "seed": pl.Int64(),
-        "status": pl.String(),  # of run.json, or "unreadable"
+        "status": pl.String(),  # of run.json, "died", "running on HOST, ...", or "unreadable"
         "problem": pl.String(),  # why run.json cannot be used, else null
         "created": pl.String(),
         "task": pl.String(),

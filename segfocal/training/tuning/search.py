@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from segfocal.errors import SegfocalError
+from segfocal.runs.lock import hold
 from segfocal.training.interrupt import Interrupted
 from segfocal.training.messages import explain_failure
 from segfocal.training.tuning.space import Space, draw
@@ -91,7 +92,7 @@ def run_search(search: Search, score: Score) -> list[Tried]:
     """
     optuna = import_optuna()
     search.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(search.folder), _storage(search.folder) as storage:
+    with hold(search.folder, verb="tune", say=_say), _storage(search.folder) as storage:
         study = optuna.create_study(
             storage=storage,
             study_name="tune",
@@ -228,21 +229,5 @@ def _storage(folder: Path) -> Iterator[Any]:
         storage.engine.dispose()
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes back from a killed process."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass  # not on Windows
-        except OSError as error:
-            raise SegfocalError(
-                f"another `segfocal tune` works in {folder}. Wait for it, or choose another --out."
-            ) from error
-        yield
-    finally:
-        os.close(handle)
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

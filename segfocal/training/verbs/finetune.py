@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from segfocal.errors import SegfocalError, nearest
-from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
+from segfocal.models.checkpoint import load_weights, network_weights
 from segfocal.models.pretrained import load_pretrained
 from segfocal.models.weights_find import find_weights
 from segfocal.models.weights_report import LoadReport
 from segfocal.runs.history import write_history
 from segfocal.runs.info import create_info, read_info
-from segfocal.runs.layout import RunPaths, checkpoint, is_run, open_run
+from segfocal.runs.layout import RunPaths, checkpoint, is_run, is_untrained, open_run
+from segfocal.runs.lock import check_not_running
 from segfocal.runs.own import remember
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_flag, take_option, words_of_run
@@ -31,7 +32,17 @@ from segfocal.training.phases.settings import Finetune, phases_of
 from segfocal.training.prepare import prior_bias
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.record import describe, record_files
-from segfocal.training.running import Resumption, changed_data, changed_settings, new_run, prepare, say
+from segfocal.training.running import (
+    Again,
+    Resumption,
+    changed_data,
+    changed_settings,
+    held,
+    new_run,
+    prepare,
+    read_to_resume,
+    say,
+)
 from segfocal.training.task import SegmentationTask
 
 
@@ -56,21 +67,26 @@ def finetune(argv: Sequence[str]) -> int:
     wanted, rest = take_option(rest, "--run")
     source, rest = take_option(rest, "--from")
     with quiet_lightning():
+        take_over, rest = take_flag(rest, "--take-over")
         if resumed is None:
-            return _start(rest, wanted=wanted, source=source)
+            return _start(rest, wanted=wanted, source=source, take_over=take_over)
         for option, value in (("--run", wanted), ("--from", source)):
             if value is not None:
                 raise SegfocalError(f"--resume {resumed} goes on in that folder: leave out {option} {value}.")
         allowed, rest = take_flag(rest, "--allow-changes")
         trust, rest = take_flag(rest, "--trust")
-        run = open_run(resumed, with_checkpoints=True)
-        return _resume(rest, run=run, allowed=allowed, trust=trust)
+        run = open_run(resumed)
+        with held(run, verb="finetune", take_over=take_over):
+            return _resume(rest, run=run, allowed=allowed, trust=trust, take_over=take_over)
 
 
-def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
-    run = new_run(argv, verb="finetune", wanted=wanted)
+def _start(
+    argv: list[str], *, wanted: str | None, source: str | None, take_over: bool, again: Again | None = None
+) -> int:
+    new = new_run(argv, verb="finetune", wanted=wanted, take_over=take_over)
     path = _existing(source)
-    cli = SegfocalCLI(argv, pretrained=False)
+    known: dict[str, Any] = {} if again is None else {"run": again.config, "trust": again.trust}
+    cli = SegfocalCLI(argv, pretrained=False, **known)
     settings = cli.finetune or Finetune()
     find_weights(path, checkpoint=settings.checkpoint)
     if is_run(path):
@@ -81,29 +97,40 @@ def _start(argv: list[str], *, wanted: str | None, source: str | None) -> int:
         prepare(cli)  # a model.head_prior acts here; a head of the checkpoint takes its place
         plan = Plan.of(cli.model, phases)
         report = _load(cli.model, path, settings, data=cli.datamodule)
-        if is_main_process():
-            fields = describe(cli.model, cli.datamodule, seed=cli.seed)
-            facts = {"report": report.to_dict(), "phases": plan.facts(), "phase": None}
-            fields["extra"] = fields.get("extra", {}) | {"finetune": facts}
-            command = ["segfocal", "finetune", "--from", str(path), *argv]
-            create_info(run, command=command, **fields)
-            cli.config.finetune = cli.config.finetune or {}
-            write_text(run.config, cli.dump())
-            remember(run.config)
-            write_history(run, cli.settings(), command=command)
-            record_files(run, cli.datamodule)
-        say(f"run directory {run.root}")
-        say(f"{report}\n{cli.summary()}")
-        return train_phases(cli, plan, run=run, stop=stop, place=Place())
+        facts = {"report": report.to_dict(), "phases": plan.facts(), "phase": None}
+        words = ["segfocal", "finetune", "--from", str(path), *argv] if again is None else again.command
+        with new.claim() as run:
+            if is_main_process():
+                _record(cli, run, facts, words)
+            say(f"run directory {run.root}")
+            say(f"{report}\n{cli.summary()}")
+            return train_phases(cli, plan, run=run, stop=stop, place=Place())
 
 
-def _resume(argv: list[str], *, run: RunPaths, allowed: bool, trust: bool) -> int:
+def _record(cli: SegfocalCLI, run: RunPaths, facts: dict[str, Any], command: list[str]) -> None:
+    fields = describe(cli.model, cli.datamodule, seed=cli.seed)
+    fields["extra"] = fields.get("extra", {}) | {"finetune": facts}
+    create_info(run, command=command, **fields)
+    remember(run.info)
+    cli.config.finetune = cli.config.finetune or {}
+    write_text(run.config, cli.dump())
+    remember(run.config)
+    write_history(run, cli.settings(), command=command)
+    record_files(run, cli.datamodule)
+
+
+def _resume(argv: list[str], *, run: RunPaths, allowed: bool, trust: bool, take_over: bool) -> int:
     info = read_info(run)
     facts = info.get("extra", {}).get("finetune")
     if facts is None:
         raise SegfocalError(f"{run.root} is no fine-tuning: go on with segfocal fit --resume {run.root}.")
-    last = checkpoint(run, "last")
-    stored = read_checkpoint(last, mmap=True)
+    if is_main_process():
+        check_not_running(run, info, take_over=take_over)
+    if is_untrained(run):
+        again = Again.of(run, info, argv, trust=trust)
+        source, words = take_option(again.words, "--from")
+        return _start(words, wanted=str(run.root), source=source, take_over=take_over, again=again)
+    last, stored = read_to_resume(run)
     words = [*words_of_run(run.config), *argv]
     cli = SegfocalCLI(words, pretrained=False, run=run.config, trust=trust)
     phases = phases_of(cli.finetune or Finetune(), ends=cli.ends)

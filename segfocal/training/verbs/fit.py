@@ -9,11 +9,12 @@ from functools import partial
 from pytorch_lightning import Trainer
 
 from segfocal.errors import SegfocalError
-from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
+from segfocal.models.checkpoint import load_weights, network_weights
 from segfocal.runs.discard import discard_untrained
 from segfocal.runs.history import write_history
 from segfocal.runs.info import create_info, read_info
-from segfocal.runs.layout import RunPaths, checkpoint, open_run
+from segfocal.runs.layout import RunPaths, checkpoint, is_untrained, open_run
+from segfocal.runs.lock import check_not_running, run_state
 from segfocal.runs.own import remember
 from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_flag, take_option, words_of_run
@@ -23,12 +24,15 @@ from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.quiet import quiet_lightning
 from segfocal.training.record import describe, record_best, record_files
 from segfocal.training.running import (
+    Again,
     Resumption,
     changed_data,
     changed_settings,
     check_trained,
+    held,
     new_run,
     prepare,
+    read_to_resume,
     record_end,
     say,
     say_finished,
@@ -55,14 +59,16 @@ def fit(argv: Sequence[str]) -> int:
     resumed, rest = take_option(argv, "--resume")
     wanted, rest = take_option(rest, "--run")
     with quiet_lightning():
+        take_over, rest = take_flag(rest, "--take-over")
         if resumed is None:
-            return _start(rest, wanted=wanted)
+            return _start(rest, wanted=wanted, take_over=take_over)
         if wanted is not None:
             raise SegfocalError(f"--resume {resumed} goes on in that folder: leave out --run {wanted}.")
         allowed, rest = take_flag(rest, "--allow-changes")
         trust, rest = take_flag(rest, "--trust")
-        run = open_run(resumed, with_checkpoints=True)
-        return _resume(rest, run=run, allowed=allowed, trust=trust)
+        run = open_run(resumed)
+        with held(run, verb="fit", take_over=take_over):
+            return _resume(rest, run=run, allowed=allowed, trust=trust, take_over=take_over)
 
 
 def validate(argv: Sequence[str]) -> int:
@@ -100,24 +106,27 @@ def _evaluate(verb: str, argv: Sequence[str]) -> int:
         SegfocalCLI(["--help"])
     folder, rest = take_option(argv, "--run")
     which, rest = take_option(rest, "--checkpoint")
+    take_over, rest = take_flag(rest, "--take-over")
     trust, rest = take_flag(rest, "--trust")
     if folder is None:
         raise SegfocalError(f"`segfocal {verb}` needs --run DIR, the folder that `segfocal fit` made.")
     run = open_run(folder, with_checkpoints=True)
-    read_info(run)
+    state = run_state(run, read_info(run))
+    if state.word == "unchecked":
+        say(f"{run.root} is {state.text}: the scores are of its checkpoint as it is now")
     path = checkpoint(run, which or "best")
     stop = StopSignal()
     try:
-        with quiet_lightning(), stop.listening():
+        with held(run, verb=verb, take_over=take_over), quiet_lightning(), stop.listening():
             score(verb, rest, run=run, path=path, stop=stop, trust=trust)
     except Interrupted as signal:
         return say_interrupted(signal, hint="")
     return 0
 
 
-def _start(argv: list[str], *, wanted: str | None) -> int:
-    run = new_run(argv, verb="fit", wanted=wanted)
-    cli = SegfocalCLI(argv)
+def _start(argv: list[str], *, wanted: str | None, take_over: bool, again: Again | None = None) -> int:
+    new = new_run(argv, verb="fit", wanted=wanted, take_over=take_over)
+    cli = SegfocalCLI(argv) if again is None else SegfocalCLI(argv, run=again.config, trust=again.trust)
     if cli.finetune is not None:
         raise SegfocalError(
             "The configuration has a section finetune, which trains on from a checkpoint: "
@@ -127,22 +136,28 @@ def _start(argv: list[str], *, wanted: str | None) -> int:
     stop = StopSignal()
     with stop.listening():
         prepare(cli)
-        if is_main_process():
-            fields = describe(cli.model, cli.datamodule, seed=cli.seed)
-            create_info(run, command=["segfocal", "fit", *argv], **fields)
-            write_text(run.config, cli.dump())
-            remember(run.config)
-            write_history(run, cli.settings(), command=["segfocal", "fit", *argv])
-            record_files(run, cli.datamodule)
-        return _train(cli, run=run, stop=stop)
+        with new.claim() as run:
+            if is_main_process():
+                words = ["segfocal", "fit", *argv] if again is None else again.command
+                create_info(run, command=words, **describe(cli.model, cli.datamodule, seed=cli.seed))
+                remember(run.info)
+                write_text(run.config, cli.dump())
+                remember(run.config)
+                write_history(run, cli.settings(), command=words)
+                record_files(run, cli.datamodule)
+            return _train(cli, run=run, stop=stop)
 
 
-def _resume(argv: list[str], *, run: RunPaths, allowed: bool, trust: bool) -> int:
+def _resume(argv: list[str], *, run: RunPaths, allowed: bool, trust: bool, take_over: bool) -> int:
     info = read_info(run)
     if "finetune" in info.get("extra", {}):
         raise SegfocalError(f"{run.root} is fine-tuned: go on with segfocal finetune --resume {run.root}.")
-    last = checkpoint(run, "last")
-    stored = read_checkpoint(last, mmap=True)
+    if is_main_process():
+        check_not_running(run, info, take_over=take_over)
+    if is_untrained(run):
+        again = Again.of(run, info, argv, trust=trust)
+        return _start(again.words, wanted=str(run.root), take_over=take_over, again=again)
+    last, stored = read_to_resume(run)
     step = int(stored["global_step"])
     cli = SegfocalCLI([*words_of_run(run.config), *argv], run=run.config, trust=trust)
     cli.check_end()

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from segfocal.errors import SegfocalError
 from segfocal.runs.history import differences, in_words
-from segfocal.runs.layout import is_run
+from segfocal.runs.layout import LOCK, is_run
 from segfocal.runs.provenance import file_sha256
 from segfocal.runs.write import make_folder, write_json, write_text
 from segfocal.training.arguments import check_config_files, config_files, take_option
@@ -137,7 +137,7 @@ def _discard_untrained(folder: Path) -> None:
     if any(folder.glob("trials/*/fold_*/checkpoints/*.ckpt")):
         return
     shutil.rmtree(folder / "trials", ignore_errors=True)
-    for name in ("tune.json", "optuna.db", "lock"):
+    for name in ("tune.json", "optuna.db", LOCK):
         (folder / name).unlink(missing_ok=True)
 
 
