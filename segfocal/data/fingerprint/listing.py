@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from segfocal.data.fingerprint.names import is_both, part_split
@@ -29,12 +30,12 @@ class Picture:
     split: str = ""
     word: str = ""
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """Name without suffix."""
         return self.path.stem
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Path below the root."""
         return "/".join((*self.parts, self.path.name))

@@ -87,6 +87,8 @@ def _match(images: Family, masks: Family, places: Sequence[int], words: Chunks) 
     best = Masks(masks, words, 0, {}, len(places))
     same_members = _same_members(images, masks)
     for level, (of_image, of_mask) in enumerate(_keys(images, masks, words)):
+        if len(images.pictures) <= _BETTER * len(best.of):
+            break  # no looser reading can find as many more
         found = _pairs(images, masks, places, of_image, of_mask, same_members=same_members)
         if len(found) > _BETTER * len(best.of):
             best = Masks(masks, words, level, found, len(places))
@@ -225,6 +227,8 @@ def _nearest(choice: Sequence[Picture], mask: Picture) -> Picture | None:
 
 def _own(image: Picture, masks: Sequence[Picture]) -> tuple[Picture, ...]:
     """Return masks without those of the same name whose folder has less to do with the image's."""
+    if len(masks) == 1:
+        return tuple(masks)
     shared = [len(_words(mask) & _words(image)) for mask in masks]
     best: dict[str, int] = {}
     for mask, count in zip(masks, shared, strict=True):
