@@ -132,7 +132,15 @@ def main() -> None:
         start = time.monotonic()
         print(f"{write_study(root, options)} cells written in {time.monotonic() - start:.0f} s", flush=True)
     code = "import sys; from segfocal.study.report_command import report; report(sys.argv[1:])"
-    words = [sys.executable, "-c", code, str(root), "--out", str(root / "report")]
+    words = [
+        sys.executable,
+        "-c",
+        code,
+        str(root),
+        "--out",
+        str(root.with_name(f"{root.name}-report")),
+        "--overwrite",
+    ]
     seconds = []
     for _ in range(options.rounds):
         start = time.monotonic()
@@ -147,6 +155,7 @@ def main() -> None:
     )
     if options.folder is None:
         shutil.rmtree(root)
+        shutil.rmtree(root.with_name(f"{root.name}-report"))
 
 
 if __name__ == "__main__":

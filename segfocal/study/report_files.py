@@ -12,6 +12,8 @@ from segfocal.runs.write import make_folder, write_bytes, write_json
 from segfocal.study.report_markdown import markdown
 from segfocal.study.report_schema import TABLES
 
+NAMES = ("report.md", *(f"{name}.csv" for name in TABLES), "report.json")
+
 
 def write_report(report: Mapping[str, Any], out: str | Path) -> list[Path]:
     """Write a report; files of an earlier one are replaced, each whole.
@@ -48,4 +50,4 @@ def _cell(value: Any) -> Any:
     """Booleans as JSON writes them; a text that a spreadsheet would compute gets a space in front."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f" {value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    return f" {value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -337,7 +337,7 @@ def test_a_study_has_one_page_wherever_its_own_report_was_written(tmp_path, monk
     root = FakeStudy(skilled, kinds=("fixed", "tuned")).write(tmp_path / "study")
     report, pages = build_report(root), []
     monkeypatch.chdir(tmp_path)
-    for out in (None, "elsewhere", "study/inside"):
+    for out in (None, "elsewhere", "another/inside"):
         if out is not None:
             assert main(["study", "report", "study", "--out", out]) == 0
         assert main(["report", "--study", "study", "--out", f"page-{len(pages)}"]) == 0

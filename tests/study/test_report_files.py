@@ -77,10 +77,10 @@ def test_files_hold_every_table_with_documented_columns(study, tmp_path):
 
 def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(study, copy, tmp_path):
     for name, folder in (("first", study), ("again", study), ("moved", copy)):
-        report([str(folder), "--out", str(tmp_path / name)])
-    for path in sorted((tmp_path / "first").iterdir()):
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
-        assert path.read_bytes() == (tmp_path / "moved" / path.name).read_bytes()
+        report([str(folder), "--out", str(tmp_path / f"of_{name}")])
+    for path in sorted((tmp_path / "of_first").iterdir()):
+        assert path.read_bytes() == (tmp_path / "of_again" / path.name).read_bytes()
+        assert path.read_bytes() == (tmp_path / "of_moved" / path.name).read_bytes()
 
 
 def test_reporting_loads_no_torch(study, tmp_path):
@@ -94,10 +94,11 @@ def test_reporting_loads_no_torch(study, tmp_path):
 
 
 def test_a_folder_that_is_no_study_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(
         SegfocalError, match=r"must be a study folder, but it holds no plan\.json.*study plan"
     ):
-        report([str(tmp_path), "--out", str(tmp_path / "out")])
+        report([str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
     with pytest.raises(SegfocalError, match="is no folder"):
         report([str(tmp_path / "none"), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
@@ -125,13 +126,13 @@ def test_without_a_finished_cell_there_is_nothing_to_report(tmp_path):
     fake.missing = tuple(entry["id"] for entry in fake.cells())[:5]
     fake.failed = {"vessels-1-focal2-2-0": "no disk"}
     with pytest.raises(SegfocalError, match=r"no finished cell to report \(5 missing, 1 failed\)"):
-        report([str(fake.write(tmp_path)), "--out", str(tmp_path / "out")])
+        report([str(fake.write(tmp_path / "study")), "--out", str(tmp_path / "out")])
 
 
 def test_a_baseline_without_a_finished_cell_is_named(tmp_path):
     fake = FakeStudy(missing=tuple(f"vessels-1-ce-{seed}-0" for seed in range(3)))
     with pytest.raises(SegfocalError, match=r"the baseline 'ce' of .* has no finished cell"):
-        report([str(fake.write(tmp_path)), "--out", str(tmp_path / "out")])
+        report([str(fake.write(tmp_path / "study")), "--out", str(tmp_path / "out")])
 
 
 def test_done_cells_that_cannot_be_read_are_stated_and_left_out(copy, tmp_path):
@@ -149,7 +150,7 @@ def test_done_cells_that_cannot_be_read_are_stated_and_left_out(copy, tmp_path):
     assert "no seed and image that both arms finished" in found["conclusions"][0]
     (cells / "vessels-1-ce-2-0" / "run" / "cases.parquet").unlink()
     with pytest.raises(SegfocalError, match=r"baseline 'ce' .* can be used: .*no test rows.*segfocal test"):
-        report([str(copy), "--out", str(tmp_path / "out")])
+        report([str(copy), "--out", str(tmp_path / "again")])
 
 
 @pytest.mark.parametrize("name", ["cases.parquet", "curves.parquet", "calibration.parquet", "metrics.csv"])
@@ -166,7 +167,7 @@ def test_a_damaged_table_costs_its_cell_and_is_named(copy, tmp_path, name):
 
 
 def test_the_best_checkpoints_rows_count_where_several_were_tested(tmp_path):
-    root = FakeStudy(score=score).write(tmp_path)
+    root = FakeStudy(score=score).write(tmp_path / "study")
     from segfocal.runs import RunPaths
     from segfocal.runs.cases import write_cases
 
@@ -181,7 +182,7 @@ def test_the_best_checkpoints_rows_count_where_several_were_tested(tmp_path):
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "+2.1 Dice points" in found["conclusions"][0]
     edit_json(run.info, checkpoints={})
-    report([str(root), "--out", str(tmp_path / "out")])
+    report([str(root), "--out", str(tmp_path / "out"), "--overwrite"])
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert found["counts"]["unusable"] == 1
 
@@ -200,3 +201,16 @@ def test_an_output_that_cannot_be_written_is_named(study, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SegfocalError, match=r"cannot write .*--out"):
         report([str(study), "--out", str(tmp_path / "file" / "out")])
+
+
+def test_a_report_replaces_its_own_files_alone_and_on_request(study, tmp_path):
+    words = [str(study), "--out", str(tmp_path / "out")]
+    report(words)
+    with pytest.raises(SegfocalError, match="Add --overwrite"):
+        report(words)
+    report([*words, "--overwrite"])
+    (tmp_path / "out/report.md").write_text("my notes")
+    with pytest.raises(SegfocalError, match=r"report\.md was edited"):
+        report([*words, "--overwrite"])
+    with pytest.raises(SegfocalError, match="must not lie in what the command reads"):
+        report([str(study), "--out", str(study / "inside")])

@@ -119,8 +119,10 @@ def test_a_file_that_differs_does_not_replace_one_that_agrees(
     np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
     monkeypatch.setattr(check, "TOLERANCE", -1.0)
     assert main(words) == 2
+    assert "Add --overwrite" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 2
     assert "differs from the network" in capsys.readouterr().err
-    assert [*tmp_path.iterdir()] == [model]
+    assert {path.name for path in tmp_path.iterdir()} == {model.name, ".segfocal.json"}
     assert model.read_bytes() == content
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segfocal.errors import SegfocalError, check_range
 from segfocal.options import TRUST_HELP, OptionParser
+from segfocal.writing import OVERWRITE_HELP, Place, claim_file
 
 if TYPE_CHECKING:
     from segfocal.training.cli import SegfocalCLI
@@ -39,6 +40,7 @@ def parser() -> OptionParser:
     )
     options.add_argument("--knee", type=float, metavar="P", help="p_t of the knee to show (default: 0.75)")
     options.add_argument("--out", metavar="FILE", help="write the numbers (.json) or the page (.html)")
+    options.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     options.add_argument("--json", action="store_true", help="print one JSON object, in full precision")
     options.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return options
@@ -89,6 +91,13 @@ def _check(given: argparse.Namespace) -> None:
         )  # p0 of gamma .5
     if given.out is not None and Path(given.out).suffix not in _ENDINGS:
         raise SegfocalError(f"--out must end in {' or '.join(_ENDINGS)}, got {given.out!r}. Rename the file.")
+    if given.out is not None:
+        _claim(given)
+
+
+def _claim(given: argparse.Namespace) -> Place:
+    inputs = [*(given.config or ()), *(path for path in (given.run, given.source) if path is not None)]
+    return claim_file(given.out, inputs=inputs, overwrite=given.overwrite)
 
 
 def _diagnosed(given: argparse.Namespace, overrides: Sequence[str], stop: StopSignal) -> dict[str, Any]:
@@ -174,6 +183,8 @@ def _show(given: argparse.Namespace, report: dict[str, Any]) -> None:
         print_page(console if console.is_terminal else Console(width=120), report)
     if given.out is not None:
         content = text + "\n" if given.out.endswith(".json") else written_page(report)
+        place = _claim(given)
         write_bytes(Path(given.out), content.encode(), option="--out")
+        place.record([Path(given.out).name])
         if not given.json:
             sys.stdout.write(f"written to {given.out}\n")

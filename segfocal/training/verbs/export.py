@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segfocal.options import TRUST_HELP, OptionParser
+from segfocal.writing import OVERWRITE_HELP, claim_file
 
 if TYPE_CHECKING:
     from segfocal.training.export.run import Exported
@@ -26,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
         "--format", required=True, choices=("torch", "onnx"), help="for torch.export.load, or ONNX"
     )
     options.add_argument("--checkpoint", default="best", metavar="best|last|PATH", help="default: best")
+    options.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     options.add_argument("--out", metavar="FILE", help="default: export.pt2 or export.onnx in the run")
     options.add_argument(
         "--size",
@@ -72,7 +75,12 @@ def export(argv: Sequence[str]) -> int:
         full_scale=given.full_scale,
         network_only=given.network_only,
     )
+    place = None
+    if given.out is not None and not Path(given.out).is_dir():  # which export_run names
+        place = claim_file(given.out, inputs=[given.run], overwrite=given.overwrite)
     done = export_run(given.run, given.out, checkpoint=given.checkpoint, options=options, trust=given.trust)
+    if place is not None:
+        place.record([Path(given.out).name])
     sys.stdout.write(summary(done) + "\n")
     return 0
 
