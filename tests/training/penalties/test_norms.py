@@ -136,7 +136,7 @@ def test_half_precision_weights_are_measured_in_single():
     ("build", "message"),
     [
         (lambda: L1(-1.0), r"strength must lie in \[0, inf\), got -1.0"),
-        (lambda: L1(float("inf")), r"strength must lie in \[0, inf\), got inf"),
+        (lambda: L1(float("inf")), r"strength must be finite and lie in \[0, inf\), got inf"),
         (lambda: L2(float("nan")), "strength must lie in"),
         (lambda: L2SP(0.1, -0.1), "beta must lie in"),
         (
