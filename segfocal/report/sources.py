@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from segfocal.errors import SegfocalError, nearest
 from segfocal.report.study import StudyNumbers
+from segfocal.report.tables.damage import unreadable_tables, unreadable_texts
 from segfocal.report.tables.runs import runs_table, with_stage
 from segfocal.report.tables.scalars import last_scalars
 from segfocal.report.tables.scores import Gathered, gather, other_weights, pick, stages
@@ -28,6 +29,7 @@ class Sources:
         tuned: Whether at the thresholds chosen on validation.
         baseline: The arm that others are compared with; None where there are no scores.
         left_out: Run name and reason.
+        damaged: Run name and which of its other files cannot be read, why; its remaining numbers are shown.
         study: Numbers of a study, which stand in place of those of its arms' runs.
     """
 
@@ -40,6 +42,7 @@ class Sources:
     baseline: str | None
     left_out: list[tuple[str, str]]
     study: StudyNumbers | None = None
+    damaged: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def threshold(self) -> str:
@@ -132,7 +135,18 @@ def read_sources(
         left_out=_passed_over(runs, gathered, found, chosen=chosen, asked=stage is not None)
         + _left_out(runs, gathered, scores, stage=chosen),
         study=study,
+        damaged=_damaged(usable),
     )
+
+
+def _damaged(runs: pl.DataFrame) -> list[tuple[str, str]]:
+    """Name the files beside run.json and cases.parquet that cannot be read, a line for each run."""
+    found = []
+    for run, name in runs.select("run", "name").iter_rows():
+        problems = [*unreadable_tables(Path(run)), *unreadable_texts(Path(run))]
+        if problems:
+            found.append((str(name), "; ".join(problems)))
+    return found
 
 
 def _baseline(wanted: str | None, runs: pl.DataFrame, scores: pl.DataFrame) -> str | None:

@@ -38,7 +38,9 @@ def print_leaderboard(sources: Sources, console: Console | None = None) -> None:
     if other := sources.other_data():
         target.print(Text(other))
     for name, reason in sources.left_out:
-        target.print(Text(f"left out: {name}: {clean(reason, longest=300)}"))
+        target.print(Text(f"left out: {name}: {clean(reason, longest=300)}"), soft_wrap=True)
+    for name, reason in sources.damaged:
+        target.print(Text(f"damaged: {name}: {clean(reason, longest=300)}"), soft_wrap=True)
 
 
 def _table(board: pl.DataFrame, *, title: str) -> Table:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from segfocal.errors import SegfocalError
 from segfocal.runs.layout import RunPaths
+from segfocal.runs.records import HistoryRecord, read_record
 from segfocal.runs.write import write_json
 
 ABSENT = "(absent)"
@@ -141,11 +141,11 @@ def read_history(run: RunPaths) -> History | None:
         SegfocalError: Where the file is damaged.
     """
     try:
-        found = json.loads(run.history.read_text("utf-8"))
+        found = read_record(run.history, HistoryRecord)
         return History(settings=found["settings"], entries=list(found["entries"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise SegfocalError(
             f"{run.history} must hold settings and entries as JSON, got a damaged file ({error}). Restore it "
             "from a copy, or delete it: what was changed before is then unknown."

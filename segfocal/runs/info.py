@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,6 +13,7 @@ from segfocal.imbalance.background import says_background
 from segfocal.runs.layout import RunPaths, open_run
 from segfocal.runs.lock import this_host
 from segfocal.runs.provenance import file_sha256, git_state, package_versions
+from segfocal.runs.records import RunRecord, check_record, read_json
 from segfocal.runs.write import locked, write_json
 
 SCHEMA_VERSION = 1
@@ -113,8 +113,8 @@ def read_info(run: RunPaths | str | Path) -> RunInfo:
     """
     paths = open_run(run.root if isinstance(run, RunPaths) else run)
     try:
-        info = json.loads(paths.info.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        info = read_json(paths.info)
+    except ValueError as error:
         raise SegfocalError(
             f"{paths.info} must be JSON, got a damaged file ({error}). "
             "Restore it from a copy, or train again into another folder."
@@ -122,6 +122,13 @@ def read_info(run: RunPaths | str | Path) -> RunInfo:
     if not isinstance(info, dict) or "schema_version" not in info:
         raise SegfocalError(f"{paths.info} has no schema_version: it was not written by segfocal.")
     _check_version(paths, info)
+    try:
+        check_record(info, RunRecord)
+    except ValueError as error:
+        raise SegfocalError(
+            f"{paths.info} is not as segfocal writes it: {error}. "
+            "Restore it from a copy, or train again into another folder."
+        ) from error
     return info  # type: ignore[return-value]
 
 
@@ -192,7 +199,8 @@ def _now() -> str:
 def _check_version(paths: RunPaths, info: Mapping[str, Any]) -> None:
     found = info["schema_version"]
     if found != SCHEMA_VERSION:
-        writer = info.get("versions", {}).get("segfocal", "unknown")
+        versions = info.get("versions")
+        writer = str(versions.get("segfocal", "unknown") if isinstance(versions, dict) else "unknown")[:40]
         raise SegfocalError(
             f"{paths.info} has schema version {found} (segfocal {writer} wrote it), this segfocal "
             f"{metadata.version('segfocal')} reads version {SCHEMA_VERSION}. "

@@ -20,6 +20,7 @@ from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.lock import run_state
 from segfocal.runs.log import whole_lines
+from segfocal.runs.tables import check_table
 
 METRICS_SCHEMA = pl.Schema({"step": pl.Int64, "epoch": pl.Int64, "name": pl.String, "value": pl.Float64})
 INFOS_SCHEMA = pl.Schema(
@@ -116,6 +117,8 @@ def _scan(paths: list[Path], *, schema: pl.Schema) -> pl.LazyFrame:
     present = [path for path in paths if path.is_file()]
     if not present:
         return _with_run(pl.LazyFrame(schema=schema), "")
+    for path in present:
+        check_table(path, schema)
     runs = {str(path): path.parent.as_posix() for path in present}
     absent: Any = "insert" if schema.keys() & set(OPTIONAL) else "raise"
     table = pl.scan_parquet(

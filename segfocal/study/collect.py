@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from segfocal.errors import SegfocalError
 from segfocal.runs.info import SCHEMA_VERSION, RunInfo, read_info
 from segfocal.runs.layout import RunPaths
+from segfocal.runs.records import OutcomeRecord, PlanRecord, read_json, read_record
 from segfocal.study.folder import SCHEMA_VERSION as PLAN_VERSION
 
 _KEYS = ("name", "metric", "baseline", "arms", "contrasts", "cells")
@@ -125,7 +125,7 @@ def _read_plan(root: Path) -> dict[str, Any]:
             "makes one."
         )
     try:
-        plan = json.loads(path.read_text("utf-8"))
+        plan = read_record(path, PlanRecord)
         version = plan["schema_version"]
         if version == PLAN_VERSION:
             missing = [key for key in _KEYS if key not in plan]
@@ -152,7 +152,7 @@ def _read_cell(root: Path, entry: Mapping[str, Any]) -> Cell:
     if not path.is_file():
         return Cell(**where, status="missing", reason="not finished")
     try:
-        ended = json.loads(path.read_text("utf-8"))
+        ended = read_record(path, OutcomeRecord)
         status, seconds = ended["status"], ended.get("seconds")
     except (ValueError, TypeError, KeyError) as error:
         return Cell(**where, status="unusable", reason=f"cell.json is damaged ({error})")
@@ -169,7 +169,7 @@ def _read_cell(root: Path, entry: Mapping[str, Any]) -> Cell:
 def _of_another_version(run: Path) -> bool:
     """Whether a run.json that could not be used is whole: then all cells need another segfocal."""
     try:
-        return bool(json.loads(RunPaths(run).info.read_text("utf-8"))["schema_version"] != SCHEMA_VERSION)
+        return bool(read_json(RunPaths(run).info)["schema_version"] != SCHEMA_VERSION)
     except (OSError, ValueError, TypeError, KeyError):
         return False
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from segfocal.errors import SegfocalError
+from segfocal.runs.records import OutcomeRecord, PlanRecord, read_record
 from segfocal.study.locks import is_locked
 
 SCHEMA_VERSION = 1
+_KEYS = ("name", "baseline", "arms", "contrasts", "cells")
 State = Literal["waiting", "running", "done", "failed"]
 
 
@@ -53,10 +54,11 @@ class CellPaths:
     def read_outcome(self) -> dict[str, Any] | None:
         """Return cell.json, or None before the cell ended."""
         try:
-            content: dict[str, Any] = json.loads(self.outcome.read_text("utf-8"))
+            content: dict[str, Any] = read_record(self.outcome, OutcomeRecord)
+            content["status"]
         except FileNotFoundError:
             return None
-        except json.JSONDecodeError as error:
+        except (ValueError, KeyError) as error:
             raise SegfocalError(
                 f"{self.outcome} is damaged ({error}). Remove it: the cell runs again."
             ) from error
@@ -120,13 +122,14 @@ class StudyFolder:
             SegfocalError: Where it is missing, damaged or of another version.
         """
         try:
-            content: dict[str, Any] = json.loads(self.plan_file.read_text("utf-8"))
-        except OSError as error:
+            content: dict[str, Any] = read_record(self.plan_file, PlanRecord)
+            missing = [key for key in _KEYS if key not in content]
+        except FileNotFoundError as error:
             raise SegfocalError(
                 f"{self.root} is no study: it holds no plan.json. `segfocal study plan STUDY.yaml --out "
                 f"{self.root}` makes one."
             ) from error
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise SegfocalError(
                 f"{self.plan_file} is damaged ({error}). Plan again into another folder."
             ) from error
@@ -135,6 +138,9 @@ class StudyFolder:
                 f"{self.plan_file} has schema version {content.get('schema_version')}, this segfocal reads "
                 f"{SCHEMA_VERSION}. Plan again into another folder."
             )
+        if missing or any("id" not in cell for cell in content["cells"]):
+            what = ", ".join(missing) or "the id of a cell"
+            raise SegfocalError(f"{self.plan_file} lacks {what}. Plan again into another folder.")
         return content
 
     @cached_property

@@ -55,6 +55,8 @@ def runs_view(sources: Sources, chosen: Selection, *, look: str, root: Path) -> 
         Components.
     """
     notes = dict(sources.left_out)
+    for name, reason in sources.damaged:
+        notes[name] = f"{notes[name]}; {reason}" if name in notes else reason
     # "running on HOST, ... (cannot be checked from here)" is one of those in progress as well
     order = pl.col("status").replace_strict(_ORDER, default=0)
     runs = sources.runs.sort(order, "name", maintain_order=True)

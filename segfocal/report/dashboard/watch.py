@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from segfocal.errors import SegfocalError
 from segfocal.report.dashboard.confine import divide, inside
 from segfocal.report.sources import Sources, read_sources
-from segfocal.report.study import study_runs
+from segfocal.report.study import StudyNumbers, study_numbers, study_runs
 from segfocal.report.tables.find import find_runs
 from segfocal.report.tables.scores import Gathered
 from segfocal.runs.lock import is_held
@@ -49,6 +50,7 @@ class Watcher:
         self._found = Found()
         self._looked = float("-inf")
         self._gathered: Gathered | None = None
+        self._study: tuple[str, StudyNumbers | None] | None = None
         self._sources: dict[tuple[str | None, bool], tuple[str, Sources]] = {}
 
     def found(self) -> Found:
@@ -83,12 +85,28 @@ class Watcher:
 
     def _read(self, found: Found, *, stage: str | None, tuned: bool) -> Sources:
         arms = study_arms(self.root, found.runs)
+        same: Any = {"arms": arms, "tuned": tuned, "before": self._gathered, "study": self._numbers(found)}
         try:
-            read = read_sources(found.runs, arms=arms, stage=stage, tuned=tuned, before=self._gathered)
+            read = read_sources(found.runs, stage=stage, **same)
         except SegfocalError:  # the split of an old link is gone
-            read = read_sources(found.runs, arms=arms, tuned=tuned, before=self._gathered)
+            read = read_sources(found.runs, **same)
         out = [(run.name, f"{file} is a link out of LOGDIR") for run, file in found.refused.items()]
         return replace(read, left_out=[*read.left_out, *out])
+
+    def _numbers(self, found: Found) -> StudyNumbers | None:
+        """Return the numbers of the one study below LOGDIR; of several, their runs' means are shown."""
+        homes = {run.parents[2] for run in found.runs if _is_cell(self.root, run)}
+        if len(homes) != 1:
+            return None
+        if self._study is None or self._study[0] != found.version:
+            try:
+                home = homes.pop()
+                inside(self.root, str(home / "plan.json"))
+                numbers = study_numbers(home) if study_runs(home) else None
+            except (SegfocalError, AttributeError, KeyError, TypeError, ValueError):
+                numbers = None  # its cells are runs like others
+            self._study = (found.version, numbers)
+        return self._study[1]
 
 
 def _look(root: Path) -> Found:

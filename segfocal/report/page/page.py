@@ -100,12 +100,15 @@ def page_files(
 def _left_out(sources: Sources) -> str:
     if sources.runs.is_empty():
         return "<p>No runs were found. <code>segfocal fit --run DIR</code> makes one.</p>"
+    damaged = "".join(f"<li>{text(name)}: {text(reason)}</li>" for name, reason in sources.damaged)
+    if damaged:
+        damaged = f'<div class="left-out"><p>Damaged files; all else is shown</p><ul>{damaged}</ul></div>'
     if not sources.left_out:
-        return ""
+        return damaged
     items = "".join(f"<li>{text(name)}: {text(reason)}</li>" for name, reason in sources.left_out)
     count = len({name for name, _ in sources.left_out} - set(sources.scores["name"]))
     head = "Left out of the scores" + (f": {count} of {sources.runs.height} runs" if count else "")
-    return f'<div class="left-out"><p>{head}</p><ul>{items}</ul></div>'
+    return f'<div class="left-out"><p>{head}</p><ul>{items}</ul></div>{damaged}'
 
 
 def _cases(browser: Browser) -> str:

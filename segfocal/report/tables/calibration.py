@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from segfocal.errors import SegfocalError
 from segfocal.report.tables.scores import pick
 from segfocal.runs.read import scan_calibration, scan_curves
 
@@ -60,7 +61,7 @@ def calibration_scores(runs: pl.DataFrame, *, stage: str) -> pl.DataFrame:
     for run in map(Path, runs["run"].to_list()):
         try:
             errors, exact = _errors(scan_curves([run]), keys, gap), _exact(scan_calibration([run]), keys)
-        except (pl.exceptions.PolarsError, OSError):
+        except (SegfocalError, pl.exceptions.PolarsError, OSError):
             continue  # a damaged file hides its own numbers, no other's
         tables["bins"].append(errors)
         tables["sums"].append(exact)
@@ -137,7 +138,7 @@ def _bins(runs: pl.DataFrame, *, stage: str, curve: str, region: str) -> pl.Data
     for run in runs["run"].to_list():
         try:
             scanned = scan_curves([Path(run)]).filter(wanted).group_by(keys).agg(sums).collect()
-        except (pl.exceptions.PolarsError, OSError):
+        except (SegfocalError, pl.exceptions.PolarsError, OSError):
             continue  # a damaged file hides its own curves, no other's
         tables.append(scanned.sort(keys))
     if not tables:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from segfocal.errors import SegfocalError
 from segfocal.report.tables.scores import pick
 from segfocal.runs.concentration import loss_shares
 from segfocal.runs.read import scan_concentration
@@ -49,7 +50,7 @@ def concentration(runs: pl.DataFrame, *, stage: str) -> pl.DataFrame:
     for run in runs["run"].to_list():
         try:
             spread = pick(scan_concentration([Path(run)]).collect(), runs, stage=stage)
-        except (pl.exceptions.PolarsError, OSError):
+        except (SegfocalError, pl.exceptions.PolarsError, OSError):
             continue  # a damaged file hides its own curve, no other's
         if spread.height:
             facts = [pl.lit(spread[name][0]).alias(name) for name in ("arm", "loss_name")]

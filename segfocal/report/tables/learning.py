@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from segfocal.errors import SegfocalError
 from segfocal.runs.read import scan_metrics
 
 _PARTS = r"^train/loss(/.+)?$|^train/(dice|iou|dataset_dice|dataset_iou)$|^val/(loss|dice|iou|dataset_dice)$"
@@ -54,7 +55,7 @@ def _logs(runs: Sequence[str]) -> pl.DataFrame:
     for run in runs:
         try:
             tables.append(scan_metrics([run]).collect())
-        except (pl.exceptions.PolarsError, OSError):
+        except (SegfocalError, pl.exceptions.PolarsError, OSError):
             continue  # a damaged log hides its own curves, no other's
     return pl.concat(tables)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from segfocal.errors import SegfocalError
 from segfocal.runs.layout import RunPaths
 from segfocal.runs.read import scan_cases
 from segfocal.runs.scores import dice, iou
@@ -76,9 +77,10 @@ def _read(runs: list[str]) -> tuple[pl.DataFrame, dict[str, str]]:
         return _empty(), {}
     try:
         return _means(scan_cases(runs)), {}
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (SegfocalError, pl.exceptions.PolarsError, OSError) as error:
         if len(runs) == 1:
-            return _empty(), {runs[0]: f"cases.parquet cannot be read: {str(error).splitlines()[0]}"}
+            said = str(error).splitlines()[0].removeprefix("cases.parquet cannot be read: ")
+            return _empty(), {runs[0]: f"cases.parquet cannot be read: {said}"}
     parts = [_read([run]) for run in runs]
     problems = {run: text for _, found in parts for run, text in found.items()}
     return pl.concat([table for table, _ in parts]), problems
