@@ -32,6 +32,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="T",
         help="what a reader must know; better in SEGFOCAL_TOKEN, as others can list the words of a command",
     )
+    options.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a further name for the browser: localhost:9999 behind `ssh -L 9999:127.0.0.1:8050 HOST`",
+    )
     return options
 
 
@@ -56,6 +63,7 @@ def dashboard(argv: Sequence[str]) -> int:
         raise SegfocalError("segfocal dashboard needs Dash: pip install 'segfocal[dashboard]'.")
     from segfocal.report.dashboard.serve import open_server, serve
 
-    server = open_server(given.logdir, host=given.host, port=given.port, token=given.token)
+    names = given.allow_host
+    server = open_server(given.logdir, host=given.host, port=given.port, token=given.token, allow=names)
     serve(server, host=given.host, token=given.token)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Sequence
 from html import escape
@@ -12,9 +13,12 @@ from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Request, Response, request
 
+from segfocal.errors import SegfocalError
+
 SHORTEST_TOKEN = 16
 _WILDCARDS = ("0.0.0.0", "::")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -58,6 +62,33 @@ def allowed_names(host: str) -> set[str]:
     return {host.lower()}
 
 
+def allowed_address(text: str, *, port: int) -> tuple[str, int]:
+    """Return the name and port of a word of ``--allow-host``.
+
+    Args:
+        text: HOST or HOST:PORT.
+        port: Of the server, where the word names none.
+
+    Raises:
+        SegfocalError: Where it is neither.
+
+    Example:
+        >>> allowed_address("localhost:9999", port=8050), allowed_address("[::1]", port=8050)
+        (('localhost', 9999), ('::1', 8050))
+    """
+    try:
+        parts = urlsplit(f"//{text}")
+        name, found = parts.hostname, parts.port
+    except ValueError:
+        name, found = None, None
+    if not name or found == 0 or parts.netloc != text or "@" in text or not _HOST.fullmatch(name):
+        raise SegfocalError(
+            f"--allow-host must be HOST or HOST:PORT, as the browser's address has it, got {text!r}. "
+            "Behind `ssh -L 9999:127.0.0.1:8050 HOST` it is localhost:9999."
+        )
+    return name.lower(), port if found is None else found
+
+
 def content_policy(script_hashes: Sequence[str]) -> str:
     """Return the Content-Security-Policy: nothing from elsewhere, no script but ours.
 
@@ -89,9 +120,13 @@ class Gate:
         port: Its port.
         token: What a reader must know; None where everybody on this machine may read.
         policy: Of ``content_policy``.
+        allow: Further names, each as HOST (with this port) or HOST:PORT.
     """
 
-    def __init__(self, *, host: str, port: int, token: str | None, policy: str) -> None:
+    def __init__(
+        self, *, host: str, port: int, token: str | None, policy: str, allow: Sequence[str] = ()
+    ) -> None:
+        self._allowed = {allowed_address(name, port=port) for name in allow}
         self._names = allowed_names(host)
         self._addresses = host in _WILDCARDS
         self._port = port
@@ -110,7 +145,11 @@ class Gate:
 
     def _refuse(self) -> Response | None:
         if not self._known_host(request.host):
-            return _say("This name does not belong to the dashboard.", 421)
+            return _say(
+                "This name does not belong to the dashboard: start it with --allow-host HOST:PORT, as the "
+                "browser's address has it.",
+                421,
+            )
         if _is_foreign(request, self._known_host):
             return _say("Other sites may not ask the dashboard.", 403)
         if request.method not in ("GET", "HEAD", "POST"):
@@ -143,7 +182,11 @@ class Gate:
             name, port = (parts.hostname or "").lower(), parts.port or 80
         except ValueError:
             return False
-        if port != self._port or parts.username is not None:
+        if parts.username is not None:
+            return False
+        if (name, port) in self._allowed:
+            return True
+        if port != self._port:
             return False
         return name in self._names or (self._addresses and _is_address(name))
 

@@ -24,7 +24,9 @@ _INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def create_app(watcher: Watcher, *, host: str, port: int, token: str | None) -> Dash:
+def create_app(
+    watcher: Watcher, *, host: str, port: int, token: str | None, allow: Sequence[str] = ()
+) -> Dash:
     """Return the app with its routes, its callbacks and its gate.
 
     Args:
@@ -32,6 +34,7 @@ def create_app(watcher: Watcher, *, host: str, port: int, token: str | None) -> 
         host: What the server will be bound to.
         port: Its port.
         token: What a reader must know, None for everybody on this machine.
+        allow: Further names under which a browser may ask.
 
     Returns:
         The app; ``app.server`` answers requests.
@@ -52,7 +55,7 @@ def create_app(watcher: Watcher, *, host: str, port: int, token: str | None) -> 
     _add_routes(app, watcher)
     _add_callbacks(app, watcher)
     policy = content_policy(app.csp_hashes())
-    Gate(host=host, port=port, token=token, policy=policy).guard(app.server)
+    Gate(host=host, port=port, token=token, policy=policy, allow=allow).guard(app.server)
     return app
 
 

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 
 from segfocal.errors import SegfocalError
 from segfocal.report.dashboard.access import SHORTEST_TOKEN, is_loopback
 from segfocal.report.dashboard.app import create_app
 from segfocal.report.dashboard.watch import Watcher
 
+SLOWEST_S = 10.0  # from the connection to the end of a request's headers and body, and for each write
+MOST_CLIENTS = 64  # connections that are answered at the same time; further ones are closed at once
+
 
 class _Silent(WSGIRequestHandler):
     """Writes no line per request: a line would hold the token of the first one."""
+
+    timeout = SLOWEST_S  # of each read and write
+
+    def setup(self) -> None:
+        """Close the connection of a client that sends its request byte by byte."""
+        self._late = threading.Timer(SLOWEST_S, self._close_slow)
+        self._late.daemon = True
+        self._late.start()
+        super().setup()
+
+    def run_wsgi(self) -> None:
+        """Answer; a request without body has arrived, so that only what it is told may take its time."""
+        if not self.headers.get("Content-Length", "0").strip("0"):
+            self._late.cancel()
+        super().run_wsgi()
+
+    def finish(self) -> None:
+        """End the connection and its limit of time."""
+        self._late.cancel()
+        super().finish()
+
+    def _close_slow(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Do nothing."""
@@ -25,6 +54,31 @@ class _Silent(WSGIRequestHandler):
     def version_string(self) -> str:
         """Tell nobody which versions answer."""
         return "segfocal"
+
+
+class _Server(ThreadedWSGIServer):
+    """A thread for each connection, up to a bound; what clients do to their connections is no news."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._free = threading.BoundedSemaphore(MOST_CLIENTS)
+        super().__init__(*args, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread where one is free, else close the connection."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and let the next one in."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Write nothing: connections that break are no fault of ours, and views answer 500 themselves."""
 
 
 def check_access(host: str, token: str | None) -> None:
@@ -49,7 +103,9 @@ def check_access(host: str, token: str | None) -> None:
         )
 
 
-def open_server(logdir: str | Path, *, host: str, port: int, token: str | None) -> BaseWSGIServer:
+def open_server(
+    logdir: str | Path, *, host: str, port: int, token: str | None, allow: Sequence[str] = ()
+) -> BaseWSGIServer:
     """Bind the server, without answering yet.
 
     Args:
@@ -57,6 +113,7 @@ def open_server(logdir: str | Path, *, host: str, port: int, token: str | None) 
         host: What to bind to.
         port: Its port; 0 takes a free one.
         token: What a reader must know; None only on this machine.
+        allow: Further names, each as HOST or HOST:PORT, under which a browser may ask: of ``--allow-host``.
 
     Returns:
         A server to be started with ``serve_forever``; its ``port`` is the one bound.
@@ -68,10 +125,8 @@ def open_server(logdir: str | Path, *, host: str, port: int, token: str | None) 
     listening = _listen(host, port)
     bound = listening.getsockname()[1]
     watcher = Watcher(logdir)
-    app: Any = create_app(watcher, host=host, port=bound, token=token)
-    server = make_server(
-        host, bound, app.server, threaded=True, request_handler=_Silent, fd=listening.fileno()
-    )
+    app: Any = create_app(watcher, host=host, port=bound, token=token, allow=allow)
+    server = _Server(host, bound, app.server, handler=_Silent, fd=listening.fileno())
     listening.detach()
     # read the runs while the reader still looks for the browser
     threading.Thread(target=watcher.sources, daemon=True).start()

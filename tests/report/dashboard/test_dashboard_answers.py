@@ -15,6 +15,7 @@ from segfocal.report.dashboard.page import TITLES
 from segfocal.report.dashboard.progress import read_progress
 from segfocal.report.dashboard.selection import Selection, from_query, to_query
 from segfocal.report.dashboard.watch import Watcher
+from segfocal.report.study import study_numbers
 from segfocal.runs import MetricsLog, update_info
 
 HOSTILE = ("<script>alert(1)</script>", "../../etc/passwd", "x" * 300, "\u202eevil\n", "")
@@ -109,6 +110,14 @@ def test_a_study_names_its_arms(tmp_path):
     assert set(Watcher(tmp_path / "logs").sources().scores["arm"]) == {"ce", "focal2"}
     (tmp_path / "logs/study/plan.json").write_text('{"cells": [7]}')
     assert Watcher(tmp_path / "logs").sources().runs.height == 2
+
+
+def test_a_study_has_the_numbers_of_its_own_report(tmp_path):
+    FakeStudy(seeds=(0, 1), clusters=3).write(tmp_path / "logs/study")
+    shown = Watcher(tmp_path / "logs").sources()
+    assert shown.estimates().equals(study_numbers(tmp_path / "logs/study").estimates(tuned=False))
+    assert shown.estimates().height == 2
+    assert "those of `segfocal study report`" in told(Watcher(tmp_path / "logs"), "?view=leaderboard")[0]
 
 
 def test_a_new_epoch_is_told_and_read_alone(tmp_path, monkeypatch):
