@@ -53,6 +53,7 @@ def study(argv: Sequence[str]) -> int:
 def _plan(argv: Sequence[str]) -> int:
     from segfocal.study.contrasts import contrast_lines
     from segfocal.study.plan import plan_study
+    from segfocal.study.sources import fraction_lines
     from segfocal.study.validation import check_arms
 
     parser = OptionParser(prog="segfocal study plan", description="Names the cells of a study.")
@@ -64,7 +65,7 @@ def _plan(argv: Sequence[str]) -> int:
     kinds = [cell["kind"] for cell in plan["cells"]]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("arm", "shared", "search") if kind in kinds)
     _say(f"{plan['name']}: {len(plan['arms'])} arms, {len(kinds)} cells ({counts})")
-    for line in contrast_lines(plan["contrasts"]):
+    for line in [*contrast_lines(plan["contrasts"]), *fraction_lines(plan)]:
         _say(line)
     _say(f"run it: segfocal study run {folder.root}")
     return 0

@@ -122,6 +122,58 @@ def test_groups(section: Mapping[str, Any] | None, *, folds: int | None) -> int 
     return len({case.member.group for case in cases if case.member.split == "test"})
 
 
+def training_images(
+    section: Mapping[str, Any] | None, *, folds: int | None, fraction: float
+) -> list[tuple[int, int]] | None:
+    """Return how many images and groups train at a fraction, fold by fold.
+
+    Args:
+        section: The section ``data``.
+        folds: Test folds, or None.
+        fraction: Share of the training groups.
+
+    Returns:
+        Images and groups of each fold; None where the data module does not tell it from names.
+    """
+    kind, arguments = _kind(section), _arguments(section)
+    if not knows(kind, arguments):
+        return None
+    if fraction < 1:
+        arguments["split"] = {**(arguments.get("split") or {}), "train_fraction": fraction}
+    found = []
+    for fold in range(folds or 1):
+        cases = divide(kind, arguments, folds=folds, fold=fold)
+        groups = [case.member.group for case in cases if case.member.split == "train"]
+        found.append((len(groups), len(set(groups))))
+    return found
+
+
+def fraction_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Return what each fraction of each data set leaves for training, a line for each; none without any.
+
+    Args:
+        plan: Content of plan.json.
+    """
+    lines: dict[str, None] = {}
+    fractions = [] if plan["fractions"] == [1.0] else plan["fractions"]
+    for data in plan["data"]:
+        for fraction in fractions if data["name"] in plan["datasets"] else ():
+            found = training_images(data["section"], folds=data["folds"], fraction=fraction)
+            if found:
+                lines[f"{data['name']}, fraction {fraction:g}: trains on {_spanned(found)}"] = None
+    return list(lines)
+
+
+def _spanned(counts: list[tuple[int, int]]) -> str:
+    """Images and, where they are others, groups; over folds from the least to the most."""
+    images, groups = zip(*counts, strict=True)
+    ends = [
+        f"{min(part)}" + (f" to {max(part)}" if max(part) > min(part) else "") for part in (images, groups)
+    ]
+    text = f"{ends[0]} image{'' if ends[0] == '1' else 's'}"
+    return text if images == groups else f"{text} of {ends[1]} group{'' if ends[1] == '1' else 's'}"
+
+
 def check_leaking(section: Mapping[str, Any] | None, *, folds: int | None, name: str) -> None:
     """Raise where training would refuse the data, because an image lies in two splits.
 

@@ -238,3 +238,22 @@ def test_frames_without_lanes_and_with_lanes_are_in_each_split(tmp_path, seed):
     path = find_class("segfocal.data.TuSimpleData").path
     planned = [case.member for case in divide(path, arguments, folds=None, fold=0)]
     assert [m.name for m in planned] == [name for source in sources for name in source.names]
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 1.0])
+@pytest.mark.parametrize(("kind", "write", "groups"), CASES[:2], ids=NAMES[:2])
+def test_a_plan_tells_how_many_images_a_fraction_leaves(tmp_path, kind, write, groups, fraction):
+    arguments = {"root": str(tmp_path)} | write(tmp_path)
+    section = {"class_path": f"segfocal.data.{kind}", "init_args": arguments}
+    split = Split(**{**arguments.get("split", {}), "train_fraction": fraction})
+    data = getattr(segfocal.data, kind)(**arguments | {"split": split}, patch_size=8)
+    source = data.cases("train").source
+    found = sources.training_images(section, folds=None, fraction=fraction)
+    assert found == [(len(source.names), len(set(source.groups)))]
+    plan = {"fractions": [fraction], "datasets": {"own": {}}}
+    plan["data"] = [{"name": "own", "section": section, "folds": None}]
+    lines = sources.fraction_lines(plan)
+    assert len(lines) == (fraction < 1)
+    if lines:
+        start = f"own, fraction {fraction:g}: trains on {len(source.names)} image"
+        assert lines[0].startswith(start)
