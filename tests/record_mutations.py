@@ -103,6 +103,9 @@ def mutate(path, *, seed):
     if rng.random() < 0.3:
         path.write_bytes(_bytes(data, rng))
     elif path.suffix == ".parquet":
-        _table(path, rng)
+        try:
+            _table(path, rng)
+        except pl.exceptions.PolarsError:  # the value has no form in the column's type
+            path.write_bytes(_bytes(data, rng))
     else:
         path.write_bytes((_json if path.suffix == ".json" else _text)(data, rng))

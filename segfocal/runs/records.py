@@ -29,6 +29,12 @@ class CheckpointRecord(TypedDict, total=False):
     monitor: str | None
 
 
+class DataRecord(TypedDict, total=False):
+    """``data``: the fingerprint; its further keys belong to the data module."""
+
+    sha256: str | None
+
+
 class RunRecord(TypedDict, total=False):
     """The types of run.json; ``RunInfo`` says what the keys mean. Further keys may hold anything."""
 
@@ -48,7 +54,7 @@ class RunRecord(TypedDict, total=False):
     in_channels: Annotated[int, msgspec.Meta(ge=1)]
     parameters: dict[str, Count]
     ignore_index: int | None
-    data: dict[str, Any]
+    data: DataRecord
     class_counts: list[Count | list[Count]]
     alpha: float | list[Number] | None
     thresholds: list[Number] | None
@@ -96,7 +102,7 @@ class OutcomeRecord(TypedDict, total=False):
 class PlannedCell(TypedDict, total=False):
     """The types of a cell of a study's plan.json."""
 
-    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$", max_length=200)]
+    id: Annotated[str, msgspec.Meta(pattern=r"^[^/\\\x00]+$", max_length=200)]
     kind: str
     stage: str
     arm: str | None

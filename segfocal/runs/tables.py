@@ -60,6 +60,9 @@ def _table_problem(path: Path, stamp: int, size: int, schema: tuple[tuple[str, A
     for name, kind in types.items():
         if name in found:
             tests |= _tests(name, kind)
+    missing = [name for name in types if name in _KEYS and name not in found]
+    if missing:
+        return f"its column {missing[0]} is missing"
     row = table.select(expr.any().fill_null(False).alias(text) for text, expr in tests.items()).collect()
     return next((text for text in row.columns if row.height and row[text][0]), "")
 

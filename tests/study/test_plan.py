@@ -326,3 +326,27 @@ def test_names_without_their_module_make_the_same_plan(tmp_path, images):
     assert short.plan["bases"] == long.plan["bases"]
     assert short.plan["cells"] == long.plan["cells"]
     assert short.plan["datasets"] == long.plan["datasets"]
+
+
+@pytest.mark.parametrize("content", ["[]", '"a"', "3", "null", "{}", '{"schema_version": [1]}', "[" * 5000])
+@pytest.mark.parametrize("verb", ["status", "run", "report"])
+def test_a_plan_of_another_shape_is_told_in_a_line(tmp_path, capsys, content, verb):
+    (tmp_path / "plan.json").write_text(content)
+    out = ["--out", str(tmp_path / "report")] if verb == "report" else []
+    assert main(["study", verb, str(tmp_path), *out]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0
+    assert "plan.json" in said
+
+
+@pytest.mark.parametrize("key", ["name", "baseline", "arms", "contrasts", "cells"])
+@pytest.mark.parametrize("value", [None, 3, [1], [[]], 10**30])
+def test_a_plan_with_a_value_of_another_type_is_told_in_a_line(tmp_path, capsys, key, value):
+    sound = {"schema_version": 1, "name": "n", "metric": "dice", "baseline": "a", "arms": {}}
+    sound |= {"contrasts": [], "cells": []}
+    for content in (sound | {key: value}, sound | {"cells": [{"id": "../../x"}]}):
+        (tmp_path / "plan.json").write_text(json.dumps(content))
+        assert main(["study", "status", str(tmp_path)]) == 2
+        said = capsys.readouterr().err.strip()
+        assert said.count("\n") == 0
+        assert "plan.json" in said
