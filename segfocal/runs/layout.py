@@ -90,6 +90,12 @@ class RunPaths:
         """Folder of the TensorBoard events."""
         return self.root / "tensorboard"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file in the run directory itself that segfocal reads; pictures and weights lie in folders."""
+        tables = (self.cases, self.curves, self.calibration, self.concentration)
+        return (self.info, self.config, self.history, self.data_files, self.metrics, *tables)
+
 
 def is_run(run_dir: str | Path) -> bool:
     """Return whether a folder holds a ``run.json``.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from segfocal.errors import SegfocalError
-
-_READ = ("run.json", "config.yaml", "metrics.csv", "cases.parquet", "curves.parquet", "calibration.parquet")
+from segfocal.runs.layout import RunPaths
 
 
 def inside(root: Path, *parts: str) -> Path:
@@ -52,8 +50,7 @@ def leads_out(root: Path, run: Path) -> str:
     """
     try:
         inside(root, str(run))
-        with os.scandir(run) as entries:
-            links = [entry.name for entry in entries if entry.name in _READ and entry.is_symlink()]
+        links = [path.name for path in RunPaths(run).files if path.is_symlink()]
     except SegfocalError:
         return run.name
     except OSError:

@@ -1,5 +1,7 @@
 """Nothing outside LOGDIR is read, whatever an address, a name or a link says."""
 
+from pathlib import Path
+
 import pytest
 from fake_runs import fake_run
 
@@ -8,6 +10,7 @@ from segfocal.report.dashboard.answers import update
 from segfocal.report.dashboard.app import create_app
 from segfocal.report.dashboard.confine import divide, inside
 from segfocal.report.dashboard.watch import Watcher
+from segfocal.runs.layout import RunPaths
 from segfocal.runs.pictures import case_stem
 
 WORDS = {"stage": "test", "stem": "a", "layer": "image"}
@@ -101,3 +104,28 @@ def test_no_address_leads_to_another_picture(client, words):
     answer = ask(client, **words)
     assert answer.status_code == 404
     assert answer.text == "no such picture\n"
+
+
+def names_of_files():
+    """Of every file that the paths of a run name, folders and weights left out."""
+    paths = RunPaths("run")
+    named = [getattr(paths, name) for name in dir(RunPaths) if isinstance(getattr(RunPaths, name), property)]
+    return sorted(path.name for path in named if isinstance(path, Path) and path.suffix)
+
+
+@pytest.mark.parametrize("name", names_of_files())
+def test_a_link_of_every_file_of_a_run_is_refused(name, tmp_path):
+    run, outside = fake_run(tmp_path / "logs/a"), tmp_path / "outside"
+    file = run.root / name
+    outside.write_bytes(file.read_bytes() if file.exists() else b"")
+    file.unlink(missing_ok=True)
+    file.symlink_to(outside)
+    assert {found.name: said for found, said in Watcher(tmp_path / "logs").found().refused.items()} == {
+        "a": name
+    }
+
+
+def test_the_files_of_a_run_are_all_under_the_check():
+    files = [path.name for path in RunPaths("run").files]
+    assert sorted(files) == names_of_files()
+    assert len(files) >= 8
