@@ -1,7 +1,9 @@
 """The wheel installs, imports and answers, away from the checkout."""
 
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -53,3 +55,23 @@ def test_wheel_installs_and_imports(tmp_path):
     assert where.startswith(str(tmp_path / "site"))
     assert (tmp_path / "site" / "segfocal" / "py.typed").is_file()
     assert run(sys.executable, "-m", "segfocal", "--version", **away) == f"segfocal {project()['version']}\n"
+
+
+def test_the_tests_of_an_sdist_are_whole_or_absent(tmp_path):
+    """setuptools adds tests/test*.py by itself, without the modules that they import."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in {"pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"} & {p.name for p in ROOT.iterdir()}:
+        shutil.copy(ROOT / name, copy)
+    for room in ("segfocal", "tests"):
+        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import setuptools.build_meta as made; made.build_sdist('dist')"
+    run(sys.executable, "-c", code, cwd=copy)
+    (archive,) = (copy / "dist").glob("segfocal-*.tar.gz")
+    with tarfile.open(archive) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    assert "segfocal/losses/compiled/sums.cpp" in names
+    assert {"segfocal/writing.py", "LICENSE", "README.md"} <= names
+    held = {name for name in names if name.startswith("tests/") and name.endswith(".py")}
+    whole = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py")}
+    assert held in (set(), whole)
