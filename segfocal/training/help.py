@@ -12,6 +12,7 @@ _FIT = """usage: segfocal fit --config X.yaml [--run DIR] [overrides]
   --run DIR         new run directory (default: runs/<name of X>/<time>)
   --resume DIR      go on with an interrupted run, bit for bit; what was changed is kept
   --allow-changes   ... also with another network, loss, task or data
+  --take-over       ... also one that seems to run on a machine that cannot be asked; only where that is over
   --trust           ... of a run that was not trained here, whose configuration may be code
 
 overrides win over the file, the file over a checkpoint; the most used
@@ -34,6 +35,7 @@ _FINETUNE = """usage: segfocal finetune --config X.yaml --from CHECKPOINT [--run
   --run DIR          new run directory (default: runs/<name of X>/<time>)
   --resume DIR       go on with an interrupted run, bit for bit; what was changed is kept
   --allow-changes    ... also with another network, loss, task or data
+  --take-over        ... also one that seems to run on a machine that cannot be asked; only where that is over
   --trust            ... of a run that was not trained here, whose configuration may be code
 
   --finetune.checkpoint best|last        of a run directory
