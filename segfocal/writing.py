@@ -341,3 +341,19 @@ def _write_list(root: Path, known: Mapping[str, str]) -> None:
         raise SegfocalError(
             f"cannot write {root / LISTED}: {error.strerror or error}. Choose another folder with --out."
         ) from error
+
+
+def text_cell(text: str) -> str:
+    """Return a text for a CSV that people open: one that a spreadsheet would compute gets a space in front.
+
+    Carriage returns, which end a row for many readers, are written as a backslash and r.
+
+    Args:
+        text: Any, no number.
+
+    Example:
+        >>> text_cell("=1+1"), text_cell("vessels")
+        (' =1+1', 'vessels')
+    """
+    text = text.replace("\r", r"\r")
+    return f" {text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

@@ -1,14 +1,19 @@
 """What a command may write where: properties over names, links, spellings, lists and kills."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 
+from segfocal.data.fingerprint.accounts import Account, account_table
 from segfocal.errors import SegfocalError
+from segfocal.report.page.bundle import csv_text
 from segfocal.writing import LISTED, claim_file, claim_files, claim_stems, replace_folder
 
 
@@ -136,3 +141,16 @@ def test_a_kill_at_any_operation_leaves_the_old_page_or_the_new(tmp_path):
             break
     assert done.returncode == 0
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_of_a_table_is_a_formula(first):
+    name = f"{first}1+1"
+    frame = pl.DataFrame({"arm": [name, "plain", None], "dice": [-0.5, 0.5, None]})
+    tables = [csv_text(frame), account_table([Account(name, "image", "train", "")])]
+    for text in tables:
+        rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
+        assert rows[0][0] == (r"\r1+1" if first == "\r" else f" {name}")
+    rows = list(csv.reader(io.StringIO(tables[0], newline="")))[1:]
+    assert [row[1] for row in rows] == ["-0.500000", "0.500000", ""]
+    assert rows[1][0] == "plain"

@@ -11,6 +11,7 @@ from typing import Any
 from segfocal.runs.write import make_folder, write_bytes, write_json
 from segfocal.study.report_markdown import markdown
 from segfocal.study.report_schema import TABLES
+from segfocal.writing import text_cell
 
 NAMES = ("report.md", *(f"{name}.csv" for name in TABLES), "report.json")
 
@@ -50,4 +51,4 @@ def _cell(value: Any) -> Any:
     """Booleans as JSON writes them; a text that a spreadsheet would compute gets a space in front."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f" {value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return text_cell(value) if isinstance(value, str) else value

@@ -12,6 +12,7 @@ from rich.text import Text
 from segfocal.data.fingerprint.listing import Listing
 from segfocal.data.fingerprint.pairing import CaseFiles, Match
 from segfocal.data.fingerprint.parting import Parting
+from segfocal.writing import text_cell
 
 _EXAMPLES = 3
 
@@ -109,7 +110,9 @@ def account_table(accounts: Iterable[Account]) -> str:
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerow(["file", "used_as", "split", "why_not"])
-    writer.writerows([entry.place, entry.use, entry.split, entry.why] for entry in accounts)
+    writer.writerows(
+        [text_cell(text) for text in (entry.place, entry.use, entry.split, entry.why)] for entry in accounts
+    )
     return rows.getvalue()
 
 

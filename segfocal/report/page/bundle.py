@@ -10,6 +10,7 @@ import polars as pl
 from plotly.utils import PlotlyJSONEncoder
 
 from segfocal.report.figures.shown import Shown, template
+from segfocal.writing import text_cell
 
 
 def script(figures: Sequence[Shown], **more: Any) -> str:
@@ -44,7 +45,8 @@ def csv_text(frame: pl.DataFrame) -> str:
         'arm,dice\na,0.500000\n'
     """
     flat = [column for column in frame.columns if not frame[column].dtype.is_nested()]
-    return frame.select(flat).write_csv(float_precision=6)
+    texts = pl.col(pl.String).map_elements(text_cell, return_dtype=pl.String)
+    return frame.select(flat).with_columns(texts).write_csv(float_precision=6)
 
 
 def _safe_json(value: Any) -> str:
