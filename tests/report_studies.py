@@ -60,7 +60,12 @@ class FakeStudy:
     def write(self, root):
         """Write the folder and return it."""
         entries = list(self.cells())
-        shared = dict.fromkeys(entries[0]) | {"id": "shared", "kind": "shared", "stage": "pretrain"}
+        shared = dict.fromkeys(entries[0]) | {
+            "id": "shared",
+            "kind": "shared",
+            "stage": "pretrain",
+            "needs": [],
+        }
         contrasts = [
             {"arm": arm, "baseline": other, "dataset": dataset, "fraction": fraction}
             for arm, other in self.contrasts

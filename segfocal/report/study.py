@@ -12,7 +12,7 @@ import polars as pl
 from segfocal.errors import SegfocalError
 from segfocal.report.section import Section, Table
 from segfocal.runs.comparison import Comparison
-from segfocal.runs.records import OutcomeRecord, PlanRecord, read_record
+from segfocal.runs.records import OutcomeRecord, read_plan, read_record
 from segfocal.study.collect import collect
 from segfocal.study.collect_scores import Scores, collect_scores
 from segfocal.study.report import build_report
@@ -169,7 +169,7 @@ def _plan(root: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = read_record(path, PlanRecord if path.name == "plan.json" else OutcomeRecord)
+        content = read_plan(path) if path.name == "plan.json" else read_record(path, OutcomeRecord)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -47,6 +47,7 @@ class RunRecord(TypedDict, total=False):
     versions: dict[str, str]
     git_commit: str | None
     git_dirty: bool | None
+    host: str
     seeds: dict[str, int | None]
     task: Literal["binary", "multiclass", "multilabel"]
     num_classes: Annotated[int, msgspec.Meta(ge=1, le=MOST_CLASSES)]
@@ -94,7 +95,7 @@ class HistoryRecord(TypedDict):
 class OutcomeRecord(TypedDict, total=False):
     """The types of a study's cell.json."""
 
-    status: str
+    status: Literal["done", "failed"]
     reason: str | None
     seconds: Number
 
@@ -111,7 +112,7 @@ class PlannedCell(TypedDict, total=False):
     seed: int | None
     fold: int | None
     trial: int | None
-    needs: list[str] | None
+    needs: list[str]
     source: str | None
     base: str
     overrides: dict[str, Any]
@@ -179,6 +180,29 @@ def read_record(path: Path, schema: Any) -> Any:
     """
     content = read_json(path)
     check_record(content, schema)
+    return content
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """Return a study's plan.json, where its cells say what every reader of them needs.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: Where it is not there.
+        ValueError: As ``read_record``, or with the cell that lacks something.
+    """
+    content: dict[str, Any] = read_record(path, PlanRecord)
+    cells = content.get("cells", [])
+    known = {cell.get("id") for cell in cells}
+    for number, cell in enumerate(cells):
+        compared = ("arm", "dataset", "fraction", "seed") if cell.get("kind") == "arm" else ()
+        lacking = [key for key in ("id", "kind", *compared) if cell.get(key) is None]
+        if lacking:
+            raise ValueError(f"cells[{number}] lacks {lacking[0]}")
+        if unknown := sorted(set(cell.get("needs", [])) - known):
+            raise ValueError(f"cells[{number}] needs {unknown[0][:40]}, which is no cell")
     return content
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from segfocal.errors import SegfocalError
 from segfocal.runs.info import SCHEMA_VERSION, RunInfo, read_info
 from segfocal.runs.layout import RunPaths
-from segfocal.runs.records import OutcomeRecord, PlanRecord, read_json, read_record
+from segfocal.runs.records import OutcomeRecord, read_json, read_plan, read_record
 from segfocal.study.folder import SCHEMA_VERSION as PLAN_VERSION
 
 _KEYS = ("name", "metric", "baseline", "arms", "contrasts", "cells")
@@ -125,7 +125,7 @@ def _read_plan(root: Path) -> dict[str, Any]:
             "makes one."
         )
     try:
-        plan = read_record(path, PlanRecord)
+        plan = read_plan(path)
         version = plan["schema_version"]
         if version == PLAN_VERSION:
             missing = [key for key in _KEYS if key not in plan]
@@ -141,7 +141,7 @@ def _read_plan(root: Path) -> dict[str, Any]:
         )
     if missing:
         raise SegfocalError(f"{path} lacks {', '.join(missing)}. Plan the study again into another folder.")
-    return plan  # type: ignore[no-any-return]
+    return plan
 
 
 def _read_cell(root: Path, entry: Mapping[str, Any]) -> Cell:

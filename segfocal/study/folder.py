@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segfocal.errors import SegfocalError
-from segfocal.runs.records import OutcomeRecord, PlanRecord, read_record
+from segfocal.runs.records import OutcomeRecord, read_plan, read_record
 from segfocal.study.locks import is_locked
 
 SCHEMA_VERSION = 1
@@ -122,7 +122,7 @@ class StudyFolder:
             SegfocalError: Where it is missing, damaged or of another version.
         """
         try:
-            content: dict[str, Any] = read_record(self.plan_file, PlanRecord)
+            content = read_plan(self.plan_file)
             missing = [key for key in _KEYS if key not in content]
         except FileNotFoundError as error:
             raise SegfocalError(
@@ -138,9 +138,10 @@ class StudyFolder:
                 f"{self.plan_file} has schema version {content.get('schema_version')}, this segfocal reads "
                 f"{SCHEMA_VERSION}. Plan again into another folder."
             )
-        if missing or any("id" not in cell for cell in content["cells"]):
-            what = ", ".join(missing) or "the id of a cell"
-            raise SegfocalError(f"{self.plan_file} lacks {what}. Plan again into another folder.")
+        if missing:
+            raise SegfocalError(
+                f"{self.plan_file} lacks {', '.join(missing)}. Plan again into another folder."
+            )
         return content
 
     @cached_property

@@ -21,6 +21,8 @@ from segfocal.runs import (
     read_info,
     update_info,
 )
+from segfocal.runs.info import RunInfo
+from segfocal.runs.records import RunRecord
 
 
 @pytest.fixture
@@ -140,3 +142,7 @@ def test_git_state_follows_the_working_directory(tmp_path, monkeypatch):
 def test_without_git_the_commit_is_unknown(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert git_state() == (None, None)
+
+
+def test_every_key_of_run_json_has_a_type_that_is_checked():
+    assert set(RunRecord.__annotations__) == set(RunInfo.__annotations__)

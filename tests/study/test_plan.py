@@ -331,9 +331,10 @@ def test_names_without_their_module_make_the_same_plan(tmp_path, images):
 @pytest.mark.parametrize("content", ["[]", '"a"', "3", "null", "{}", '{"schema_version": [1]}', "[" * 5000])
 @pytest.mark.parametrize("verb", ["status", "run", "report"])
 def test_a_plan_of_another_shape_is_told_in_a_line(tmp_path, capsys, content, verb):
-    (tmp_path / "plan.json").write_text(content)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/plan.json").write_text(content)
     out = ["--out", str(tmp_path / "report")] if verb == "report" else []
-    assert main(["study", verb, str(tmp_path), *out]) == 2
+    assert main(["study", verb, str(tmp_path / "study"), *out]) == 2
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0
     assert "plan.json" in said
