@@ -18,7 +18,7 @@ from segfocal.report.dashboard.app import create_app
 from segfocal.report.dashboard.watch import Watcher
 
 SLOWEST_S = 10.0  # from the connection to the end of a request's headers and body, and for each write
-MOST_CLIENTS = 64  # connections that are answered at the same time; further ones are closed at once
+MOST_CLIENTS = 64  # connections at the same time; a further one takes the place of the slowest sender
 
 
 class _Silent(WSGIRequestHandler):
@@ -37,6 +37,7 @@ class _Silent(WSGIRequestHandler):
         """Answer; a request without body has arrived, so that only what it is told may take its time."""
         if not self.headers.get("Content-Length", "0").strip("0"):
             self._late.cancel()
+            self.server.sending.pop(self.request, None)  # type: ignore[attr-defined]
         super().run_wsgi()
 
     def finish(self) -> None:
@@ -61,13 +62,17 @@ class _Server(ThreadedWSGIServer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._free = threading.BoundedSemaphore(MOST_CLIENTS)
+        self.sending: dict[Any, None] = {}  # connections whose request has not arrived, the oldest first
         super().__init__(*args, **options)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread where one is free, else close the connection."""
+        """Answer in a thread; where none is free, close the connection that has sent for the longest time."""
         if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._close_oldest()
+            if not self._free.acquire(timeout=1.0):
+                self.shutdown_request(request)
+                return
+        self.sending[request] = None
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -75,7 +80,14 @@ class _Server(ThreadedWSGIServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.sending.pop(request, None)
             self._free.release()
+
+    def _close_oldest(self) -> None:
+        with contextlib.suppress(StopIteration, RuntimeError, KeyError, OSError):
+            oldest = next(iter(self.sending))
+            del self.sending[oldest]
+            oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Write nothing: connections that break are no fault of ours, and views answer 500 themselves."""

@@ -62,6 +62,7 @@ def test_clients_that_say_nothing_more_are_closed(port, begun):
                 client.sendall(begun)
         time.sleep(0.3)
         assert threading.active_count() <= before + 2 * 24 + 2  # each with its clock
+        assert ask(port) == 200
         assert all(map(is_closed, clients))
         assert ask(port) == 200
     time.sleep(0.2)
