@@ -2,9 +2,11 @@
 
 import csv
 import errno
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,8 +16,6 @@ import torch
 from segfocal.__main__ import main
 from segfocal.runs.info import file_sha256, read_info
 from segfocal.runs.write import mount_point
-
-CALLS = ("replace", "fsync", "ftruncate", "unlink", "mkdir", "write", "open")
 
 
 @pytest.fixture
@@ -110,59 +110,75 @@ def rows_of(run):
         return list(csv.DictReader(file))
 
 
-def in_child(words, log, *, kill_at=0):
-    """Run a command in a fork that is killed before a file operation; return exit code and number."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        done = counted(kill_at)
-        code = main(words)
-        sys.stdout.flush()
-        _write(write, str(done[0]).encode())
-        os._exit(code)
-    os.close(write)
-    number = os.read(read, 20)
-    os.close(read)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), int(number or 0)
+# a process that imports and nothing more, so that its forks find no thread of torch or TensorBoard
+SERVER = """
+import json, os, signal, sys
+import segfocal.training.verbs.fit
+from segfocal.__main__ import main
 
-
-_write = os.write
-
-
-def counted(kill_at):
+def count_calls(kill_at):
     done = [0]
-
     def wrapped(call):
         def inner(*arguments, **options):
             done[0] += 1
             if done[0] == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return call(*arguments, **options)
-
         return inner
-
-    for name in CALLS:
+    for name in ("replace", "fsync", "ftruncate", "unlink", "mkdir", "write", "open"):
         setattr(os, name, wrapped(getattr(os, name)))
     return done
 
+for line in sys.stdin:
+    words, log, kill_at = json.loads(line)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        handle, tell = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), os.write
+        os.dup2(handle, 1), os.dup2(handle, 2)
+        done = count_calls(kill_at)
+        code = main(words)
+        sys.stdout.flush()
+        tell(write, str(done[0]).encode())
+        os._exit(code)
+    os.close(write)
+    number = os.read(read, 20)
+    os.close(read)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), int(number or 0), flush=True)
+"""
+
+
+@pytest.fixture
+def in_child(tmp_path):
+    """Run a command in a process, killed before a file operation; return exit code and their number."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def run(words, *, kill_at=0):
+        server.stdin.write(json.dumps([words, str(tmp_path / "log"), kill_at]) + "\n")
+        server.stdin.flush()
+        code, number = server.stdout.readline().split()
+        return int(code), int(number)
+
+    with server:
+        yield run
+        server.stdin.close()
+
 
 @pytest.mark.slow
-def test_a_kill_at_any_file_operation_changes_no_row_and_no_weight(config, tmp_path):
+def test_a_kill_at_any_file_operation_changes_no_row_and_no_weight(config, tmp_path, in_child):
     config.write_text(config.read_text().replace("max_steps: 9", "max_steps: 9, val_check_interval: 3"))
     begin = ["fit", "--config", str(config), "--run"]
-    assert main([*begin, str(tmp_path / "first")]) == 0  # imports everything before the forks
-    code, number = in_child([*begin, str(tmp_path / "whole")], tmp_path / "log")
+    code, number = in_child([*begin, str(tmp_path / "whole")])
     assert code == 0
     whole = rows_of(tmp_path / "whole")
     weights = torch.load(tmp_path / "whole/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     for at in range(3, number, max(1, number // 16)):
         run = tmp_path / f"killed_{at}"
-        assert in_child([*begin, str(run)], tmp_path / "log", kill_at=at)[0] == -signal.SIGKILL
+        assert in_child([*begin, str(run)], kill_at=at)[0] == -signal.SIGKILL
         again = ["fit", "--resume", str(run)] if (run / "run.json").is_file() else [*begin, str(run)]
-        code, _ = in_child(again, tmp_path / "log")
+        code, _ = in_child(again)
         assert code == 0, (at, (tmp_path / "log").read_text())
         found = rows_of(run)
         assert sorted(map(steady, found)) == sorted(map(steady, whole)), at
