@@ -12,6 +12,7 @@ what is left on disk. Exit code 1: something grew.
 from __future__ import annotations
 
 import argparse
+import atexit
 import csv
 import gc
 import json
@@ -20,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -125,7 +127,7 @@ def measure(work: Path) -> dict[str, float]:
         "threads": int(status["Threads"]),
         "children": children,
         "shared_memory": sum(1 for p in Path("/dev/shm").iterdir() if p.stat().st_uid == os.getuid()),
-        "temporary": sum(1 for _ in (work / "tmp").rglob("*")),
+        "temporary": sum(1 for _ in Path(os.environ["TMPDIR"]).rglob("*")),
         "left_mib": _mib(work),
     }
 
@@ -143,11 +145,13 @@ def growth(rows: list[dict[str, float]]) -> list[str]:
 
 
 def prepare(out: Path) -> Path:
-    """Make the folder to work in, and keep every temporary and cached file inside it."""
+    """Make the folder to work in and one for temporary files, which are counted and removed at the end."""
     work = out / "work"
     shutil.rmtree(work, ignore_errors=True)
-    (work / "tmp").mkdir(parents=True)
-    os.environ["TMPDIR"] = str(work / "tmp")
+    work.mkdir(parents=True)
+    # not below DIR: loader workers make sockets there, whose paths have 107 letters at most
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="soak")
+    atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return work
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from segfocal.__main__ import main
 from segfocal.data import Split, TableData
+from segfocal.data.content import content_hashes
 from segfocal.errors import SegfocalError
 
 SETTINGS = {"patch_size": 16, "batch_size": 2}
@@ -167,10 +168,10 @@ def test_rows_of_one_image_are_one_case(rows):
     assert len(source) == 6
     # rows 0 to n and 1 to n + 1 of one column are marked
     assert [int(source.mask(n).sum()) for n in range(3)] == [2, 3, 3]
-    before = source.identity(0)
+    before = source.identity(0, content_hashes(source.case_files(0)))
     plane = np.full((20, 24), 255, np.uint8)
     Image.fromarray(plane).save(folder / table[0]["mask_he"])
-    assert source.identity(0) != before
+    assert source.identity(0, content_hashes(source.case_files(0))) != before
     write(folder, [*table, extra[0] | {"group": "p9"}])
     with pytest.raises(SegfocalError, match="must agree on group"):
         TableData(str(folder), "cases.csv", "binary", split=Split(train=6), **SETTINGS).source("train")

@@ -96,7 +96,8 @@ def test_odd_files_break_no_view_and_no_page(logs, kind, capsys):
         check_views(logs)
         assert main(["report", str(logs), "--terminal"]) == 0
         assert "good" in capsys.readouterr().out
-        write_page(read_sources([logs / "good", logs / "odd"]), logs.parent / "page", title="t")
+        sources = read_sources([logs / "good", logs / "odd"])
+        write_page(sources, logs.parent / "page", title="t", overwrite=True)
         assert "good" in (logs.parent / "page/index.html").read_text()
         restore(logs)
 
