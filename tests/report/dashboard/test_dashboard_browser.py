@@ -12,6 +12,7 @@ from fake_runs import fake_run, write_pictures
 from segfocal.report.dashboard.page import TITLES
 from segfocal.report.dashboard.serve import open_server
 from segfocal.runs import MetricsLog, update_info
+from segfocal.runs.lock import hold
 
 pytestmark = pytest.mark.slow
 FOLLOWED_S = 5.0  # what the issue allows between an epoch and its place on the page
@@ -163,7 +164,14 @@ def test_four_runs_stand_side_by_side_and_no_more(look):
     assert page.locator("#case .panel").count() == 4
 
 
-def test_a_running_training_is_followed_without_reload(look, logs):
+@pytest.fixture
+def held(logs):
+    """The lock of the running training, as its process holds it."""
+    with hold(logs / "running", verb="fit", say=print):
+        yield
+
+
+def test_a_running_training_is_followed_without_reload(held, look, logs):
     page = look("?view=runs")
     page.evaluate("window.stayed = true")
     page.locator("#content .js-plotly-plot").first.wait_for()
