@@ -31,9 +31,13 @@ HOLDER = """
 import os, sys, time
 from segfocal.runs.lock import hold
 with hold(sys.argv[1], verb="fit", say=print):
-    if sys.argv[2] == "fork" and os.fork() == 0:
-        time.sleep(30)
-        os._exit(0)
+    if sys.argv[2] == "fork":
+        runs, tells = os.pipe()
+        if os.fork() == 0:
+            os.write(tells, b"x")  # the child runs, and with it what it does first
+            time.sleep(30)
+            os._exit(0)
+        os.read(runs, 1)
     print("held", flush=True)
     time.sleep(60)
 """
