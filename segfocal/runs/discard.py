@@ -31,17 +31,7 @@ def forget_untrained(paths: RunPaths) -> bool:
         return False
     for folder in (paths.boards, paths.checkpoints, paths.case_pictures):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (
-        paths.metrics,
-        paths.cases,
-        paths.curves,
-        paths.calibration,
-        paths.concentration,
-        paths.history,
-        paths.data_files,
-        paths.config,
-        paths.info,  # last: without it the folder would be nobody's
-    ):
+    for file in reversed(paths.files):  # run.json last: without it the folder would be nobody's
         with suppress(OSError):
             file.unlink()
     return True

@@ -166,7 +166,7 @@ def checkpoint(paths: RunPaths, which: str | Path = "best") -> Path:
     """
     paths = open_run(paths.root, with_checkpoints=True)
     if str(which) in ("best", "last"):
-        wanted = [paths.checkpoints / _recorded(paths, str(which))]
+        wanted = [_place(paths, _entries(paths), str(which))]
     else:
         wanted = [Path(which), paths.checkpoints / which]
     for path in wanted:
@@ -189,9 +189,9 @@ def _entries(paths: RunPaths) -> dict[str, dict[str, Any]]:
     return {which: entry for which, entry in entries if isinstance(entry, dict)}
 
 
-def _recorded(paths: RunPaths, which: str) -> str:
-    """File name that run.json gives."""
-    return str(_entries(paths).get(which, {}).get("file", f"{which}.ckpt"))
+def _place(paths: RunPaths, entries: dict[str, dict[str, Any]], which: str) -> Path:
+    """Where a checkpoint lies, by the file name that run.json gives."""
+    return paths.checkpoints / str(entries.get(which, {}).get("file", f"{which}.ckpt"))
 
 
 def _check_unchanged(paths: RunPaths, path: Path) -> None:
@@ -201,9 +201,7 @@ def _check_unchanged(paths: RunPaths, path: Path) -> None:
     """
     entries = _entries(paths)
     place = path.resolve()
-    own = [
-        e for which, e in entries.items() if (paths.checkpoints / _recorded(paths, which)).resolve() == place
-    ]
+    own = [entry for which, entry in entries.items() if _place(paths, entries, which).resolve() == place]
     if not own or not isinstance(own[0].get("sha256"), str):
         return
     known = {str(entry.get(key)) for entry in entries.values() for key in ("sha256", "next_sha256")}
@@ -220,7 +218,7 @@ def _check_unchanged(paths: RunPaths, path: Path) -> None:
 def _whole_one(paths: RunPaths, entries: dict[str, dict[str, Any]], *, but: Path) -> str:
     """Sentence naming another checkpoint of the run that is whole."""
     for which, entry in entries.items():
-        path = paths.checkpoints / _recorded(paths, which)
+        path = _place(paths, entries, which)
         if path.is_file() and path.resolve() != but and file_sha256(path) == entry.get("sha256"):
             return f" {path.name} is whole: take it by --checkpoint {which}, or copy it to that place."
     return ""

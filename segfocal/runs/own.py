@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-_UMASK = 0o700
+_FOLDER_MODE = 0o700
 
 
 def state_folder() -> Path:
@@ -32,7 +32,7 @@ def remember(config: Path) -> None:
     """
     try:
         marker = _marker(config)
-        marker.parent.mkdir(parents=True, exist_ok=True, mode=_UMASK)
+        marker.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
         marker.touch(mode=0o600)
     except (OSError, RuntimeError) as error:  # no home, a full or read-only disk
         sys.stderr.write(
