@@ -90,9 +90,8 @@ def _common(num_workers: int) -> dict[str, Any]:
         "pin_memory": torch.cuda.is_available(),
         "collate_fn": collate,
         "worker_init_fn": _one_thread,
-        "generator": torch.Generator().manual_seed(
-            0
-        ),  # samples have their own; the global one stays as it is
+        # samples have their own; the global one stays as it is
+        "generator": torch.Generator().manual_seed(0),
     }
 
 

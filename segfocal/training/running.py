@@ -27,7 +27,7 @@ from segfocal.runs.history import (
     read_history,
     write_history,
 )
-from segfocal.runs.info import CheckpointInfo, RunInfo, read_info, update_info
+from segfocal.runs.info import CheckpointInfo, RunInfo, create_info, read_info, update_info
 from segfocal.runs.layout import RunPaths, checkpoint
 from segfocal.runs.lock import check_not_running, hold, this_host
 from segfocal.runs.own import is_own, remember
@@ -348,6 +348,28 @@ def changed_data(
             "Restore them, train a new run with --run, or add --allow-changes."
         )
     return [*changes, *other]
+
+
+def record_start(run: RunPaths, cli: SegfocalCLI, *, command: Sequence[str], **extra: Any) -> None:
+    """Write what a run is before its first step; on the process that writes.
+
+    Args:
+        run: The run directory's paths.
+        cli: With task and data, prepared.
+        command: The words that began it.
+        extra: Further facts for run.json.
+    """
+    if not is_main_process():
+        return
+    fields = describe(cli.model, cli.datamodule, seed=cli.seed)
+    if extra:
+        fields["extra"] = fields.get("extra", {}) | extra
+    create_info(run, command=list(command), **fields)
+    remember(run.info)
+    write_text(run.config, cli.dump())
+    remember(run.config)
+    write_history(run, cli.settings(), command=list(command))
+    record_files(run, cli.datamodule)
 
 
 def read_to_resume(run: RunPaths) -> tuple[Path, dict[str, Any]]:

@@ -124,7 +124,7 @@ def _loaded(given: argparse.Namespace, overrides: Sequence[str]) -> tuple[Segfoc
     from segfocal.models.checkpoint import load_weights, network_weights, read_checkpoint
     from segfocal.models.weights_find import find_weights
     from segfocal.runs.info import read_info
-    from segfocal.runs.layout import RunPaths, checkpoint, is_run, open_run
+    from segfocal.runs.layout import checkpoint, open_run
     from segfocal.training.arguments import words_of_run
     from segfocal.training.calibrate import has_validation
     from segfocal.training.cli import SegfocalCLI
@@ -137,8 +137,6 @@ def _loaded(given: argparse.Namespace, overrides: Sequence[str]) -> tuple[Segfoc
         stored, named = read_checkpoint(path, mmap=True), [*words_of_run(run.config), *named]
     else:
         path = find_weights(given.source)
-        if is_run(given.source):
-            checkpoint(RunPaths(given.source), "best")  # or say that it is damaged
     own = None if given.run is None else run.config
     cli = SegfocalCLI([*named, *overrides, *_ALONE], pretrained=False, run=own, trust=given.trust)
     cli.datamodule.prepare_data()

@@ -14,12 +14,9 @@ from segfocal.models.checkpoint import load_weights, network_weights
 from segfocal.models.pretrained import load_pretrained
 from segfocal.models.weights_find import find_weights
 from segfocal.models.weights_report import LoadReport
-from segfocal.runs.history import write_history
-from segfocal.runs.info import create_info, read_info
-from segfocal.runs.layout import RunPaths, checkpoint, is_run, is_untrained, open_run
+from segfocal.runs.info import read_info
+from segfocal.runs.layout import RunPaths, is_untrained, open_run
 from segfocal.runs.lock import check_not_running
-from segfocal.runs.own import remember
-from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_flag, take_option, words_of_run
 from segfocal.training.assemble import is_main_process
 from segfocal.training.cli import SegfocalCLI
@@ -31,7 +28,6 @@ from segfocal.training.phases.run import Place, train_phases
 from segfocal.training.phases.settings import Finetune, phases_of
 from segfocal.training.prepare import prior_bias
 from segfocal.training.quiet import quiet_lightning
-from segfocal.training.record import describe, record_files
 from segfocal.training.running import (
     Again,
     Resumption,
@@ -41,6 +37,7 @@ from segfocal.training.running import (
     new_run,
     prepare,
     read_to_resume,
+    record_start,
     say,
 )
 from segfocal.training.task import SegmentationTask
@@ -89,8 +86,6 @@ def _start(
     cli = SegfocalCLI(argv, pretrained=False, **known)
     settings = cli.finetune or Finetune()
     find_weights(path, checkpoint=settings.checkpoint)
-    if is_run(path):
-        checkpoint(RunPaths(path), settings.checkpoint)  # or say that it is damaged
     phases = phases_of(settings, ends=cli.ends)
     stop = StopSignal()
     with stop.listening():
@@ -100,23 +95,11 @@ def _start(
         facts = {"report": report.to_dict(), "phases": plan.facts(), "phase": None}
         words = ["segfocal", "finetune", "--from", str(path), *argv] if again is None else again.command
         with new.claim() as run:
-            if is_main_process():
-                _record(cli, run, facts, words)
+            cli.config.finetune = cli.config.finetune or {}
+            record_start(run, cli, command=words, finetune=facts)
             say(f"run directory {run.root}")
             say(f"{report}\n{cli.summary()}")
             return train_phases(cli, plan, run=run, stop=stop, place=Place())
-
-
-def _record(cli: SegfocalCLI, run: RunPaths, facts: dict[str, Any], command: list[str]) -> None:
-    fields = describe(cli.model, cli.datamodule, seed=cli.seed)
-    fields["extra"] = fields.get("extra", {}) | {"finetune": facts}
-    create_info(run, command=command, **fields)
-    remember(run.info)
-    cli.config.finetune = cli.config.finetune or {}
-    write_text(run.config, cli.dump())
-    remember(run.config)
-    write_history(run, cli.settings(), command=command)
-    record_files(run, cli.datamodule)
 
 
 def _resume(argv: list[str], *, run: RunPaths, allowed: bool, trust: bool, take_over: bool) -> int:

@@ -11,18 +11,15 @@ from pytorch_lightning import Trainer
 from segfocal.errors import SegfocalError
 from segfocal.models.checkpoint import load_weights, network_weights
 from segfocal.runs.discard import discard_untrained
-from segfocal.runs.history import write_history
-from segfocal.runs.info import create_info, read_info
+from segfocal.runs.info import read_info
 from segfocal.runs.layout import RunPaths, checkpoint, is_untrained, open_run
 from segfocal.runs.lock import check_not_running, run_state
-from segfocal.runs.own import remember
-from segfocal.runs.write import write_text
 from segfocal.training.arguments import take_flag, take_option, words_of_run
 from segfocal.training.assemble import fit_callbacks, fit_loggers, is_main_process
 from segfocal.training.cli import SegfocalCLI
 from segfocal.training.interrupt import Interrupted, StopSignal
 from segfocal.training.quiet import quiet_lightning
-from segfocal.training.record import describe, record_best, record_files
+from segfocal.training.record import record_best
 from segfocal.training.running import (
     Again,
     Resumption,
@@ -34,6 +31,7 @@ from segfocal.training.running import (
     prepare,
     read_to_resume,
     record_end,
+    record_start,
     say,
     say_finished,
     say_interrupted,
@@ -137,14 +135,8 @@ def _start(argv: list[str], *, wanted: str | None, take_over: bool, again: Again
     with stop.listening():
         prepare(cli)
         with new.claim() as run:
-            if is_main_process():
-                words = ["segfocal", "fit", *argv] if again is None else again.command
-                create_info(run, command=words, **describe(cli.model, cli.datamodule, seed=cli.seed))
-                remember(run.info)
-                write_text(run.config, cli.dump())
-                remember(run.config)
-                write_history(run, cli.settings(), command=words)
-                record_files(run, cli.datamodule)
+            words = ["segfocal", "fit", *argv] if again is None else again.command
+            record_start(run, cli, command=words)
             return _train(cli, run=run, stop=stop)
 
 
