@@ -35,14 +35,10 @@ class _Loader(_BASE):
         """Return how many values a node stands for; 0 while it is looked at."""
         if (known := sizes.get(id(node))) is not None:
             if known == 0:
-                raise yaml.MarkedYAMLError(
-                    problem="an alias stands inside of what it names", problem_mark=node.start_mark
-                )
+                raise _at(node, "an alias stands inside of what it names")
             return known
         if depth > _DEEPEST:
-            raise yaml.MarkedYAMLError(
-                problem=f"more than {_DEEPEST} levels of nesting", problem_mark=node.start_mark
-            )
+            raise _at(node, f"more than {_DEEPEST} levels of nesting")
         sizes[id(node)], size = 0, 1
         if isinstance(node, yaml.MappingNode):
             self._check_keys(node)

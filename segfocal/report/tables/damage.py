@@ -25,9 +25,7 @@ def unreadable_tables(run: Path) -> list[str]:
         []
     """
     paths = RunPaths(run)
-    files = (paths.curves, paths.calibration, paths.concentration, paths.metrics)
-    found = [_problem(path, *stamp) for path in files if (stamp := _stamp(path)) is not None]
-    return [text for text in found if text]
+    return _problems(paths.curves, paths.calibration, paths.concentration, paths.metrics)
 
 
 def unreadable_texts(run: Path) -> list[str]:
@@ -41,7 +39,11 @@ def unreadable_texts(run: Path) -> list[str]:
         []
     """
     paths = RunPaths(run)
-    found = [_problem(path, *stamp) for path in (paths.config, paths.history) if (stamp := _stamp(path))]
+    return _problems(paths.config, paths.history)
+
+
+def _problems(*files: Path) -> list[str]:
+    found = [_problem(path, *stamp) for path in files if (stamp := _stamp(path)) is not None]
     return [text for text in found if text]
 
 
