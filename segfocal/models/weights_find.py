@@ -91,7 +91,8 @@ def _check_unchanged(file: Path) -> None:
         return
     with file.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found in {entry.get(key) for entry in entries.values() for key in ("sha256", "next_sha256")}:
+    either = [each for entry in entries.values() for each in (entry, entry.get("next"))]
+    if found in [each.get("sha256") for each in either if isinstance(each, dict)]:
         return
     raise SegfocalError(
         f"{file} is damaged or was changed: its sha256 is {found[:12]}..., run.json records "

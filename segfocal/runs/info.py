@@ -26,7 +26,7 @@ class CheckpointInfo(TypedDict, total=False):
 
     file: str  # name inside checkpoints/
     sha256: str  # of the whole file; cases.parquet holds its first 12 digits
-    next_sha256: str  # of the file that is about to take its place; only while that happens
+    next: dict[str, Any]  # the entry of the file that is about to take its place; only while that happens
     epoch: int
     step: int  # optimizer steps taken
     score: float | None  # of the monitored metric

@@ -204,9 +204,9 @@ def _check_unchanged(paths: RunPaths, path: Path) -> None:
     own = [entry for which, entry in entries.items() if _place(paths, entries, which).resolve() == place]
     if not own or not isinstance(own[0].get("sha256"), str):
         return
-    known = {str(entry.get(key)) for entry in entries.values() for key in ("sha256", "next_sha256")}
+    either = [each for entry in entries.values() for each in (entry, entry.get("next"))]
     found = file_sha256(path)
-    if found in known:
+    if found in [each.get("sha256") for each in either if isinstance(each, dict)]:
         return
     raise SegfocalError(
         f"{path} is damaged or was changed: its sha256 is {found[:12]}..., run.json records "

@@ -27,6 +27,7 @@ class CheckpointRecord(TypedDict, total=False):
     step: Count
     score: Number
     monitor: str | None
+    next: dict[str, Any]
 
 
 class DataRecord(TypedDict, total=False):

@@ -243,8 +243,8 @@ class RunCheckpoints(Checkpoint):
             entry = checkpoint_info(temporary, **facts)  # type: ignore[arg-type]
             entry["file"] = last.name
             before = self._entry("last") or CheckpointInfo(file=last.name)
-            # whichever of the two files a kill leaves, run.json knows its hash
-            update_info(self.run, checkpoints={"last": {**before, "next_sha256": entry["sha256"]}})
+            # whichever of the two files a kill leaves, run.json knows it
+            update_info(self.run, checkpoints={"last": {**before, "next": entry}})
             replace_synced(temporary, last)
         update_info(self.run, checkpoints={"last": entry})
 
@@ -314,7 +314,7 @@ def best_entry(last: CheckpointInfo, *, score: float | None, monitor: str | None
 
 
 def complete_record(run: RunPaths, *, monitor: str) -> None:
-    """Record a ``best.ckpt`` that took its place just before a crash, which kept run.json from saying so.
+    """Record checkpoints that took their places just before a crash, which kept run.json from saying so.
 
     Args:
         run: The run directory's paths.
@@ -322,12 +322,19 @@ def complete_record(run: RunPaths, *, monitor: str) -> None:
     """
     known = read_info(run).get("checkpoints", {})
     best, last = known.get("best", CheckpointInfo()), known.get("last", CheckpointInfo())
+    if "next" in last and _holds(run.checkpoints / "last.ckpt", last["next"].get("sha256")):
+        last = cast(CheckpointInfo, last["next"])
+        update_info(run, checkpoints={"last": last})
     path = run.checkpoints / "best.ckpt"
-    if not path.is_file() or "sha256" not in last or best.get("sha256") == last["sha256"]:
+    if "sha256" not in last or best.get("sha256") == last["sha256"]:
         return
-    if file_sha256(path) == last["sha256"]:
+    if _holds(path, last["sha256"]):
         entry = best_entry(last, score=last.get("score"), monitor=monitor)
         update_info(run, checkpoints={"best": entry})
+
+
+def _holds(path: Path, sha256: str | None) -> bool:
+    return path.is_file() and file_sha256(path) == sha256
 
 
 def check_monitor(option: str, monitor: str, known: Collection[str]) -> None:

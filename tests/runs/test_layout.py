@@ -148,7 +148,10 @@ def test_a_checkpoint_that_was_announced_is_whole(run):
     with pytest.raises(SegfocalError, match="damaged"):
         checkpoint(run, "last")
     update_info(
-        run, checkpoints={"last": {"file": "last.ckpt", "sha256": "0" * 64, "next_sha256": file_sha256(last)}}
+        run,
+        checkpoints={
+            "last": {"file": "last.ckpt", "sha256": "0" * 64, "next": {"sha256": file_sha256(last)}}
+        },
     )
     assert checkpoint(run, "last") == last
 
